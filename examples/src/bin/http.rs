@@ -1,0 +1,3 @@
+//! HTTP on every core.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The attributes `#[multikernel::main]` and `#[multikernel::test]`.

@@ -1,0 +1,1 @@
+//! An async runtime with one executor per core.
