@@ -1,0 +1,89 @@
+//! What the calling thread is: a core, a guest of a Machine, or neither.
+//!
+//! Everything that needs "this core" comes through here, so that no other module owns a thread-local of its own.
+
+use std::cell::{Cell, RefCell};
+use std::num::NonZeroU64;
+use std::task::{Context, Poll};
+
+use crate::driver::Reactor;
+use crate::time::Timers;
+
+/// Names one core of one Machine; never reused within the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CoreUid(pub(crate) NonZeroU64);
+
+/// The per-core state that sockets and sleeps use. Lives on its core's thread and never leaves it.
+pub(crate) struct Resources {
+    pub(crate) uid: CoreUid,
+    pub(crate) reactor: RefCell<Reactor>,
+    pub(crate) timers: RefCell<Timers>,
+}
+
+thread_local! {
+    static CORE: Cell<*const Resources> = const { Cell::new(std::ptr::null()) };
+    static BUDGET: Cell<u8> = const { Cell::new(u8::MAX) };
+}
+
+/// Calls `f` with this thread's core, or with `None` on a thread that is not a core.
+pub(crate) fn with_core<R>(f: impl FnOnce(Option<&Resources>) -> R) -> R {
+    let core = CORE.get();
+    // SAFETY: `enter` set the pointer and clears it before the `Resources` it borrows can go away; both happen on
+    // this thread, and the reference does not outlive `f`.
+    f(unsafe { core.as_ref() })
+}
+
+/// Makes `core` the current core while `f` runs.
+pub(crate) fn enter<R>(core: &Resources, f: impl FnOnce() -> R) -> R {
+    struct Restore(*const Resources);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CORE.set(self.0);
+        }
+    }
+    let _restore = Restore(CORE.replace(core));
+    f()
+}
+
+/// On a thread that polls futures without being a core (`block_on`): the core that registers on its behalf.
+pub(crate) fn delegate() -> Option<CoreUid> {
+    None
+}
+
+/// Runs `f` on the core `uid`, soon, between two polls. `Err` gives `f` back when that core has ended.
+pub(crate) fn post<F>(_uid: CoreUid, f: F) -> Result<(), F>
+where
+    F: FnOnce(&Resources) + Send + 'static,
+{
+    Err(f)
+}
+
+/// Takes one unit of the running task's budget. `Pending`, after waking the task, when none is left.
+///
+/// A resource calls this first in each poll, and [`Progress::made`] when the poll turns out ready; a poll that ends
+/// pending costs nothing.
+pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<Progress> {
+    let left = BUDGET.get();
+    if left == 0 {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    BUDGET.set(left - 1);
+    Poll::Ready(Progress(left))
+}
+
+/// Gives the unit of budget back when dropped, unless progress was made.
+#[must_use]
+pub(crate) struct Progress(u8);
+
+impl Progress {
+    pub(crate) fn made(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        BUDGET.set(self.0);
+    }
+}

@@ -1,0 +1,4 @@
+//! Time.
+
+/// One core's timer wheel and the wakers of its sleeps.
+pub(crate) struct Timers {}
