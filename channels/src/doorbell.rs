@@ -66,8 +66,8 @@ impl StateWord {
     /// still be on the way (R14).
     #[inline]
     pub fn unpark(&self) -> bool {
-        // An exchange, so that a ring is noticed exactly once. Acquire: pairs with the Release of the sender that
-        // rang, whose message is then visible to the very next look. Relaxed store: nothing is published by it.
+        // An exchange, so that a ring is noticed exactly once. Acquire: pairs with the fence and exchange of the
+        // sender that rang, whose message is then visible to the very next look. Relaxed store: it publishes nothing.
         self.0.swap(State::Running as u8, Ordering::Acquire) == State::Rung as u8
     }
 
@@ -89,11 +89,11 @@ impl StateWord {
         if self.0.load(Ordering::Relaxed) != State::Parked as u8 {
             return false;
         }
-        // Strong, because a spurious failure would be a lost wake. Release: pairs with the Acquire in `unpark`.
-        // Relaxed failure: another sender rings, or the owner is awake and looks again before it sleeps (R13).
-        self.0
-            .compare_exchange(State::Parked as u8, State::Rung as u8, Ordering::Release, Ordering::Relaxed)
-            .is_ok()
+        // Strong, because a spurious failure would be a lost wake. Relaxed success: the fence above makes it a
+        // release, and it pairs with the Acquire in `unpark`. Relaxed failure: another sender rings, or the owner is
+        // awake and looks again before it sleeps (R13).
+        let (from, to) = (State::Parked as u8, State::Rung as u8);
+        self.0.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// What the owner is doing, for observers. Old by the time it is read.

@@ -209,10 +209,10 @@ impl<T> Producer<T> {
                 return Err(PushError::Full(message));
             }
         }
-        // SAFETY: at most `capacity` <= `slots` messages lie between head and tail, so the slot at `tail` is free:
-        // its last message was moved out before the head that we acquired. The consumer does not touch it until the
-        // store below, and there is no other producer.
         self.shared.slot(self.tail).with_mut(|slot| {
+            // SAFETY: at most `capacity` <= `slots` messages lie between head and tail, so the slot at `tail` is
+            // free: its last message was moved out before the head that we acquired. The consumer does not touch it
+            // until the store below, and there is no other producer.
             unsafe { (*slot).write(message) };
         });
         self.tail = self.tail.wrapping_add(1);

@@ -122,6 +122,11 @@ fn doorbell_one_ring_per_sleep() {
 }
 
 #[test]
+fn doorbell_brings_the_message() {
+    model(5, || scenarios::a_ring_brings_its_message(ModelBell::new()));
+}
+
+#[test]
 fn doorbell_of_a_ring() {
     model(4, || scenarios::ring_wakes_its_consumer(ModelBell::new(), 2, 2));
 }

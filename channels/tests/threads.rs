@@ -88,6 +88,13 @@ fn one_sender_rings() {
 }
 
 #[test]
+fn a_ring_brings_its_message() {
+    for _ in 0..500 {
+        scenarios::a_ring_brings_its_message(doorbell());
+    }
+}
+
+#[test]
 fn ring_wakes_its_consumer() {
     scenarios::ring_wakes_its_consumer(doorbell(), 2, 20_000);
     for _ in 0..200 {
