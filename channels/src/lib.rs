@@ -1,57 +1,85 @@
 //! How cores talk.
-#![allow(missing_docs, clippy::all)]
-pub mod sync {
-    pub use std::sync::atomic::*;
-    pub use std::sync::Arc;
-    pub use std::cell::Cell;
-    #[macro_export]
-    macro_rules! per_thread { ($(#[$m:meta])* $v:vis static $n:ident: $t:ty = $e:expr) => { std::thread_local! { $(#[$m])* $v static $n: std::cell::Cell<$t> = const { std::cell::Cell::new($e) } } } }
-    pub use crate::per_thread;
-}
-pub mod inbox {
-    use std::{marker::PhantomData, ptr::{null_mut, NonNull}, sync::atomic::{AtomicPtr, Ordering::*}};
-    #[derive(Debug)]
-    pub struct Closed;
-    #[derive(Default)]
-    pub struct Link { next: AtomicPtr<Link> }
-    impl Link { pub fn new() -> Self { Self::default() } }
-    pub unsafe trait Linked {}
-    pub struct Inbox<T> { head: AtomicPtr<Link>, _t: PhantomData<fn(T)> }
-    fn closed() -> *mut Link { 1 as *mut Link }
-    pub struct Batch<T> { next: *mut Link, _t: PhantomData<T> }
-    impl<T: Linked> Inbox<T> {
-        pub fn new() -> Self { Self { head: AtomicPtr::new(null_mut()), _t: PhantomData } }
-        pub unsafe fn push(&self, node: NonNull<T>) -> Result<(), Closed> { unsafe {
-            let l: *mut Link = node.as_ptr().cast();
-            let mut h = self.head.load(Acquire);
-            loop {
-                if h == closed() { return Err(Closed) }
-                (*l).next.store(h, Relaxed);
-                match self.head.compare_exchange_weak(h, l, Release, Acquire) { Ok(_) => return Ok(()), Err(x) => h = x }
-            }
-        } }
-        pub fn is_empty(&self) -> bool { self.head.load(Relaxed).is_null() }
-        pub unsafe fn take(&self) -> Batch<T> { if self.is_empty() { return Batch { next: null_mut(), _t: PhantomData } } rev(self.head.swap(null_mut(), Acquire)) }
-        pub unsafe fn close(&self) -> Batch<T> { rev(self.head.swap(closed(), AcqRel)) }
-    }
-    fn rev<T>(mut n: *mut Link) -> Batch<T> { let mut r: *mut Link = null_mut(); if n == closed() { n = null_mut() } while !n.is_null() { unsafe { let x = (*n).next.load(Relaxed); (*n).next.store(r, Relaxed); r = n; n = x } } Batch { next: r, _t: PhantomData } }
-    impl<T: Linked> Iterator for Batch<T> { type Item = NonNull<T>; fn next(&mut self) -> Option<NonNull<T>> { let n = NonNull::new(self.next)?; self.next = unsafe { n.as_ref().next.load(Relaxed) }; Some(n.cast()) } }
-}
-pub mod doorbell {
-    use std::{io, os::fd::*, sync::atomic::{AtomicU32, Ordering::*, fence}};
-    #[derive(PartialEq, Eq, Debug, Clone, Copy)]
-    pub enum State { Running, Polling, Parked, Rung }
-    pub struct Doorbell { s: AtomicU32, t: AtomicU32, fd: OwnedFd }
-    impl Doorbell {
-        pub fn new() -> io::Result<Self> { let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) }; if fd < 0 { return Err(io::Error::last_os_error()) } Ok(Self { s: AtomicU32::new(0), t: AtomicU32::new(0), fd: unsafe { OwnedFd::from_raw_fd(fd) } }) }
-        pub fn fd(&self) -> BorrowedFd<'_> { self.fd.as_fd() }
-        pub fn prepare_park(&self) { self.s.store(2, Relaxed); fence(SeqCst) }
-        pub fn unpark(&self) { self.s.store(0, Relaxed) }
-        pub fn set_polling(&self) { self.s.store(1, Relaxed) }
-        pub fn drain(&self) { let mut b = [0u8; 8]; unsafe { libc::read(self.fd.as_raw_fd(), b.as_mut_ptr().cast(), 8); } }
-        pub fn must_ring(&self) -> bool { fence(SeqCst); self.s.load(Relaxed) == 2 && self.s.compare_exchange(2, 3, Relaxed, Relaxed).is_ok() }
-        pub fn ring(&self) { let b = 1u64; unsafe { libc::write(self.fd.as_raw_fd(), (&b as *const u64).cast(), 8); } }
-        pub fn tick(&self) { self.t.store(self.t.load(Relaxed).wrapping_add(1), Relaxed) }
-        pub fn ticks(&self) -> u32 { self.t.load(Relaxed) }
-    }
-}
+//!
+//! The cores of a multikernel Machine share no run queue and no lock. What goes from one core to another goes as a
+//! message, and this crate is the only place where the memory that carries messages is shared. It knows nothing of
+//! tasks, futures or I/O; the runtime puts those on top.
+//!
+//! | module | what it is | who writes | who reads | bound |
+//! |---|---|---|---|---|
+//! | [`inbox`] | one core's queue of system messages: wakes, spawns, aborts | any thread | its owner | the live objects |
+//! | [`ring`] | a queue for what users send | one end | the other end | its capacity |
+//! | [`doorbell`] | what wakes a core that has gone to sleep | any thread | its owner | one ring per sleep |
+//!
+//! # Two kinds of message
+//!
+//! A system message must not wait: whoever wakes a task cannot be told "the queue is full". Such a message is a link
+//! inside the object it speaks of, so sending allocates nothing and an [`Inbox`](inbox::Inbox) cannot fill up: it
+//! holds each object at most once. A user's message may wait, and so it goes through a [`ring`](mod@ring), which is
+//! bounded and gives the message back when there is no room. System messages never use a slot that users can fill,
+//! so no order of waiting can form between the two.
+//!
+//! # Sleeping
+//!
+//! A core with nothing to do parks. Whoever sends publishes the message first and asks the receiver's
+//! [`Doorbell`](doorbell::Doorbell) second; at most one sender per sleep is told to ring it. While the receiver is
+//! awake a message costs its sender no system call.
+//!
+//! The rules of each protocol, who may write which cache line, and why no wake is lost are in this crate's
+//! `README.md`; the code cites its rules by number (R1, R2, ...).
+//!
+//! # Example
+//!
+//! One core receives from another and sleeps while there is nothing to receive:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::{io, thread};
+//! use multikernel_channels::{doorbell::Doorbell, ring::{PopError, ring}};
+//!
+//! # fn sleep_on(doorbell: &Doorbell) {
+//! #     use std::os::fd::AsRawFd;
+//! #     let mut fd = libc::pollfd { fd: doorbell.fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+//! #     // SAFETY: `fd` is one valid pollfd for the length of the call.
+//! #     assert_eq!(unsafe { libc::poll(&mut fd, 1, 10_000) }, 1);
+//! # }
+//! # fn main() -> io::Result<()> {
+//! let doorbell = Arc::new(Doorbell::new()?);
+//! let (mut tx, mut rx) = ring::<String>(4);
+//!
+//! let sender = thread::spawn({
+//!     let doorbell = Arc::clone(&doorbell);
+//!     move || {
+//!         tx.try_push("hello".to_string()).expect("four slots, one message");
+//!         drop(tx); // closing is a message too, so it comes before the look at the doorbell
+//!         if doorbell.must_ring() {
+//!             doorbell.ring();
+//!         }
+//!     }
+//! });
+//!
+//! let mut received = Vec::new();
+//! loop {
+//!     match rx.try_pop() {
+//!         Ok(message) => received.push(message),
+//!         Err(PopError::Closed) => break,
+//!         Err(PopError::Empty) => {
+//!             doorbell.prepare_park();
+//!             if rx.is_empty() && !rx.is_closed() {
+//!                 sleep_on(&doorbell); // poll(2), epoll or io_uring on `doorbell.fd()`
+//!                 doorbell.drain();
+//!             }
+//!             doorbell.unpark();
+//!         }
+//!     }
+//! }
+//! assert_eq!(received, ["hello"]);
+//! # sender.join().unwrap();
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod doorbell;
+pub mod inbox;
+pub mod ring;
+#[doc(hidden)]
+pub mod sync;
