@@ -37,8 +37,8 @@ const LOOK_AT_CLOCK: Duration = Duration::from_millis(10);
 /// # }).unwrap();
 /// ```
 pub fn sleep(duration: Duration) -> Sleep {
-    let now = Instant::now();
-    Sleep::new(now.saturating_add(duration), now)
+    let deadline = Instant::now().saturating_add(duration);
+    Sleep { deadline, place: Place::Unregistered, doubt: duration.is_zero() }
 }
 
 /// Waits until `deadline`.
@@ -93,7 +93,7 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 pub struct Sleep {
     deadline: Instant,
     place: Place,
-    /// Nobody has compared `deadline` with the clock yet, so it may have passed.
+    /// `deadline` may lie before the present as far as anybody has looked.
     doubt: bool,
 }
 
@@ -118,11 +118,6 @@ struct Guest {
 }
 
 impl Sleep {
-    /// For a caller that has just read the clock.
-    pub(super) fn new(deadline: Instant, now: Instant) -> Sleep {
-        Sleep { deadline, place: Place::Unregistered, doubt: deadline <= now }
-    }
-
     /// When this sleep ends.
     #[must_use]
     pub fn deadline(&self) -> Instant {
@@ -194,48 +189,52 @@ impl Sleep {
     }
 
     fn poll_on_core(&mut self, here: &Resources, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_over(&here.timers.borrow()) {
+        let registered = match self.place {
+            Place::Core { core, key } if core == here.uid => Some(key),
+            Place::Unregistered => None,
+            Place::Core { .. } | Place::Delegate(_) | Place::Ended => {
+                // It may have fired elsewhere, by a time that has not come round to this core.
+                self.doubt = true;
+                None
+            }
+        };
+        let timers = here.timers.borrow();
+        if self.is_over(&timers) {
+            drop(timers);
             return self.end();
         }
-        if let Place::Core { core, key } = self.place
-            && core == here.uid
-        {
-            let waits_for = here.timers.borrow().waker(key).map(|waker| waker.will_wake(cx.waker()));
-            match waits_for {
-                Some(true) => return Poll::Pending,
-                Some(false) => {
-                    let waker = cx.waker().clone();
-                    let _old = here.timers.borrow_mut().replace_waker(key, waker);
-                    return Poll::Pending;
+        // Not found: it was reset after it fired, or the timers were cleared. Then it registers anew.
+        let known = registered.and_then(|key| Some((key, timers.waker(key)?.will_wake(cx.waker()))));
+        drop(timers);
+        match known {
+            Some((_, true)) => {}
+            Some((key, false)) => {
+                let waker = cx.waker().clone();
+                let _old = here.timers.borrow_mut().replace_waker(key, waker);
+            }
+            None => {
+                let waker = cx.waker().clone();
+                let key = here.timers.borrow_mut().register(self.deadline, waker);
+                let place = Place::Core { core: here.uid, key };
+                if self.is_registered() {
+                    self.withdraw(place);
+                } else {
+                    self.place = place;
                 }
-                // It was reset after it fired, or the timers were cleared.
-                None => self.place = Place::Unregistered,
             }
         }
-        let waker = cx.waker().clone();
-        let key = here.timers.borrow_mut().register(self.deadline, waker);
-        self.withdraw(Place::Core { core: here.uid, key });
         Poll::Pending
     }
 
     /// Whether the deadline is known to have passed, with as few looks at the clock as that allows.
     ///
-    /// The timers of this core look whenever it comes round, so those that wait with it need not. What may have
-    /// passed unseen is a deadline that was never compared with the clock, and one that waited with another core.
+    /// The timers of this core look whenever it comes round, so a deadline that waits with them, or was ahead when it
+    /// was set, needs no look of its own.
     fn is_over(&mut self, timers: &Timers) -> bool {
-        if timers.has_passed(self.deadline) {
-            return true;
-        }
-        let doubt = mem::take(&mut self.doubt) && timers.is_near(self.deadline, LOOK_AT_CLOCK);
-        (doubt || self.is_elsewhere()) && self.deadline <= Instant::now()
-    }
-
-    fn is_elsewhere(&self) -> bool {
-        match &self.place {
-            Place::Unregistered | Place::Ended => false,
-            Place::Core { core, .. } => context::with_core(|here| here.is_none_or(|here| here.uid != *core)),
-            Place::Delegate(_) => true,
-        }
+        timers.has_passed(self.deadline)
+            || mem::take(&mut self.doubt)
+                && timers.is_near(self.deadline, LOOK_AT_CLOCK)
+                && self.deadline <= Instant::now()
     }
 
     /// On a thread that has no timers, a core keeps time for it and wakes it from there.
@@ -270,6 +269,10 @@ impl Sleep {
         Poll::Ready(())
     }
 
+    fn is_registered(&self) -> bool {
+        matches!(self.place, Place::Core { .. } | Place::Delegate(_))
+    }
+
     /// Gives the registration up, if there is one, and puts `next` in its place.
     fn withdraw(&mut self, next: Place) {
         match mem::replace(&mut self.place, next) {
@@ -295,8 +298,11 @@ impl Future for Sleep {
 }
 
 impl Drop for Sleep {
+    #[inline]
     fn drop(&mut self) {
-        self.withdraw(Place::Ended);
+        if self.is_registered() {
+            self.withdraw(Place::Ended);
+        }
     }
 }
 

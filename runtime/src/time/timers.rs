@@ -23,6 +23,8 @@ struct Waiter {
 pub(crate) struct Timers {
     /// Where the wheel counts from.
     origin: Instant,
+    /// When time was last advanced.
+    present: Instant,
     wheel: Wheel<Waiter>,
     /// Whoever registers by message cannot be told the key, so these are found by their own name.
     guests: HashMap<GuestId, Key>,
@@ -30,7 +32,8 @@ pub(crate) struct Timers {
 
 impl Timers {
     pub(crate) fn new() -> Timers {
-        Timers { origin: Instant::now(), wheel: Wheel::new(), guests: HashMap::new() }
+        let origin = Instant::now();
+        Timers { origin, present: origin, wheel: Wheel::new(), guests: HashMap::new() }
     }
 
     /// When to call [`advance`](Self::advance) next: when the next sleep ends, or now and then a little earlier.
@@ -41,8 +44,8 @@ impl Timers {
 
     /// Moves time to `now` and hands over the waker of each sleep that has ended.
     pub(crate) fn advance(&mut self, now: time::Instant, woken: &mut Vec<Waker>) {
-        let now = self.nanos(Instant::from_std(now));
-        self.wheel.advance(now, |waiter| {
+        self.present = self.present.max(Instant::from_std(now));
+        self.wheel.advance(self.nanos(self.present), |waiter| {
             if let Some(guest) = waiter.guest {
                 self.guests.remove(&guest);
             }
@@ -65,12 +68,12 @@ impl Timers {
 
     /// Whether `deadline` had passed at the last `advance`. True stays true; false says nothing about the present.
     pub(super) fn has_passed(&self, deadline: Instant) -> bool {
-        self.nanos(deadline) <= self.wheel.now()
+        deadline <= self.present
     }
 
     /// Whether `deadline` comes within `span` after the last `advance`.
     pub(super) fn is_near(&self, deadline: Instant, span: Duration) -> bool {
-        self.nanos(deadline) <= self.wheel.now().saturating_add(span.as_nanos() as u64)
+        deadline.saturating_duration_since(self.present) <= span
     }
 
     pub(super) fn register(&mut self, deadline: Instant, waker: Waker) -> Key {

@@ -105,26 +105,16 @@ impl<T> Wheel<T> {
     pub(super) fn insert(&mut self, deadline: u64, payload: T) -> Key {
         self.tickets += 1;
         let ticket = NonZeroU64::new(self.tickets).expect("tickets start at 1");
-        let entry = Entry {
-            ticket: Some(ticket),
-            tick: self.tick_of(deadline),
-            next: NIL,
-            prev: NIL,
-            slot: 0,
-            payload: Some(payload),
-        };
+        if self.free == NIL {
+            self.grow();
+        }
         let index = self.free;
-        let index = if index == NIL {
-            let index = self.entries.len() as u32;
-            assert!(index != NIL, "a core cannot hold four billion timers");
-            self.entries.push(entry);
-            index
-        } else {
-            let place = &mut self.entries[index as usize];
-            self.free = place.next;
-            *place = entry;
-            index
-        };
+        let tick = self.tick_of(deadline);
+        let entry = &mut self.entries[index as usize];
+        self.free = entry.next;
+        entry.ticket = Some(ticket);
+        entry.tick = tick;
+        entry.payload = Some(payload);
         self.len += 1;
         self.peak = self.peak.max(self.len);
         self.link(index, self.now >> TICK_BITS);
@@ -216,6 +206,15 @@ impl<T> Wheel<T> {
         deadline.div_ceil(1 << TICK_BITS).max(self.now >> TICK_BITS)
     }
 
+    /// Adds a vacant place to a slab that has none.
+    #[cold]
+    fn grow(&mut self) {
+        let index = self.entries.len() as u32;
+        assert!(index != NIL, "a core cannot hold four billion timers");
+        self.entries.push(Entry { ticket: None, tick: 0, next: NIL, prev: NIL, slot: 0, payload: None });
+        (self.free, self.free_last) = (index, index);
+    }
+
     /// The first occupied slot of the lowest occupied level, and its first tick.
     fn first_slot(&self) -> Option<(usize, usize, u64)> {
         if self.levels == 0 {
@@ -245,6 +244,7 @@ impl<T> Wheel<T> {
     }
 
     /// Files an entry behind the others of its slot, seen from the tick `present`.
+    #[inline]
     fn link(&mut self, index: u32, present: u64) {
         let tick = self.entries[index as usize].tick;
         let level = (((tick ^ present) | (SLOTS as u64 - 1)).ilog2() / SLOT_BITS) as usize;
@@ -267,11 +267,12 @@ impl<T> Wheel<T> {
         entry.next = if head == NIL { index } else { head };
     }
 
+    #[inline]
     fn unlink(&mut self, index: u32) {
         let Entry { next, prev, slot, .. } = self.entries[index as usize];
         let slot = usize::from(slot);
         if next == index {
-            self.take_slot(slot / SLOTS, slot % SLOTS);
+            self.mark_empty(slot / SLOTS, slot % SLOTS);
             return;
         }
         self.entries[prev as usize].next = next;
@@ -281,19 +282,26 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Empties a slot and returns its entries as a list that ends in `NIL`.
-    fn take_slot(&mut self, level: usize, digit: usize) -> u32 {
-        let head = std::mem::replace(&mut self.heads[level * SLOTS + digit], NIL);
+    #[inline]
+    fn mark_empty(&mut self, level: usize, digit: usize) {
+        self.heads[level * SLOTS + digit] = NIL;
         self.occupied[level] &= !(1 << digit);
         if self.occupied[level] == 0 {
             self.levels &= !(1 << level);
         }
+    }
+
+    /// Empties a slot and returns its entries as a list that ends in `NIL`.
+    fn take_slot(&mut self, level: usize, digit: usize) -> u32 {
+        let head = self.heads[level * SLOTS + digit];
+        self.mark_empty(level, digit);
         let last = self.entries[head as usize].prev;
         self.entries[last as usize].next = NIL;
         head
     }
 
     /// Makes the place of an unlinked entry vacant.
+    #[inline]
     fn vacate(&mut self, index: u32) -> Option<T> {
         let entry = &mut self.entries[index as usize];
         entry.ticket = None;
