@@ -133,6 +133,20 @@ impl Interval {
     /// # Cancel safety
     ///
     /// Safe: dropped before it completes, it has used up no tick.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multikernel::time::{Duration, Instant, interval};
+    ///
+    /// # multikernel::runtime::Builder::new().run(|| async {
+    /// let before = Instant::now();
+    /// let mut beat = interval(Duration::from_millis(1));
+    /// let first = beat.tick().await;
+    /// assert!(first >= before);
+    /// assert_eq!(beat.tick().await, first + beat.period());
+    /// # }).unwrap();
+    /// ```
     pub async fn tick(&mut self) -> Instant {
         poll_fn(|cx| self.poll_tick(cx)).await
     }
@@ -166,16 +180,56 @@ impl Interval {
     }
 
     /// The next tick comes at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multikernel::time::{Duration, Instant, interval};
+    ///
+    /// # multikernel::runtime::Builder::new().run(|| async {
+    /// let mut beat = interval(Duration::from_secs(3_600));
+    /// beat.tick().await;
+    /// beat.reset_immediately();
+    /// assert!(beat.tick().await <= Instant::now());
+    /// # }).unwrap();
+    /// ```
     pub fn reset_immediately(&mut self) {
         self.reset_at(Instant::now());
     }
 
     /// The next tick comes after `after`, and the following ones a period apart.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multikernel::time::{Duration, Instant, interval};
+    ///
+    /// # multikernel::runtime::Builder::new().run(|| async {
+    /// let mut beat = interval(Duration::from_secs(3_600));
+    /// beat.tick().await;
+    /// beat.reset_after(Duration::from_millis(1));
+    /// assert!(beat.tick().await <= Instant::now());
+    /// # }).unwrap();
+    /// ```
     pub fn reset_after(&mut self, after: Duration) {
         self.reset_at(Instant::now().saturating_add(after));
     }
 
     /// The next tick comes at `deadline`, and the following ones a period apart.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multikernel::time::{Duration, Instant, interval};
+    ///
+    /// # multikernel::runtime::Builder::new().run(|| async {
+    /// let mut beat = interval(Duration::from_secs(3_600));
+    /// beat.tick().await;
+    /// let deadline = Instant::now() + Duration::from_millis(1);
+    /// beat.reset_at(deadline);
+    /// assert_eq!(beat.tick().await, deadline);
+    /// # }).unwrap();
+    /// ```
     pub fn reset_at(&mut self, deadline: Instant) {
         Pin::new(&mut self.delay).reset(deadline);
     }

@@ -151,7 +151,23 @@ impl Sleep {
 
     /// Moves the end to `deadline`, sooner or later than before, also after it has ended.
     ///
-    /// A task that waits for this sleep is woken at the new deadline without having to poll again.
+    /// A task that waits for this sleep is woken at the new deadline without having to poll again. Called away from
+    /// the core where it waits, this wakes the task now, so that it polls and waits anew.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multikernel::time::{Duration, Instant, sleep};
+    /// use std::pin::pin;
+    ///
+    /// # multikernel::runtime::Builder::new().run(|| async {
+    /// let mut alarm = pin!(sleep(Duration::from_secs(3_600)));
+    /// let sooner = Instant::now() + Duration::from_millis(1);
+    /// alarm.as_mut().reset(sooner);
+    /// assert_eq!(alarm.deadline(), sooner);
+    /// alarm.await;
+    /// # }).unwrap();
+    /// ```
     pub fn reset(self: Pin<&mut Self>, deadline: Instant) {
         let this = self.get_mut();
         this.deadline = deadline;
@@ -159,14 +175,27 @@ impl Sleep {
         match &this.place {
             Place::Unregistered => {}
             Place::Ended => this.place = Place::Unregistered,
-            &Place::Core { core, key } => with_timers(core, move |timers| {
-                timers.reschedule(key, deadline);
-                None
-            }),
+            &Place::Core { core, key } => this.reset_on_core(core, key),
             Place::Delegate(guest) => {
                 let (core, id, waker) = (guest.core, guest.id, guest.waker.clone());
-                with_timers(core, move |timers| timers.register_guest(id, deadline, waker));
+                change_by_message(core, move |timers| timers.register_guest(id, deadline, waker));
             }
+        }
+    }
+
+    fn reset_on_core(&mut self, core: CoreUid, key: Key) {
+        let deadline = self.deadline;
+        let local = context::with_core(|here| {
+            let here = here.filter(|here| here.uid == core);
+            here.map(|here| here.timers.borrow_mut().reschedule(key, deadline)).is_some()
+        });
+        if !local {
+            // A new deadline sent by message could arrive after a later one that was set on the core itself.
+            self.place = Place::Unregistered;
+            let _core_has_ended = context::post(core, move |there| {
+                let waker = there.timers.borrow_mut().cancel(key);
+                waker.into_iter().for_each(Waker::wake);
+            });
         }
     }
 
@@ -277,10 +306,19 @@ impl Sleep {
     fn withdraw(&mut self, next: Place) {
         match mem::replace(&mut self.place, next) {
             Place::Unregistered | Place::Ended => {}
-            Place::Core { core, key } => with_timers(core, move |timers| timers.cancel(key)),
+            Place::Core { core, key } => {
+                let local = context::with_core(|here| {
+                    let here = here.filter(|here| here.uid == core);
+                    here.map(|here| here.timers.borrow_mut().cancel(key))
+                });
+                // Dropped with no timers borrowed, for that may run user code.
+                let Some(_waker) = local else {
+                    return change_by_message(core, move |timers| timers.cancel(key));
+                };
+            }
             Place::Delegate(guest) => {
                 let (core, id) = (guest.core, guest.id);
-                with_timers(core, move |timers| timers.cancel_guest(id));
+                change_by_message(core, move |timers| timers.cancel_guest(id));
             }
         }
     }
@@ -312,21 +350,17 @@ impl fmt::Debug for Sleep {
     }
 }
 
-/// Runs `change` on the timers of `core`: now if that is this core, else by message. The waker that `change` hands out
-/// is dropped after the borrow has ended. A core that has ended has no timers left to change.
-fn with_timers<F>(core: CoreUid, change: F)
+/// Has `core` change its timers, and drop the waker that this leaves over once they are no longer borrowed. A core that
+/// has ended has no timers left to change.
+///
+/// What concerns a guest always takes this way, on the core itself too, so that it cannot overtake the message that
+/// registers the guest.
+fn change_by_message<F>(core: CoreUid, change: F)
 where
     F: FnOnce(&mut Timers) -> Option<Waker> + Send + 'static,
 {
-    context::with_core(|here| match here {
-        Some(here) if here.uid == core => {
-            let _waker = change(&mut here.timers.borrow_mut());
-        }
-        _ => {
-            let _core_has_ended = context::post(core, move |there| {
-                let _waker = change(&mut there.timers.borrow_mut());
-            });
-        }
+    let _core_has_ended = context::post(core, move |there| {
+        let _waker = change(&mut there.timers.borrow_mut());
     });
 }
 

@@ -202,6 +202,21 @@ fn a_sleep_polled_on_another_core_waits_there() {
 }
 
 #[test]
+fn a_sleep_reset_away_from_its_core_registers_anew() {
+    let (old, new) = (core(1), core(2));
+    let (before, after) = (Hand::new(&old), Hand::new(&new));
+    let mut sleep = Box::pin(sleep(HOUR));
+    assert!(before.poll(sleep.as_mut()).is_pending());
+    let later = sleep.deadline() + HOUR;
+    context::enter(&new, || sleep.as_mut().reset(later));
+    before.advance(later - TICK);
+    assert!(before.poll(sleep.as_mut()).is_pending());
+    before.advance(later + TICK);
+    assert!(before.poll(sleep.as_mut()).is_ready());
+    assert_eq!(after.registered(), 0);
+}
+
+#[test]
 fn a_sleep_dropped_after_its_core_ended_is_inert() {
     let core = core(0);
     let mut sleep = Box::pin(sleep(HOUR));
