@@ -1,4 +1,4 @@
-//! Waiting for time to pass: [`sleep`], [`timeout()`], [`interval()`], with tokio's names and meaning.
+//! Waiting for time to pass: [`sleep()`], [`timeout()`], [`interval()`], with tokio's names and meaning.
 //!
 //! Every core keeps the time of the tasks it runs, in a wheel of its own. A wait never ends early. It ends at most a
 //! tick (262 microseconds) late, plus the time its core needs to come round: a task that polls for long delays the
