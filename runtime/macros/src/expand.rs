@@ -69,7 +69,10 @@ fn check(kind: Kind, function: &ItemFn) -> Result<()> {
     }
     let generics = &sig.generics;
     if !generics.params.is_empty() {
-        refuse(&generics, format!("a function with `{attribute}` cannot be generic: nothing names its types"));
+        refuse(
+            &generics,
+            format!("a function with `{attribute}` cannot be generic: nothing names its types"),
+        );
     }
     if let Some(clause) = &generics.where_clause {
         refuse(clause, format!("a function with `{attribute}` takes no `where` clause"));

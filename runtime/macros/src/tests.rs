@@ -34,7 +34,11 @@ fn same(left: &str, right: TokenStream) {
 #[test]
 fn every_option_is_one_call_in_the_order_written() {
     let options = quote!(
-        cores = 2, driver = "epoll", pinning = "always", polling = "50us", thread_name = "web",
+        cores = 2,
+        driver = "epoll",
+        pinning = "always",
+        polling = "50us",
+        thread_name = "web",
         max_blocking_threads = 64,
     );
     let expected = ".cores(2usize)\
@@ -186,13 +190,52 @@ fn a_test_keeps_its_other_attributes() {
 #[test]
 fn functions_that_cannot_run_are_refused() {
     let cases = [
-        (quote!(fn f() {}), "needs an `async fn`: write `async fn f`"),
-        (quote!(async fn f(a: u8, b: u8) {}), "takes no arguments"),
-        (quote!(async fn f<T>() {}), "cannot be generic"),
-        (quote!(async fn f() where u8: Copy {}), "takes no `where` clause"),
-        (quote!(async unsafe fn f() {}), "is neither `unsafe` nor `safe`"),
-        (quote!(async extern "C" fn f() {}), "has no ABI of its own"),
-        (quote!(struct S;), "goes on an `async fn`"),
+        (
+            quote!(
+                fn f() {}
+            ),
+            "needs an `async fn`: write `async fn f`",
+        ),
+        (
+            quote!(
+                async fn f(a: u8, b: u8) {}
+            ),
+            "takes no arguments",
+        ),
+        (
+            quote!(
+                async fn f<T>() {}
+            ),
+            "cannot be generic",
+        ),
+        (
+            quote!(
+                async fn f()
+                where
+                    u8: Copy,
+                {
+                }
+            ),
+            "takes no `where` clause",
+        ),
+        (
+            quote!(
+                async unsafe fn f() {}
+            ),
+            "is neither `unsafe` nor `safe`",
+        ),
+        (
+            quote!(
+                async extern "C" fn f() {}
+            ),
+            "has no ABI of its own",
+        ),
+        (
+            quote!(
+                struct S;
+            ),
+            "goes on an `async fn`",
+        ),
     ];
     for (item, text) in cases {
         for kind in [Kind::Main, Kind::Test] {
@@ -210,7 +253,16 @@ fn functions_that_cannot_run_are_refused() {
 
 #[test]
 fn a_mistake_keeps_the_function_and_its_body() {
-    let out = expanded(Kind::Main, quote!(cores = 0), quote!(#[cfg(x)] async fn main(a: u8) -> R { body(a) }));
+    let out = expanded(
+        Kind::Main,
+        quote!(cores = 0),
+        quote!(
+            #[cfg(x)]
+            async fn main(a: u8) -> R {
+                body(a)
+            }
+        ),
+    );
     assert_eq!(out.matches("compile_error").count(), 2, "both mistakes are shown: {out}");
     let kept = quote! {
         #[cfg(x)]
@@ -231,7 +283,9 @@ fn half_written_code_is_handed_on() {
 
 #[test]
 fn a_method_is_handed_on_as_it_is() {
-    let item = quote!(async fn f(&self) {});
+    let item = quote!(
+        async fn f(&self) {}
+    );
     let out = expand(Kind::Main, quote!(), item.clone()).to_string();
     assert!(out.starts_with(&item.to_string()), "{out}");
     assert!(out.contains("takes no arguments"), "{out}");
