@@ -6,13 +6,28 @@
 
 pub use imp::*;
 
+/// Declares a `Cell` that each thread has its own of, without a destructor, so that it can be read until the very end
+/// of the thread: `per_thread! { static NAME: Type = initial }`.
+pub use crate::per_thread;
+
 #[cfg(not(loom))]
 mod imp {
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! per_thread {
+        ($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $initial:expr) => {
+            ::std::thread_local! {
+                $(#[$meta])*
+                $vis static $name: ::std::cell::Cell<$type> = const { ::std::cell::Cell::new($initial) };
+            }
+        };
+    }
+
     pub use std::cell::Cell;
     pub use std::hint::spin_loop;
     pub use std::sync::Arc;
     pub use std::sync::atomic::{
-        AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+        AtomicBool, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
         fence,
     };
     pub use std::thread;
@@ -53,11 +68,22 @@ mod imp {
 
 #[cfg(loom)]
 mod imp {
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! per_thread {
+        ($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $initial:expr) => {
+            ::loom::thread_local! {
+                $(#[$meta])*
+                $vis static $name: ::std::cell::Cell<$type> = ::std::cell::Cell::new($initial);
+            }
+        };
+    }
+
     pub use loom::cell::{Cell, UnsafeCell};
     pub use loom::hint::spin_loop;
     pub use loom::sync::Arc;
     pub use loom::sync::atomic::{
-        AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+        AtomicBool, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
         fence,
     };
     pub use loom::thread;

@@ -140,6 +140,11 @@ impl Reactor {
         }
     }
 
+    /// True when a turn without waiting would do something, or when only a turn can tell.
+    pub(crate) fn wants_turn(&self) -> bool {
+        matches!(self.driver, Driver::Epoll(_)) || self.has_completions() || self.has_submissions()
+    }
+
     /// True when something is queued that the next turn will submit.
     pub(crate) fn has_submissions(&self) -> bool {
         match &self.driver {

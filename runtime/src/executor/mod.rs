@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use multikernel_channels::sync::{Arc, Ordering};
 
 use crate::context::{self, Resources};
-use crate::driver::{Peer, Wait};
+use crate::driver::Wait;
 use crate::limits::{DRIVER_PATIENCE, POLLS_PER_LOOK, POLLS_PER_TURN, TURN_TIME};
 use crate::machine::Machine;
 use crate::machine::mailbox::Mailbox;
@@ -244,12 +244,12 @@ impl Core {
     }
 
     fn ring_through_driver(&self, target: &Mailbox) -> bool {
-        let ring_fd = target.ring_fd.load(Ordering::Relaxed); // a hint: a stale one fails over to the eventfd
         let Ok(mut reactor) = self.resources.reactor.try_borrow_mut() else { return false };
-        if ring_fd < 0 || reactor.ring_fd().is_none() {
+        if reactor.ring_fd().is_none() {
             return false;
         }
-        reactor.ring_peer(Peer { ring_fd, fallback: target.to_arc() });
+        let Some(peer) = target.ring_peer() else { return false };
+        reactor.ring_peer(&peer);
         self.rang.set(true);
         true
     }

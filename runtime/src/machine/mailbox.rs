@@ -13,6 +13,7 @@ use multikernel_channels::inbox::{Batch, Closed, Inbox, Link, Linked};
 use multikernel_channels::sync::{Arc, AtomicI32, AtomicIsize, AtomicU32, Ordering};
 
 use crate::context::CoreUid;
+use crate::driver::{Bell, Peer};
 
 /// What an inbox carries: the first field of everything that can be posted.
 #[repr(C)]
@@ -49,6 +50,12 @@ pub(crate) struct Load {
     pub(crate) delay: AtomicU32,
     /// Tasks that were placed because they serve an accepted connection.
     pub(crate) connections: AtomicU32,
+}
+
+impl Bell for Mailbox {
+    fn ring(&self) {
+        self.doorbell.ring();
+    }
 }
 
 /// A count that the core has not yet merged never reaches zero.
@@ -125,6 +132,12 @@ impl Mailbox {
             Arc::increment_strong_count(self);
             Arc::from_raw(self)
         }
+    }
+
+    /// How a core's driver reaches this one's.
+    pub(crate) fn ring_peer(&self) -> Option<Peer> {
+        let ring_fd = self.ring_fd.load(Ordering::Relaxed); // a hint: a stale one fails over to the eventfd
+        (ring_fd >= 0).then(|| Peer::new(Some(ring_fd), self.to_arc()))
     }
 
     /// The core begins: from here its tasks, together, keep the mailbox.
