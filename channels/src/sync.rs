@@ -4,31 +4,42 @@
 //! that ships and no other file has to choose. Write code for the smaller of the two: atomics here have no `const`
 //! constructor and no `get_mut`, and cells are reached through `with` and `with_mut`.
 
+pub use crate::per_thread;
 pub use imp::*;
 
-/// Declares a `Cell` that each thread has its own of, without a destructor, so that it can be read until the very end
-/// of the thread: `per_thread! { static NAME: Type = initial }`.
-pub use crate::per_thread;
+/// Declares a [`Cell`] of which every thread has its own: `per_thread! { static NAME: Type = initial }`, reached by
+/// `NAME.with(|cell| ..)`. The initial value is a constant, so reading needs no check whether it is there.
+#[cfg(not(loom))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! per_thread {
+    ($(#[$attr:meta])* $vis:vis static $name:ident: $type:ty = $initial:expr) => {
+        ::std::thread_local! {
+            $(#[$attr])* $vis static $name: $crate::sync::Cell<$type> = const { $crate::sync::Cell::new($initial) };
+        }
+    };
+}
+
+/// As without loom; loom knows no constant initial values.
+#[cfg(loom)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! per_thread {
+    ($(#[$attr:meta])* $vis:vis static $name:ident: $type:ty = $initial:expr) => {
+        $crate::sync::loom_thread_local! {
+            $(#[$attr])* $vis static $name: $crate::sync::Cell<$type> = $crate::sync::Cell::new($initial);
+        }
+    };
+}
 
 #[cfg(not(loom))]
 mod imp {
-    #[doc(hidden)]
-    #[macro_export]
-    macro_rules! per_thread {
-        ($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $initial:expr) => {
-            ::std::thread_local! {
-                $(#[$meta])*
-                $vis static $name: ::std::cell::Cell<$type> = const { ::std::cell::Cell::new($initial) };
-            }
-        };
-    }
-
     pub use std::cell::Cell;
     pub use std::hint::spin_loop;
     pub use std::sync::Arc;
     pub use std::sync::atomic::{
-        AtomicBool, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-        fence,
+        AtomicBool, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64,
+        AtomicUsize, Ordering, fence,
     };
     pub use std::thread;
 
@@ -68,23 +79,13 @@ mod imp {
 
 #[cfg(loom)]
 mod imp {
-    #[doc(hidden)]
-    #[macro_export]
-    macro_rules! per_thread {
-        ($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $initial:expr) => {
-            ::loom::thread_local! {
-                $(#[$meta])*
-                $vis static $name: ::std::cell::Cell<$type> = ::std::cell::Cell::new($initial);
-            }
-        };
-    }
-
     pub use loom::cell::{Cell, UnsafeCell};
     pub use loom::hint::spin_loop;
     pub use loom::sync::Arc;
     pub use loom::sync::atomic::{
-        AtomicBool, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-        fence,
+        AtomicBool, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64,
+        AtomicUsize, Ordering, fence,
     };
     pub use loom::thread;
+    pub use loom::thread_local as loom_thread_local;
 }

@@ -130,3 +130,8 @@ fn doorbell_brings_the_message() {
 fn doorbell_of_a_ring() {
     model(4, || scenarios::ring_wakes_its_consumer(ModelBell::new(), 2, 2));
 }
+
+#[test]
+fn each_thread_has_its_own() {
+    model(3, scenarios::each_thread_has_its_own);
+}

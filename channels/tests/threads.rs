@@ -101,3 +101,8 @@ fn ring_wakes_its_consumer() {
         scenarios::ring_wakes_its_consumer(doorbell(), 4, 4);
     }
 }
+
+#[test]
+fn each_thread_has_its_own() {
+    scenarios::each_thread_has_its_own();
+}

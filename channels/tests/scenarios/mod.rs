@@ -8,7 +8,7 @@ use std::sync::Arc as StdArc;
 
 use multikernel_channels::inbox::{Batch, Closed, Inbox, Link, Linked};
 use multikernel_channels::ring::{PopError, PushError, ring};
-use multikernel_channels::sync::{Arc, UnsafeCell, thread};
+use multikernel_channels::sync::{Arc, UnsafeCell, per_thread, thread};
 
 /// Counts living copies of itself: 1 at the end means that nothing leaked, and a double free would be less.
 type Token = StdArc<()>;
@@ -407,4 +407,16 @@ pub fn ring_wakes_its_consumer(bell: impl Bell, capacity: usize, messages: usize
     }
     assert_eq!(expected, messages);
     producer.join().unwrap();
+}
+
+per_thread! {
+    static MINE: usize = 7
+}
+
+/// What one thread writes into a `per_thread!` cell no other thread sees.
+pub fn each_thread_has_its_own() {
+    MINE.with(|mine| mine.set(8));
+    let other = thread::spawn(|| MINE.with(|mine| mine.replace(9)));
+    assert_eq!(other.join().unwrap(), 7);
+    assert_eq!(MINE.with(|mine| mine.get()), 8);
 }
