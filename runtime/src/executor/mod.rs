@@ -100,17 +100,25 @@ impl Core {
 
     /// Runs the loop until `done`, or until the Machine stops.
     pub(crate) fn run(&self, done: impl Fn() -> bool) {
-        while !done() && !self.machine.is_stopping() {
-            self.turn(Wait::Forever);
+        loop {
+            self.work();
+            if done() || self.machine.is_stopping() {
+                return;
+            }
+            self.wait(Wait::Forever);
         }
     }
 
-    /// One turn. Waits at most for `longest`, and only if there is nothing to do.
-    fn turn(&self, longest: Wait) {
+    /// The first half of a turn: what can be done now, up to a bound.
+    fn work(&self) {
         self.deliver();
         self.poll_tasks();
         self.fire_timers();
-        self.publish_load();
+        self.mailbox().load.tasks.store(self.home.pending(), Ordering::Relaxed); // a figure
+    }
+
+    /// The second half: the driver. Waits, at most for `longest`, if there is nothing to do.
+    fn wait(&self, longest: Wait) {
         if self.home.has_runnable() {
             self.glance_at_driver();
         } else if !self.poll_before_parking() {
@@ -176,10 +184,6 @@ impl Core {
                 self.wake_from(|core, woken| core.timers.borrow_mut().advance(now, woken));
             }
         }
-    }
-
-    fn publish_load(&self) {
-        self.mailbox().load.tasks.store(self.home.pending(), Ordering::Relaxed); // a figure
     }
 
     /// Tasks wait: submit what is queued and take what is there, without waiting.
@@ -280,7 +284,8 @@ impl Core {
         quietly(|| drop(sleepers));
         self.machine.report_quiet();
         while !self.machine.all_quiet() {
-            self.turn(Wait::For(Duration::from_millis(100)));
+            self.work();
+            self.wait(Wait::For(Duration::from_millis(100)));
         }
         self.home.leave();
     }
