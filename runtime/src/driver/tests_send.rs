@@ -1,6 +1,7 @@
 //! What a send of an owned buffer promises, on both drivers.
 
 use std::io::{ErrorKind, Read};
+use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -10,7 +11,7 @@ use std::thread;
 use bytes::Bytes;
 
 use super::mailbox::Mailbox;
-use super::tests::{Count, PATIENCE, TestCore, kinds, on_both, pair};
+use super::tests::{Count, PATIENCE, TestCore, kinds, on_both, own_descriptors, pair};
 use super::{DriverKind, SendAll, Source, StableBuf, Wait};
 use crate::context;
 
@@ -106,7 +107,7 @@ fn a_buffer_outlives_its_future_until_the_ring_lets_go() {
                     core.turn(Wait::No);
                 }
             }
-            if core.resources.reactor.borrow().ring_fd().is_some() {
+            if core.has_ring() {
                 assert_eq!(freed.load(SeqCst), 0, "the ring may still read it");
             }
             if source_first {
@@ -143,6 +144,50 @@ fn a_reactor_closes_with_a_send_at_work() {
         drop(send);
         assert_eq!(freed.load(SeqCst), usize::from(kind == DriverKind::Epoll));
     }
+}
+
+#[test]
+fn a_queued_send_keeps_the_number_from_its_next_owner() {
+    own_descriptors();
+    on_both(|core| {
+        let (source, _peer) = pair();
+        let number = source.fd().as_raw_fd();
+        {
+            let mut send = pin!(SendAll::new(&source, vec![7; TOO_MUCH]));
+            assert!(send.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        // Where no core knows that an entry still names it.
+        thread::spawn(move || drop(source)).join().unwrap();
+        let early = pair();
+        core.turn(Wait::No);
+        let late = pair();
+        if core.has_ring() {
+            assert_ne!(early.0.fd().as_raw_fd(), number);
+            assert_eq!(late.0.fd().as_raw_fd(), number);
+        }
+        for (source, mut peer) in [early, late] {
+            drop(source);
+            core.turn(Wait::No);
+            assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0, "bytes meant for another");
+        }
+    });
+}
+
+#[test]
+fn a_reactor_lost_in_mid_send_leaks_what_the_ring_reads() {
+    if !kinds().contains(&DriverKind::Uring) {
+        return;
+    }
+    let core = TestCore::new(DriverKind::Uring, 8);
+    let (source, _peer) = pair();
+    let (buffer, freed) = watched();
+    context::enter(&core.resources, || {
+        let mut send = pin!(SendAll::new(&source, buffer));
+        assert!(send.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        core.turn(Wait::No);
+    });
+    drop(core);
+    assert_eq!(freed.load(SeqCst), 0);
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::source::{Afterlife, Descriptor, forget, register_for_guest};
 use super::tests::{
-    Count, READ, TestCore, WRITE, on_both, pair, poll_read, read, recv, sees_end, send, tcp_pair,
-    wait_for_read, write,
+    Count, READ, TestCore, WRITE, on_both, own_descriptors, pair, poll_read, read, recv, sees_end, send,
+    tcp_pair, wait_for_read, write,
 };
 use super::{DriverKind, Source, Wait};
 use crate::context;
@@ -73,16 +73,6 @@ fn a_waiter_is_kept_once_and_a_growing_crowd_is_swept() {
     });
 }
 
-/// Gives this thread a descriptor table of its own, so that no other test takes numbers.
-fn own_descriptors() {
-    const FIRST_BEYOND_STDERR: u32 = 3;
-    // SAFETY: takes no pointers. What it leaves out of this thread's table stays open in the other threads'.
-    let result = unsafe {
-        libc::syscall(libc::SYS_close_range, FIRST_BEYOND_STDERR, u32::MAX, libc::CLOSE_RANGE_UNSHARE)
-    };
-    assert_eq!(result, 0);
-}
-
 #[test]
 fn a_reused_number_hears_nothing_of_its_former_life() {
     own_descriptors();
@@ -98,7 +88,10 @@ fn a_reused_number_hears_nothing_of_its_former_life() {
             drop(source);
             // The ring closes with the next turn. Until then the number stays taken.
             let (source, mut peer) = match pair() {
-                reused if reused.0.fd().as_raw_fd() == number => reused,
+                reused if reused.0.fd().as_raw_fd() == number => {
+                    assert!(!core.has_ring(), "the ring has yet to see entries that name the number");
+                    reused
+                }
                 early => {
                     core.turn(Wait::No);
                     let late = pair();

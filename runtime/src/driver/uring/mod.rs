@@ -363,3 +363,31 @@ fn polled(
         slot.fail(direction, -result, woken);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_backlog_goes_out_before_what_is_queued_later() {
+        let (Ok(()), (bell, _other)) = (probe(), UnixStream::pair().unwrap()) else { return };
+        let mut uring = Uring::open(8, bell.as_fd()).unwrap();
+        let (ours, mut theirs): (Vec<_>, Vec<_>) = (0..50).map(|_| UnixStream::pair().unwrap()).unzip();
+        // As if the ring had taken none of them, for want of memory.
+        for ours in ours {
+            let close = opcode::Close::new(Fd(ours.into_raw_fd())).build();
+            uring.backlog.push_back(close.flags(Flags::SKIP_SUCCESS).user_data(Token::Silent.pack()));
+        }
+        assert!(uring.has_submissions());
+        uring.cancel_token(Token::Bell);
+        assert!(uring.backlog.is_empty(), "a newer entry went first");
+        let (mut slots, mut woken) = (Slots::new(), Vec::new());
+        uring.turn(Wait::No, &mut slots, &mut woken).unwrap();
+        assert!(!uring.has_submissions());
+        theirs.iter_mut().for_each(|peer| assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0));
+    }
+}
