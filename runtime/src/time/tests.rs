@@ -8,7 +8,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use super::*;
 use crate::context::{self, CoreUid, Resources};
-use crate::driver::Reactor;
+use crate::driver::{DriverKind, Reactor, Settings};
+use multikernel_channels::doorbell::Doorbell;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 /// More than a tick of the wheel.
@@ -16,9 +17,11 @@ const TICK: Duration = Duration::from_millis(1);
 
 /// A core that has no thread, only timers. Counted from the far end, its number is never that of a real one.
 fn core(number: u64) -> Resources {
+    let doorbell = Doorbell::new().unwrap();
+    let reactor = Reactor::open(DriverKind::Epoll, &Settings { entries: 8 }, doorbell.fd()).unwrap();
     Resources {
         uid: CoreUid(NonZeroU64::new(u64::MAX - number).unwrap()),
-        reactor: RefCell::new(Reactor {}),
+        reactor: RefCell::new(reactor),
         timers: RefCell::new(Timers::new()),
     }
 }
