@@ -6,10 +6,11 @@ pub(crate) mod driver;
 pub(crate) mod executor;
 pub(crate) mod limits;
 pub(crate) mod machine;
+pub mod signal;
 pub mod task;
 pub mod time;
 
-pub use machine::{CoreId, cores};
+pub use machine::{CoreId, CoreLocal, cores};
 pub use task::{on_each_core, spawn, spawn_balanced, spawn_local, spawn_on};
 
 /// Building and owning a runtime.
@@ -18,6 +19,11 @@ pub mod runtime {
     pub use crate::machine::builder::{Builder, Polling};
     pub use crate::machine::pinning::{ParsePinningError, Pinning};
     pub use crate::machine::runtime::{EnterGuard, Handle, Runtime};
+}
+
+#[doc(hidden)]
+pub mod machine_support {
+    pub use crate::machine::CoreLocalSlot;
 }
 
 /// Readiness of descriptors, and the traits of asynchronous input and output.

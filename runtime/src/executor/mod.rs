@@ -10,7 +10,7 @@
 //!
 //! Everything here is one thread's; what another core wants comes through the mailbox.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,8 @@ pub(crate) struct Core {
     long_polls: Cell<bool>,
     /// A parked core was rung through our ring, and the request is not submitted yet.
     rang: Cell<bool>,
+    /// Drops the core-local state that was made here.
+    at_end: RefCell<Vec<fn()>>,
     /// State of the small generator that breaks ties.
     random: Cell<u32>,
 }
@@ -75,6 +77,7 @@ impl Core {
             had_mail: Cell::new(false),
             long_polls: Cell::new(false),
             rang: Cell::new(false),
+            at_end: RefCell::new(Vec::new()),
         }
     }
 
@@ -287,7 +290,19 @@ impl Core {
             self.work();
             self.wait(Wait::For(Duration::from_millis(100)));
         }
+        while let Some(drop_state) = self.take_end() {
+            quietly(drop_state);
+        }
         self.home.leave();
+    }
+
+    /// Has `f` called when this core ends, while its driver still works.
+    pub(crate) fn at_end(&self, f: fn()) {
+        self.at_end.borrow_mut().push(f);
+    }
+
+    fn take_end(&self) -> Option<fn()> {
+        self.at_end.borrow_mut().pop()
     }
 
     /// Tears the driver down, after the core has ended.
