@@ -14,7 +14,7 @@ use io_uring::types::{Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
 use super::message::{Checker, Message};
-use super::{PATIENCE, Slice, Work};
+use super::{Slice, Work};
 use crate::harness::sched::CpuTime;
 use crate::harness::uring::{self, Pool};
 
@@ -33,6 +33,8 @@ pub struct Plan {
     pub message: Message,
     /// Requests under way on each connection.
     pub pipeline: u32,
+    /// How long a server may stay silent before it counts as stalled.
+    pub patience: Duration,
 }
 
 /// Open connections to one server.
@@ -137,12 +139,16 @@ impl Load {
     }
 
     fn enter(&mut self) -> Result<()> {
-        let timeout = Timespec::from(PATIENCE);
+        let timeout = Timespec::from(self.plan.patience);
         match self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout)) {
             Ok(_) => Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::EINTR) => Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::ETIME) => {
-                bail!("no answer for {} s with {} requests under way", PATIENCE.as_secs(), self.under_way)
+                bail!(
+                    "no answer for {} s with {} requests under way",
+                    self.plan.patience.as_secs_f64(),
+                    self.under_way
+                )
             }
             Err(error) => Err(error).context("io_uring_enter"),
         }

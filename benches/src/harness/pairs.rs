@@ -56,7 +56,9 @@ pub struct Series {
     pub server_busy: Vec<f64>,
     /// Of all answers of all rounds, in nanoseconds.
     pub latency: Histogram<u64>,
-    /// Why the figures mean nothing.
+    /// Why answers per second are the client's limit and not the server's, if they are.
+    pub client_bound: Option<String>,
+    /// Why the figures mean nothing, if they do not.
     pub failure: Option<String>,
 }
 
@@ -76,6 +78,7 @@ impl Series {
             client_busy: Vec::new(),
             server_busy: Vec::new(),
             latency: client::latencies(),
+            client_bound: None,
             failure: None,
         }
     }
@@ -91,16 +94,16 @@ impl Series {
         self.server_busy.push(server.demand(slice.whole));
     }
 
-    /// Whether answers per second say something about the server; if not, why.
-    #[must_use]
-    pub fn client_bound(&self, cpus: usize) -> Option<String> {
-        let client = Summary::of(self.client_busy.iter().copied())?.median;
-        let server = Summary::of(self.server_busy.iter().copied())?.median;
-        client_bound(client, server, self.cores, cpus)
+    /// Asks the detector, once all rounds are in.
+    fn detect(&mut self, cpus: usize) {
+        let median = |shares: &[f64]| Summary::of(shares.iter().copied()).map(|summary| summary.median);
+        if let (Some(client), Some(server)) = (median(&self.client_busy), median(&self.server_busy)) {
+            self.client_bound = client_bound(client, server, self.cores, cpus);
+        }
     }
 }
 
-/// The detector behind [`Series::client_bound`]: busy shares of the client and of a server with `cores` cores, on a
+/// The detector behind [`Series::client_bound`], for busy shares of the client and of a server with `cores` cores, on a
 /// machine with `cpus` CPUs of which the client takes one.
 #[must_use]
 pub fn client_bound(client: f64, server: f64, cores: usize, cpus: usize) -> Option<String> {
@@ -115,10 +118,11 @@ pub fn client_bound(client: f64, server: f64, cores: usize, cpus: usize) -> Opti
 }
 
 /// Visits each entrant in each round, in an order that rotates, and returns what was measured in the given order.
+/// `cpus` is how many CPUs client and servers have together.
 ///
 /// # Errors
 /// When the machine's own books cannot be read. What a server does wrong is in its [`Series::failure`].
-pub fn run(entrants: &mut [Entrant], pace: Pace, progress: &ProgressBar) -> Result<Vec<Series>> {
+pub fn run(entrants: &mut [Entrant], pace: Pace, cpus: usize, progress: &ProgressBar) -> Result<Vec<Series>> {
     let mut all: Vec<_> = entrants.iter().map(|entrant| Series::new(&entrant.name, entrant.cores)).collect();
     for round in 0..=pace.rounds {
         for place in 0..entrants.len() {
@@ -144,6 +148,7 @@ pub fn run(entrants: &mut [Entrant], pace: Pace, progress: &ProgressBar) -> Resu
         }
     }
     progress.finish_and_clear();
+    all.iter_mut().for_each(|series| series.detect(cpus));
     Ok(all)
 }
 
@@ -184,7 +189,7 @@ mod tests {
         let pace = Pace { slice: Duration::from_millis(1), rounds: 1 };
         let entrant =
             Entrant { name: "silent".into(), cores: 1, pid: std::process::id(), work: Box::new(Silent) };
-        let series = run(&mut [entrant], pace, &ProgressBar::hidden()).unwrap();
+        let series = run(&mut [entrant], pace, 2, &ProgressBar::hidden()).unwrap();
         assert!(series[0].failure.is_some());
     }
 }

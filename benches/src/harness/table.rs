@@ -32,7 +32,7 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
     lines.join("\n")
 }
 
-/// Answers per second, latency, CPU time and who was busy; `what` is what is counted.
+/// Answers per second (with ">=" where the client was the limit), latency, CPU time and who was busy; `what` is what is counted.
 #[must_use]
 pub fn figures(what: &str, all: &[Series]) -> String {
     let rate = format!("{what}s/s");
@@ -49,7 +49,7 @@ fn figures_of(series: &Series) -> Vec<String> {
     vec![
         series.name.clone(),
         series.cores.to_string(),
-        format!("{:.0}", median(&series.rate)),
+        format!("{}{:.0}", if series.client_bound.is_some() { ">=" } else { "" }, median(&series.rate)),
         micros(0.5),
         micros(0.99),
         micros(0.999),
@@ -67,20 +67,25 @@ pub fn ratios(what: &str, all: &[Series]) -> String {
         header.extend(BASELINES.map(|base| format!("{measure} / {base}")));
     }
     let header: Vec<_> = header.iter().map(String::as_str).collect();
+    let against = |series: &Series, base: &str, measure: Measure| {
+        let base = all.iter().find(|series| series.name == base)?;
+        Summary::of_ratios(measure(series)?, measure(base)?).map(spread)
+    };
     let rows = all.iter().filter(|series| !series.rate.is_empty()).map(|series| {
         let mut row = vec![series.name.clone()];
-        for measure in
-            [|series: &Series| &series.rate, |series: &Series| &series.cpu] as [fn(&Series) -> &Vec<f64>; 2]
-        {
-            row.extend(BASELINES.map(|base| {
-                let base = all.iter().find(|series| series.name == base);
-                let ratio = base.and_then(|base| Summary::of_ratios(measure(series), measure(base)));
-                ratio.map_or("-".to_owned(), spread)
-            }));
+        for measure in [rate_of as Measure, |series| Some(&series.cpu)] {
+            row.extend(BASELINES.map(|base| against(series, base, measure).unwrap_or("-".to_owned())));
         }
         row
     });
     table(&header, rows)
+}
+
+type Measure = fn(&Series) -> Option<&[f64]>;
+
+/// Answers per second, unless they are the client's limit: a ratio of those would be about the client.
+fn rate_of(series: &Series) -> Option<&[f64]> {
+    series.client_bound.is_none().then_some(&series.rate)
 }
 
 /// A median with its quartiles.
@@ -102,6 +107,7 @@ pub fn to_json(all: &[Series]) -> Value {
             "server_busy": series.server_busy,
             "client_busy": series.client_busy,
             "latency_ns": { "p50": quantile(0.5), "p99": quantile(0.99), "p99.9": quantile(0.999) },
+            "client_bound": series.client_bound,
             "failure": series.failure,
         })
     };

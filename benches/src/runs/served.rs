@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Common, Field};
+use crate::client::PATIENCE;
 use crate::client::load::{Load, Plan};
 use crate::client::message::Message;
 use crate::harness::cpus::{self, Cpus};
@@ -61,14 +62,15 @@ fn run(shape: &Shape, protocol: Protocol, message: Message) -> Result<()> {
         cpus.server,
         cpus.client,
     );
-    let plan = Plan { connections: shape.connections, message, pipeline: shape.pipeline };
+    let plan = Plan { message, connections: shape.connections, pipeline: shape.pipeline, patience: PATIENCE };
     let mut field = open(&servers, shape.cores, protocol, cpus, plan);
     let progress = pairs::progress(field.entrants.len() * (pace.rounds + 1));
-    let mut all = cpus::pinned(cpus.client, || pairs::run(&mut field.entrants, pace, &progress))?;
+    let mut all =
+        cpus::pinned(cpus.client, || pairs::run(&mut field.entrants, pace, cpus.allowed, &progress))?;
     all.append(&mut field.absent);
     println!("{}\n\n{}\n", table::figures("request", &all), table::ratios("request", &all));
     table::save(shape.common.json.as_deref(), &table::to_json(&all))?;
-    super::verdict(&all, |series| series.client_bound(cpus.allowed))
+    super::verdict(&all, |series| series.client_bound.clone())
 }
 
 fn pace(common: &Common) -> Pace {
