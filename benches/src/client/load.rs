@@ -138,6 +138,17 @@ impl Load {
         Ok(())
     }
 
+    /// Refuses answers that nobody asked for, which arrived since the last slice.
+    fn refuse_unasked(&mut self) -> Result<()> {
+        // Without this the ring shows no completions: it runs deferred work only when entered to wait.
+        let no_wait = Timespec::new();
+        match self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&no_wait)) {
+            Err(error) if error.raw_os_error() == Some(libc::ETIME) => Ok(()),
+            Err(error) => Err(error).context("io_uring_enter"),
+            Ok(_) => self.turn(&mut super::latencies(), false).map(drop),
+        }
+    }
+
     fn enter(&mut self) -> Result<()> {
         let timeout = Timespec::from(self.plan.patience);
         match self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout)) {
@@ -211,6 +222,7 @@ impl Load {
 
 impl Work for Load {
     fn slice(&mut self, length: Duration, latency: &mut Histogram<u64>) -> Result<Slice> {
+        self.refuse_unasked()?;
         let before = CpuTime::of_this_thread()?;
         let start = Instant::now();
         for number in 0..self.connections.len() {

@@ -56,19 +56,19 @@ pub fn pinned<R>(cpu: usize, f: impl FnOnce() -> Result<R>) -> Result<R> {
 
 /// One line on the CPU, one on the kernel.
 #[must_use]
-pub fn head() -> String {
+pub fn head(cpus: Cpus) -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
         .map_or("unknown CPU", |rest| rest.trim_start_matches([' ', '\t', ':']));
     let online = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
-    let allowed = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or("?");
     format!(
-        "{model}, {online} CPUs online, {allowed} ours; Linux {}; load before the run {load}",
+        "{model}, {online} CPUs online, {} ours; Linux {}; load before the run {load}",
+        cpus.allowed,
         kernel.trim()
     )
 }

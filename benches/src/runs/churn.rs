@@ -39,7 +39,7 @@ pub fn run(shape: &Shape) -> Result<()> {
     let cpus = Cpus::of_this_process()?;
     let servers = super::servers_for(Protocol::Echo, &shape.common.only)?;
     super::need_descriptors(servers.len() * shape.at_a_time)?;
-    println!("{}", cpus::head());
+    println!("{}", cpus::head(cpus));
     let mut tables = serde_json::Map::new();
     let mut verdict = Ok(());
     for per_connection in &shape.per_connection {

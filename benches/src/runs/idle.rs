@@ -26,7 +26,7 @@ pub fn run(common: &Common, connections: usize, size: usize) -> Result<()> {
     let servers = super::servers_for(Protocol::Echo, &common.only)?;
     super::need_descriptors(connections)?;
     let rounds = common.rounds.unwrap_or(if common.quick { 1 } else { 3 });
-    println!("{}", cpus::head());
+    println!("{}", cpus::head(cpus));
     println!(
         "idle: resident bytes of the server per connection, {connections} connections, each after one message of \
          {size} bytes; median of {rounds} fresh processes. Socket memory in Linux itself is not counted.\n"

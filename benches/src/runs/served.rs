@@ -47,7 +47,7 @@ fn run(shape: &Shape, protocol: Protocol, message: Message) -> Result<()> {
     let servers = super::servers_for(protocol, &shape.common.only)?;
     super::need_descriptors(servers.len() * shape.connections)?;
     let pace = pace(&shape.common);
-    println!("{}", cpus::head());
+    println!("{}", cpus::head(cpus));
     println!(
         "{}: {} connections, {} under way on each, {}; {} rounds of {}; one-core servers on CPU {}, client on CPU {}\n",
         protocol.name(),

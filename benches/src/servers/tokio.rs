@@ -1,5 +1,6 @@
 //! tokio: on one thread, on a pool that steals, and as one runtime per core behind SO_REUSEPORT.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener as StdListener;
 use std::thread;
@@ -82,21 +83,40 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
 async fn echo_when_ready(mut stream: TcpStream) -> io::Result<()> {
     loop {
         stream.readable().await?;
-        let mut shared = [0; BUFFER];
-        let len = match stream.try_read(&mut shared) {
-            Ok(0) => return Ok(()),
-            Ok(len) => len,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+        match echo_at_once(&stream) {
+            Ok(Echoed::All) => {}
+            Ok(Echoed::Some { rest }) => stream.write_all(&rest).await?,
+            Ok(Echoed::End) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
-        };
-        // Nearly always all of it goes at once; what does not is kept by the connection that needs it.
+        }
+    }
+}
+
+enum Echoed {
+    All,
+    /// The socket took a part only; the connection keeps what is left until it is sent.
+    Some {
+        rest: Vec<u8>,
+    },
+    End,
+}
+
+/// Reads into the one buffer of this thread and writes out of it. Not part of the future, so that no connection
+/// carries a buffer while it waits.
+fn echo_at_once(stream: &TcpStream) -> io::Result<Echoed> {
+    thread_local! {
+        static SHARED: RefCell<[u8; BUFFER]> = const { RefCell::new([0; BUFFER]) };
+    }
+    SHARED.with_borrow_mut(|shared| {
+        let len = stream.try_read(shared)?;
+        if len == 0 {
+            return Ok(Echoed::End);
+        }
         let sent = match stream.try_write(&shared[..len]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             result => result?,
         };
-        if sent < len {
-            let rest = shared[sent..len].to_vec();
-            stream.write_all(&rest).await?;
-        }
-    }
+        Ok(if sent == len { Echoed::All } else { Echoed::Some { rest: shared[sent..len].to_vec() } })
+    })
 }

@@ -127,7 +127,7 @@ pub fn run(common: &Common) -> Result<()> {
     cpus::pin(&[cpus.server])?;
     let mut contenders = choose(contenders()?, |contender| contender.name(), &common.only)?;
     let rounds = common.rounds.unwrap_or(if common.quick { 20 } else { 60 });
-    println!("{}", cpus::head());
+    println!("{}", cpus::head(cpus));
     println!(
         "tasks: median ns per operation over {rounds} rounds of {COUNT}, and the quartiles; all on CPU {}\n",
         cpus.server
