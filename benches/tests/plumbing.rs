@@ -51,7 +51,8 @@ fn assert_measured(all: &[Series]) {
 #[test]
 fn echo_measures_raw_and_tokio() {
     for plan in [ECHO, Plan { pipeline: 16, ..ECHO }, Plan { message: Message::Echo(10_000), ..ECHO }] {
-        let servers = ["raw", "tokio-ct", "tokio-ct-ready"].map(|name| (name, start(name, "echo")));
+        let servers =
+            ["raw", "raw-epoll", "tokio-ct", "tokio-ct-ready"].map(|name| (name, start(name, "echo")));
         let works = servers.iter().map(|(name, server)| {
             let load: Box<dyn Work> = Box::new(Load::connect(server.addr(), plan).unwrap());
             (*name, server, load)

@@ -13,6 +13,7 @@ mod glommio;
 mod http;
 mod monoio;
 mod raw;
+mod raw_epoll;
 mod smol;
 mod tokio;
 
@@ -69,9 +70,17 @@ pub struct Server {
 
 /// All servers, in the order of the tables.
 pub fn all() -> impl Iterator<Item = &'static Server> {
-    [raw::SERVERS, tokio::SERVERS, smol::SERVERS, monoio::SERVERS, glommio::SERVERS, compio::SERVERS]
-        .into_iter()
-        .flatten()
+    [
+        raw::SERVERS,
+        raw_epoll::SERVERS,
+        tokio::SERVERS,
+        smol::SERVERS,
+        monoio::SERVERS,
+        glommio::SERVERS,
+        compio::SERVERS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// What one server process has to do.

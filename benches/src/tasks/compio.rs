@@ -27,7 +27,8 @@ impl Contender for Compio {
     }
 
     fn run(&mut self, which: Case, count: u32) -> Duration {
-        let done = self.0.block_on(async { compio::runtime::spawn(case(which, count)).await });
-        done.unwrap_or_else(|_| panic!("a case does not panic"))
+        // Its best form: from within a spawned task, a spawn and join was measured at 20 us, and most of the
+        // other cases came out slower too.
+        self.0.block_on(case(which, count))
     }
 }

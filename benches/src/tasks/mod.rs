@@ -76,7 +76,8 @@ pub trait Contender {
         1
     }
 
-    /// Runs `case` with `count` operations in a task of its own, and says how long they took.
+    /// Runs `case` with `count` operations and says how long they took: in a task of its own, unless the runtime
+    /// does better in its root future.
     fn run(&mut self, case: Case, count: u32) -> Duration;
 }
 
