@@ -1,13 +1,16 @@
 //! What the calling thread is: a core, a guest of a Machine, or neither.
 //!
-//! Everything that needs "this core" comes through here, so that no other module owns a thread-local of its own.
+//! Everything that needs "this core" comes through here, so that sockets and timers own no thread-locals.
 
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroU64;
 use std::task::{Context, Poll};
 
 use crate::driver::Reactor;
+use crate::limits::BUDGET_PER_POLL;
+use crate::machine::{self, Machine, registry};
 use crate::time::Timers;
+use multikernel_channels::sync::Arc;
 
 /// Names one core of one Machine; never reused within the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +26,8 @@ pub(crate) struct Resources {
 thread_local! {
     static CORE: Cell<*const Resources> = const { Cell::new(std::ptr::null()) };
     static BUDGET: Cell<u8> = const { Cell::new(u8::MAX) };
+    static ACCEPTED: Cell<bool> = const { Cell::new(false) };
+    static GUEST: RefCell<Vec<Arc<Machine>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Calls `f` with this thread's core, or with `None` on a thread that is not a core.
@@ -45,17 +50,59 @@ pub(crate) fn enter<R>(core: &Resources, f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// Makes the calling thread, which is no core, a guest of `machine` while `f` runs or the guard lives.
+pub(crate) fn enter_as_guest(machine: &Arc<Machine>) -> GuestGuard {
+    GUEST.with(|guest| guest.borrow_mut().push(machine.clone()));
+    GuestGuard { _not_send: std::marker::PhantomData }
+}
+
+/// Ends the visit when dropped.
+pub(crate) struct GuestGuard {
+    _not_send: std::marker::PhantomData<*const ()>,
+}
+
+impl Drop for GuestGuard {
+    fn drop(&mut self) {
+        // The thread may be ending, and its list of visits gone before this guard.
+        let _ = GUEST.try_with(|guest| guest.borrow_mut().pop());
+    }
+}
+
+/// The Machine the calling thread is a guest of.
+pub(crate) fn guest_machine() -> Option<Arc<Machine>> {
+    GUEST.try_with(|guest| guest.borrow().last().cloned()).ok().flatten()
+}
+
 /// On a thread that polls futures without being a core (`block_on`): the core that registers on its behalf.
 pub(crate) fn delegate() -> Option<CoreUid> {
-    None
+    guest_machine().map(|machine| machine::placement::delegate(&machine).uid)
 }
 
 /// Runs `f` on the core `uid`, soon, between two polls. `Err` gives `f` back when that core has ended.
-pub(crate) fn post<F>(_uid: CoreUid, f: F) -> Result<(), F>
+pub(crate) fn post<F>(uid: CoreUid, f: F) -> Result<(), F>
 where
     F: FnOnce(&Resources) + Send + 'static,
 {
-    Err(f)
+    match registry::find(uid) {
+        Some(mailbox) => machine::call::post(&mailbox, f),
+        None => Err(f),
+    }
+}
+
+/// A listener of this core has just accepted: a task spawned before this poll ends serves that connection.
+pub(crate) fn note_accept() {
+    ACCEPTED.set(true);
+}
+
+/// Whether a connection was accepted in this poll and no task has been spawned for it.
+pub(crate) fn take_accept() -> bool {
+    ACCEPTED.replace(false)
+}
+
+/// The executor is about to poll a task.
+pub(crate) fn begin_poll() {
+    BUDGET.set(BUDGET_PER_POLL);
+    ACCEPTED.set(false);
 }
 
 /// Takes one unit of the running task's budget. `Pending`, after waking the task, when none is left.
@@ -68,7 +115,8 @@ pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<Progress> {
         cx.waker().wake_by_ref();
         return Poll::Pending;
     }
-    BUDGET.set(left - 1);
+    // A thread that is no core has no turns to be fair in.
+    BUDGET.set(if CORE.get().is_null() { left } else { left - 1 });
     Poll::Ready(Progress(left))
 }
 

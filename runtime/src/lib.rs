@@ -1,6 +1,102 @@
-//! An async runtime with one executor per core.
+//! An async runtime for servers with one executor per core, no shared run queue, and messages between cores.
 #![allow(dead_code)]
 
 pub(crate) mod context;
 pub(crate) mod driver;
+pub(crate) mod executor;
+pub(crate) mod limits;
+pub(crate) mod machine;
+pub mod task;
 pub mod time;
+
+pub use machine::{CoreId, cores};
+pub use task::{on_each_core, spawn, spawn_balanced, spawn_local, spawn_on};
+
+/// Building and owning a runtime.
+pub mod runtime {
+    pub use crate::driver::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};
+    pub use crate::machine::builder::{Builder, Polling};
+    pub use crate::machine::pinning::{ParsePinningError, Pinning};
+    pub use crate::machine::runtime::{EnterGuard, Handle, Runtime};
+}
+
+/// Readiness of descriptors, and the traits of asynchronous input and output.
+pub mod io {
+    pub use crate::driver::{Interest, Ready};
+}
+
+/// Runs an `async fn` on a Machine: starts the cores, runs the body on the calling thread as core 0, stops the cores,
+/// and returns what the body returns.
+///
+/// ```
+/// #[multikernel::main]
+/// async fn main() {
+///     println!("hello from a core");
+/// }
+/// ```
+///
+/// The function becomes a plain one of the same name, return type and other attributes. Any type that a plain `main`
+/// may return will do, and the body and its value need not be `Send`:
+///
+/// ```
+/// use std::error::Error;
+///
+/// #[multikernel::main(cores = 2, driver = "epoll", polling = "off")]
+/// async fn main() -> Result<(), Box<dyn Error>> {
+///     let port: u16 = "8080".parse()?;
+///     assert_eq!(port, 8080);
+///     Ok(())
+/// }
+/// ```
+///
+/// # Options
+///
+/// Each is a method of [`runtime::Builder`] and means what is written there; what is not given is as in
+/// `Builder::new()`.
+///
+/// | option | values |
+/// |---|---|
+/// | `cores` | a whole number of at least 1 |
+/// | `driver` | `"auto"`, `"uring"`, `"epoll"` |
+/// | `pinning` | `"auto"`, `"always"`, `"never"`: see [`runtime::Pinning`] |
+/// | `polling` | `"auto"`, `"off"`, or the longest time to poll before parking, such as `"50us"` or `"1ms"` |
+/// | `thread_name` | a string |
+/// | `max_blocking_threads` | a whole number of at least 1 |
+/// | `crate` | where this crate is, when it goes by another name: `crate = my_crate::multikernel` |
+///
+/// Values are literals. Anything else, and a function that is not `async`, takes arguments or is generic, is an error
+/// at compile time that lists what is valid.
+///
+/// # Errors and panics
+///
+/// When the Machine cannot start, for instance because `MULTIKERNEL_DRIVER` names no driver, the program prints one
+/// line, `error: ..`, to its standard error and exits with code 1. A panic of the body goes on in the caller.
+///
+/// # Limits
+///
+/// The body becomes an inner function: in an `impl` block, name the type instead of writing `Self`.
+pub use multikernel_macros::main;
+
+/// Makes an `async fn` a test that runs on a Machine of its own: one core, not pinned, no polling before parking.
+///
+/// ```
+/// #[multikernel::test]
+/// async fn adds() {
+///     assert_eq!(1 + 1, 2);
+/// }
+///
+/// #[multikernel::test(cores = 4)]
+/// #[should_panic(expected = "as it should")]
+/// async fn panics() {
+///     panic!("as it should");
+/// }
+///
+/// #[multikernel::test]
+/// async fn parses() -> Result<(), std::num::ParseIntError> {
+///     "17".parse::<u8>().map(drop)
+/// }
+/// ```
+///
+/// The options are those of [`main`](macro@main); what is not given is as in `Builder::new_test()`. Attributes such as
+/// `#[should_panic]` and `#[ignore]` are kept. When the Machine cannot start, the test fails.
+pub use multikernel_macros::test;

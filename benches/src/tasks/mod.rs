@@ -17,6 +17,7 @@ mod cases;
 mod compio;
 mod glommio;
 mod monoio;
+mod multikernel;
 mod smol;
 mod tokio;
 
@@ -95,6 +96,7 @@ pub fn contenders() -> Result<Vec<Box<dyn Contender>>> {
     monoio::add_to(&mut all)?;
     glommio::add_to(&mut all)?;
     compio::add_to(&mut all)?;
+    multikernel::add_to(&mut all)?;
     Ok(all)
 }
 

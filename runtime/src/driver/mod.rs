@@ -1,4 +1,310 @@
-//! The driver.
+//! One core's driver: completions and readiness, and the sources registered for them.
+//!
+//! Nothing here runs user code while the reactor is borrowed: wakers that are due are handed to the executor, and
+//! wakers that are not needed any more are handed back to be dropped outside.
+
+mod epoll;
+mod interest;
+mod select;
+mod slots;
+mod source;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_source;
+mod uring;
+
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
+use std::task::Waker;
+use std::time::Duration;
+
+pub use interest::{Interest, Ready};
+pub use select::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};
+pub(crate) use source::Source;
+
+use epoll::Epoll;
+use slots::{Key, Leftover, Remains, Slots};
+use source::{Afterlife, Descriptor};
+use uring::Uring;
+
+/// Decides on the driver: `MULTIKERNEL_DRIVER` if set, else `choice`; epoll wherever io_uring is refused. Says through
+/// `tracing` what was decided: a warning when io_uring was refused, else an information.
+///
+/// # Errors
+///
+/// `InvalidInput` when the variable names no driver.
+pub(crate) fn select(choice: DriverChoice) -> io::Result<DriverInfo> {
+    let (info, refused) = select::choose(choice)?;
+    if refused {
+        tracing::warn!(driver = %info.kind, why = %info.why, "driver chosen");
+    } else {
+        tracing::info!(driver = %info.kind, why = %info.why, "driver chosen");
+    }
+    Ok(info)
+}
+
+/// What a core's driver is opened with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Length of the submission queue; rounded up to a power of two, smaller where memory is short.
+    pub(crate) entries: u32,
+}
+
+/// Whether, and how long, a turn waits for something to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    No,
+    For(Duration),
+    Forever,
+}
+
+/// Wakes a core through its eventfd: the way that always works.
+pub(crate) trait Bell: Send + Sync {
+    fn ring(&self);
+}
+
+/// How one core reaches another: its ring, and its eventfd for when the ring does not answer.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    ring: Option<RawFd>,
+    bell: Arc<dyn Bell>,
+}
+
+impl Peer {
+    /// `ring` is the peer's [`Reactor::ring_fd`]. The peer must not be rung after its reactor was closed.
+    pub(crate) fn new(ring: Option<RawFd>, bell: Arc<dyn Bell>) -> Peer {
+        Peer { ring, bell }
+    }
+
+    fn ring_slowly(&self) {
+        self.bell.ring();
+    }
+
+    fn is(&self, other: &Peer) -> bool {
+        self.ring == other.ring
+            && Arc::as_ptr(&self.bell).cast::<()>() == Arc::as_ptr(&other.bell).cast::<()>()
+    }
+}
+
+enum Driver {
+    Uring(Box<Uring>),
+    Epoll(Epoll),
+}
 
 /// One core's driver and the sources registered with it.
-pub(crate) struct Reactor {}
+pub(crate) struct Reactor {
+    driver: Driver,
+    slots: Slots,
+    /// The ring takes entries from the thread that opened it, and from no other.
+    _here: PhantomData<*mut ()>,
+}
+
+/// The outcome of [`Reactor::watch`].
+struct Watched {
+    key: Key,
+    /// The source was not registered here before.
+    is_new: bool,
+}
+
+impl Reactor {
+    /// Opens the driver of the calling thread. `bell`, the core's eventfd, must stay open until the reactor is closed.
+    pub(crate) fn open(kind: DriverKind, settings: &Settings, bell: BorrowedFd<'_>) -> io::Result<Reactor> {
+        watch_for_forks();
+        let driver = match kind {
+            DriverKind::Uring => Driver::Uring(Box::new(Uring::open(settings.entries, bell)?)),
+            DriverKind::Epoll => Driver::Epoll(Epoll::open(bell)?),
+        };
+        Ok(Reactor { driver, slots: Slots::new(), _here: PhantomData })
+    }
+
+    /// Submits what is queued, waits if told to, and collects in `woken` those for whom something happened.
+    ///
+    /// A wait may end early: by the bell, by another core's ring, by a signal. An error is the driver's own; sources
+    /// learn of theirs when they try again.
+    pub(crate) fn turn(&mut self, wait: Wait, woken: &mut Vec<Waker>) -> io::Result<()> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.turn(wait, &mut self.slots, woken),
+            Driver::Epoll(epoll) => epoll.turn(wait, &mut self.slots, woken),
+        }
+    }
+
+    /// True when a turn would find completions. Costs no system call; epoll cannot tell and says false.
+    pub(crate) fn has_completions(&self) -> bool {
+        match &self.driver {
+            Driver::Uring(uring) => uring.has_completions(),
+            Driver::Epoll(_) => false,
+        }
+    }
+
+    /// True when a turn without waiting would do something, or when only a turn can tell.
+    pub(crate) fn wants_turn(&self) -> bool {
+        matches!(self.driver, Driver::Epoll(_)) || self.has_completions() || self.has_submissions()
+    }
+
+    /// True when something is queued that the next turn will submit.
+    pub(crate) fn has_submissions(&self) -> bool {
+        match &self.driver {
+            Driver::Uring(uring) => uring.has_submissions(),
+            Driver::Epoll(_) => false,
+        }
+    }
+
+    /// Where other cores' rings may send messages.
+    pub(crate) fn ring_fd(&self) -> Option<RawFd> {
+        match &self.driver {
+            Driver::Uring(uring) => Some(uring.fd()),
+            Driver::Epoll(_) => None,
+        }
+    }
+
+    /// Wakes a parked peer: by a message between the rings, sent with the next turn, else through its eventfd at once.
+    pub(crate) fn ring_peer(&mut self, peer: &Peer) {
+        match (&mut self.driver, peer.ring) {
+            (Driver::Uring(uring), Some(target)) => uring.ring_peer(peer, target),
+            _ => peer.ring_slowly(),
+        }
+    }
+
+    /// Stops watching everything, waits until the driver has come to rest but not past `deadline`, and wakes those who
+    /// still waited, so that they see the end.
+    pub(crate) fn close(self, deadline: Duration) {
+        let Reactor { driver, mut slots, .. } = self;
+        if is_forked_child() {
+            // The rings are the parent's, and not mapped here.
+            std::mem::forget((driver, slots));
+            return;
+        }
+        if let Driver::Uring(uring) = driver {
+            uring.close(&mut slots, deadline);
+        }
+        slots.into_waiters().for_each(Waker::wake);
+    }
+
+    /// True when an attempt is known to find nothing.
+    fn is_idle(&self, descriptor: &Descriptor, interest: Interest) -> bool {
+        self.slots.find(descriptor).is_some_and(|slot| slot.is_idle(interest))
+    }
+
+    /// Readiness seen here and not used up.
+    fn ready(&self, descriptor: &Descriptor, interest: Interest) -> Ready {
+        self.slots.find(descriptor).map_or(Ready::EMPTY, |slot| slot.ready(interest))
+    }
+
+    /// An attempt found nothing.
+    fn clear(&mut self, descriptor: &Descriptor, interest: Interest) {
+        if let Some((_, slot)) = self.slots.find_mut(descriptor) {
+            slot.clear(interest);
+        }
+    }
+
+    /// An attempt found less than it asked for.
+    fn drained(&mut self, descriptor: &Descriptor, interest: Interest) {
+        if let Some((_, slot)) = self.slots.find_mut(descriptor) {
+            slot.drained(interest);
+        }
+    }
+
+    /// Makes sure that the driver watches `interest`; `blocked` says that an attempt just found nothing.
+    fn watch(
+        &mut self,
+        descriptor: &Arc<Descriptor>,
+        interest: Interest,
+        blocked: bool,
+    ) -> io::Result<Watched> {
+        let known = self.slots.find_mut(descriptor).map(|(key, _)| key);
+        let key = known.unwrap_or_else(|| self.slots.insert(descriptor.clone()));
+        let slot = self.slots.get_mut(key).expect("the slot was just found or made");
+        if blocked {
+            slot.clear(interest);
+        }
+        match slot.take_fault() {
+            0 => {}
+            errno => return Err(io::Error::from_raw_os_error(errno)),
+        }
+        let (armed, missing) = (slot.armed, interest.without(slot.armed));
+        if !missing.is_none() {
+            let fd = descriptor.as_raw_fd();
+            match &mut self.driver {
+                Driver::Uring(uring) => uring.arm(fd, key, missing),
+                Driver::Epoll(epoll) => {
+                    if let Err(error) = epoll.arm(fd, key, armed, missing) {
+                        if known.is_none() {
+                            // It has no waiters yet; the caller still holds the descriptor.
+                            drop(self.slots.remove(key));
+                        }
+                        return Err(error);
+                    }
+                }
+            }
+            slot.armed |= missing;
+        }
+        Ok(Watched { key, is_new: known.is_none() })
+    }
+
+    fn store(&mut self, key: Key, interest: Interest, waker: Waker) -> Leftover {
+        match self.slots.get_mut(key) {
+            Some(slot) => slot.store(interest, waker),
+            None => Leftover::Drop(waker),
+        }
+    }
+
+    /// Ends the registration of `descriptor` here, if there is one, and drops this reference to it.
+    fn forget(&mut self, descriptor: Arc<Descriptor>, afterlife: Afterlife) -> Option<Remains> {
+        let known = self.slots.find_mut(&descriptor).map(|(key, slot)| (key, slot.armed));
+        match &mut self.driver {
+            Driver::Epoll(epoll) => {
+                let (key, armed) = known?;
+                let (held, remains) = self.slots.remove(key)?;
+                drop(held);
+                // Closing the last reference to the open file ends the registration too, and for free.
+                let is_last = afterlife == Afterlife::Close && Arc::strong_count(&descriptor) == 1;
+                if !armed.is_none() && !is_last {
+                    epoll.disarm(descriptor.as_raw_fd());
+                }
+                Some(remains)
+            }
+            Driver::Uring(uring) => {
+                let mut remains = None;
+                if let Some((key, armed)) = known {
+                    uring.cancel(key, armed);
+                    // Ours and the slot's: nobody else can have or get one, since only holders make new ones.
+                    let is_last = Arc::strong_count(&descriptor) == 2;
+                    if is_last || armed.is_none() {
+                        remains = self.slots.remove(key).map(|(_, remains)| remains);
+                    } else {
+                        // The number must stay taken until the cancel is through: the slot keeps its reference.
+                        remains = self.slots.hide(key);
+                    }
+                }
+                if let Some(descriptor) = Arc::into_inner(descriptor) {
+                    uring.close_fd(descriptor.into_fd());
+                }
+                remains
+            }
+        }
+    }
+}
+
+/// Set in a child made by fork(2) without exec, where the parent's rings must not be touched.
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+fn is_forked_child() -> bool {
+    // Relaxed: written by the only thread that a forked child has at that time.
+    FORKED.load(Ordering::Relaxed)
+}
+
+fn watch_for_forks() {
+    extern "C" fn in_child() {
+        FORKED.store(true, Ordering::Relaxed);
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the handler does nothing but store to a static. Its only error is a lack of memory, and then a
+        // forked child goes on as if this had not been asked for.
+        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    });
+}

@@ -1,0 +1,137 @@
+//! The scenarios on loom: the shipped code, few messages, every order of steps that loom can tell apart.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p multikernel-channels --release --test loom`
+#![cfg(loom)]
+
+mod scenarios;
+
+use loom::sync::{Condvar, Mutex};
+use multikernel_channels::doorbell::StateWord;
+
+/// Runs `scenario` in all orders with at most `preemptions` involuntary switches of thread.
+fn model(preemptions: usize, scenario: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(scenario);
+}
+
+/// The shipped state word with a descriptor that loom understands. Loom fails when all threads sleep, which is what
+/// a lost wake comes to.
+struct ModelBell {
+    word: StateWord,
+    readable: Mutex<bool>,
+    rung: Condvar,
+}
+
+impl ModelBell {
+    fn new() -> Self {
+        Self { word: StateWord::new(), readable: Mutex::new(false), rung: Condvar::new() }
+    }
+}
+
+impl scenarios::Bell for ModelBell {
+    fn prepare_park(&self) {
+        self.word.prepare_park();
+    }
+
+    fn unpark(&self) -> bool {
+        self.word.unpark()
+    }
+
+    fn must_ring(&self) -> bool {
+        self.word.must_ring()
+    }
+
+    fn ring(&self) {
+        *self.readable.lock().unwrap() = true;
+        self.rung.notify_one();
+    }
+
+    fn sleep(&self) {
+        let mut readable = self.readable.lock().unwrap();
+        while !*readable {
+            readable = self.rung.wait(readable).unwrap();
+        }
+    }
+
+    fn drain(&self) {
+        *self.readable.lock().unwrap() = false;
+    }
+}
+
+#[test]
+fn inbox_one_sender() {
+    model(4, || scenarios::inbox_loses_nothing(1, 4));
+}
+
+#[test]
+fn inbox_two_senders() {
+    model(3, || scenarios::inbox_loses_nothing(2, 2));
+}
+
+#[test]
+fn inbox_close() {
+    model(4, || scenarios::closed_inbox_refuses(2, 2));
+}
+
+#[test]
+fn inbox_nodes_again() {
+    model(4, || scenarios::inbox_takes_nodes_again(3));
+}
+
+#[test]
+fn ring_wraps() {
+    model(2, || scenarios::ring_passes_all_then_closes(2, 5));
+}
+
+#[test]
+fn ring_of_one() {
+    model(3, || scenarios::ring_passes_all_then_closes(1, 3));
+}
+
+#[test]
+fn ring_smaller_than_its_slots() {
+    model(2, || scenarios::ring_passes_all_then_closes(3, 4));
+}
+
+#[test]
+fn ring_producer_goes() {
+    model(4, || scenarios::ring_passes_all_then_closes(2, 2));
+}
+
+#[test]
+fn ring_consumer_goes() {
+    for popped in 0..=2 {
+        model(3, move || scenarios::ring_tells_the_producer(2, 4, popped));
+    }
+}
+
+#[test]
+fn doorbell_one_sender() {
+    model(5, || scenarios::no_wake_is_lost(ModelBell::new(), 1, 3));
+}
+
+#[test]
+fn doorbell_two_senders() {
+    model(3, || scenarios::no_wake_is_lost(ModelBell::new(), 2, 1));
+}
+
+#[test]
+fn doorbell_one_ring_per_sleep() {
+    model(4, || scenarios::one_sender_rings(ModelBell::new(), 2));
+}
+
+#[test]
+fn doorbell_brings_the_message() {
+    model(5, || scenarios::a_ring_brings_its_message(ModelBell::new()));
+}
+
+#[test]
+fn doorbell_of_a_ring() {
+    model(4, || scenarios::ring_wakes_its_consumer(ModelBell::new(), 2, 2));
+}
+
+#[test]
+fn each_thread_has_its_own() {
+    model(3, scenarios::each_thread_has_its_own);
+}

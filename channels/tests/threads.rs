@@ -1,0 +1,108 @@
+//! The scenarios on real threads, with the real doorbell: many messages, many times.
+#![cfg(not(loom))]
+
+mod scenarios;
+
+use std::os::fd::AsRawFd;
+
+use multikernel_channels::doorbell::Doorbell;
+
+impl scenarios::Bell for Doorbell {
+    fn prepare_park(&self) {
+        Doorbell::prepare_park(self);
+    }
+
+    fn unpark(&self) -> bool {
+        Doorbell::unpark(self)
+    }
+
+    fn must_ring(&self) -> bool {
+        Doorbell::must_ring(self)
+    }
+
+    fn ring(&self) {
+        Doorbell::ring(self);
+    }
+
+    fn sleep(&self) {
+        let mut fd = libc::pollfd { fd: self.fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: `fd` is one valid pollfd for the length of the call.
+        let ready = unsafe { libc::poll(&raw mut fd, 1, 20_000) };
+        assert_eq!(ready, 1, "no wake within 20 s");
+    }
+
+    fn drain(&self) {
+        Doorbell::drain(self);
+    }
+}
+
+fn doorbell() -> Doorbell {
+    Doorbell::new().expect("a descriptor")
+}
+
+#[test]
+fn inbox_loses_nothing() {
+    scenarios::inbox_loses_nothing(4, 20_000);
+    for _ in 0..200 {
+        scenarios::inbox_loses_nothing(3, 20);
+    }
+}
+
+#[test]
+fn closed_inbox_refuses() {
+    for _ in 0..500 {
+        scenarios::closed_inbox_refuses(3, 50);
+    }
+}
+
+#[test]
+fn inbox_takes_nodes_again() {
+    scenarios::inbox_takes_nodes_again(50_000);
+}
+
+#[test]
+fn ring_passes_all_then_closes() {
+    for capacity in [1, 2, 3, 64] {
+        scenarios::ring_passes_all_then_closes(capacity, 20_000);
+    }
+}
+
+#[test]
+fn ring_tells_the_producer() {
+    for popped in 0..200 {
+        scenarios::ring_tells_the_producer(4, 100_000, popped);
+    }
+}
+
+#[test]
+fn no_wake_is_lost() {
+    scenarios::no_wake_is_lost(doorbell(), 1, 20_000);
+    scenarios::no_wake_is_lost(doorbell(), 3, 10_000);
+}
+
+#[test]
+fn one_sender_rings() {
+    for _ in 0..500 {
+        scenarios::one_sender_rings(doorbell(), 3);
+    }
+}
+
+#[test]
+fn a_ring_brings_its_message() {
+    for _ in 0..500 {
+        scenarios::a_ring_brings_its_message(doorbell());
+    }
+}
+
+#[test]
+fn ring_wakes_its_consumer() {
+    scenarios::ring_wakes_its_consumer(doorbell(), 2, 20_000);
+    for _ in 0..200 {
+        scenarios::ring_wakes_its_consumer(doorbell(), 4, 4);
+    }
+}
+
+#[test]
+fn each_thread_has_its_own() {
+    scenarios::each_thread_has_its_own();
+}

@@ -1,0 +1,237 @@
+//! Which readiness is asked for, and which was found.
+
+use std::fmt;
+use std::ops::{BitOr, BitOrAssign};
+
+/// The readiness a caller waits for: reading, writing, or both.
+///
+/// ```
+/// use multikernel::io::Interest;
+///
+/// let both = Interest::READABLE | Interest::WRITABLE;
+/// assert!(both.is_readable() && both.is_writable());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Interest(u8);
+
+impl Interest {
+    /// Data, a connection or the end of the stream can be read.
+    pub const READABLE: Interest = Interest(0b01);
+    /// There is room to write.
+    pub const WRITABLE: Interest = Interest(0b10);
+    pub(crate) const NONE: Interest = Interest(0);
+    /// The two single directions, for walking over an interest.
+    pub(crate) const DIRECTIONS: [Interest; 2] = [Interest::READABLE, Interest::WRITABLE];
+
+    /// True when reading is part of this interest.
+    pub const fn is_readable(self) -> bool {
+        self.0 & Self::READABLE.0 != 0
+    }
+
+    /// True when writing is part of this interest.
+    pub const fn is_writable(self) -> bool {
+        self.0 & Self::WRITABLE.0 != 0
+    }
+
+    /// Both interests together.
+    #[must_use]
+    pub const fn add(self, other: Interest) -> Interest {
+        Interest(self.0 | other.0)
+    }
+
+    pub(crate) const fn without(self, other: Interest) -> Interest {
+        Interest(self.0 & !other.0)
+    }
+
+    pub(crate) const fn overlaps(self, other: Interest) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(crate) const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The readiness that an attempt which got less than it asked for uses up; hang-ups stay.
+    pub(crate) const fn plain(self) -> Ready {
+        Ready(self.0)
+    }
+
+    /// What to ask poll(2) for. Errors and hang-ups are reported unasked.
+    pub(crate) const fn poll_mask(self) -> i16 {
+        let mut mask = 0;
+        if self.is_readable() {
+            mask |= libc::POLLIN | libc::POLLRDHUP;
+        }
+        if self.is_writable() {
+            mask |= libc::POLLOUT;
+        }
+        mask
+    }
+}
+
+impl BitOr for Interest {
+    type Output = Interest;
+
+    fn bitor(self, other: Interest) -> Interest {
+        self.add(other)
+    }
+}
+
+impl BitOrAssign for Interest {
+    fn bitor_assign(&mut self, other: Interest) {
+        self.0 |= other.0;
+    }
+}
+
+impl fmt::Debug for Interest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.is_readable(), self.is_writable()) {
+            (true, true) => "READABLE | WRITABLE",
+            (true, false) => "READABLE",
+            (false, true) => "WRITABLE",
+            (false, false) => "(none)",
+        })
+    }
+}
+
+/// The readiness found for a descriptor.
+///
+/// A closed or failed direction counts as ready: the call that is tried next does not wait, it returns the end of the
+/// stream or the error.
+///
+/// ```
+/// use multikernel::io::Ready;
+///
+/// assert!(Ready::READ_CLOSED.is_readable());
+/// assert!(!Ready::READ_CLOSED.is_writable());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ready(u8);
+
+impl Ready {
+    /// Nothing is ready.
+    pub const EMPTY: Ready = Ready(0);
+    /// Reading would not wait.
+    pub const READABLE: Ready = Ready(0b0_0001);
+    /// Writing would not wait.
+    pub const WRITABLE: Ready = Ready(0b0_0010);
+    /// The peer will send no more.
+    pub const READ_CLOSED: Ready = Ready(0b0_0100);
+    /// What is written can no longer arrive.
+    pub const WRITE_CLOSED: Ready = Ready(0b0_1000);
+    /// An error is waiting to be fetched.
+    pub const ERROR: Ready = Ready(0b1_0000);
+
+    const READ_SIDE: Ready = Ready(Self::READABLE.0 | Self::READ_CLOSED.0 | Self::ERROR.0);
+    const WRITE_SIDE: Ready = Ready(Self::WRITABLE.0 | Self::WRITE_CLOSED.0 | Self::ERROR.0);
+
+    /// True when nothing is ready.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// True when reading would not wait.
+    pub const fn is_readable(self) -> bool {
+        self.0 & Self::READ_SIDE.0 != 0
+    }
+
+    /// True when writing would not wait.
+    pub const fn is_writable(self) -> bool {
+        self.0 & Self::WRITE_SIDE.0 != 0
+    }
+
+    /// True when the peer will send no more.
+    pub const fn is_read_closed(self) -> bool {
+        self.0 & Self::READ_CLOSED.0 != 0
+    }
+
+    /// True when what is written can no longer arrive.
+    pub const fn is_write_closed(self) -> bool {
+        self.0 & Self::WRITE_CLOSED.0 != 0
+    }
+
+    /// True when an error is waiting to be fetched.
+    pub const fn is_error(self) -> bool {
+        self.0 & Self::ERROR.0 != 0
+    }
+
+    /// Translates the bits that poll(2), epoll and io_uring share.
+    pub(crate) const fn from_poll(events: u32) -> Ready {
+        const IN: u32 = libc::POLLIN as u32;
+        const OUT: u32 = libc::POLLOUT as u32;
+        const RDHUP: u32 = libc::POLLRDHUP as u32;
+        const HUP: u32 = libc::POLLHUP as u32;
+        const ERR: u32 = libc::POLLERR as u32;
+        let mut bits = 0;
+        if events & IN != 0 {
+            bits |= Self::READABLE.0;
+        }
+        if events & OUT != 0 {
+            bits |= Self::WRITABLE.0;
+        }
+        if events & (RDHUP | HUP) != 0 {
+            bits |= Self::READ_CLOSED.0;
+        }
+        if events & HUP != 0 || (events & ERR != 0 && events & OUT != 0) {
+            bits |= Self::WRITE_CLOSED.0;
+        }
+        if events & ERR != 0 {
+            bits |= Self::ERROR.0;
+        }
+        Ready(bits)
+    }
+
+    /// The part of this readiness that someone with `interest` cares about.
+    pub(crate) const fn for_interest(self, interest: Interest) -> Ready {
+        let mut mask = 0;
+        if interest.is_readable() {
+            mask |= Self::READ_SIDE.0;
+        }
+        if interest.is_writable() {
+            mask |= Self::WRITE_SIDE.0;
+        }
+        Ready(self.0 & mask)
+    }
+
+    pub(crate) const fn without(self, other: Ready) -> Ready {
+        Ready(self.0 & !other.0)
+    }
+}
+
+// `Interest::plain` relies on it.
+const _: () = assert!(Ready::READABLE.0 == Interest::READABLE.0 && Ready::WRITABLE.0 == Interest::WRITABLE.0);
+
+impl BitOr for Ready {
+    type Output = Ready;
+
+    fn bitor(self, other: Ready) -> Ready {
+        Ready(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Ready {
+    fn bitor_assign(&mut self, other: Ready) {
+        self.0 |= other.0;
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [(Ready, &str); 5] = [
+            (Ready::READABLE, "READABLE"),
+            (Ready::WRITABLE, "WRITABLE"),
+            (Ready::READ_CLOSED, "READ_CLOSED"),
+            (Ready::WRITE_CLOSED, "WRITE_CLOSED"),
+            (Ready::ERROR, "ERROR"),
+        ];
+        let mut first = true;
+        for (bit, name) in NAMES {
+            if self.0 & bit.0 != 0 {
+                f.write_str(if first { "" } else { " | " })?;
+                f.write_str(name)?;
+                first = false;
+            }
+        }
+        if first { f.write_str("EMPTY") } else { Ok(()) }
+    }
+}

@@ -1,0 +1,317 @@
+//! Readiness through io_uring: a multishot poll for each watched direction of a descriptor.
+//!
+//! Entries are issued in the order they were queued, in the submission queue or, while that is full, in `backlog`.
+//! That order is what makes descriptor numbers safe: the entry that closes a number is queued last, so no entry
+//! queued before it can meet the number's next owner.
+
+mod setup;
+mod token;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use io_uring::cqueue::{self, CompletionStatus};
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, opcode};
+
+use super::interest::{Interest, Ready};
+use super::slots::{Key, Slots};
+use super::{Peer, Wait};
+pub(super) use setup::{Refusal, probe};
+use token::Token;
+
+/// System calls in one turn while completions overflow, so that tasks get their turn.
+const ROUNDS: usize = 4;
+
+pub(super) struct Uring {
+    /// Tells without a system call whether completions are waiting. Declared before `ring`, which it points into.
+    completions: CompletionStatus,
+    ring: IoUring,
+    /// Entries that found the submission queue full.
+    backlog: VecDeque<Entry>,
+    /// Entries in the submission queue.
+    queued: usize,
+    /// Requests that will complete at least once more.
+    in_flight: usize,
+    bell: RawFd,
+    bell_armed: bool,
+    /// Cores rung so far; a failed ring is told by its number here.
+    peers: Vec<Peer>,
+}
+
+impl Uring {
+    pub(super) fn open(entries: u32, bell: BorrowedFd<'_>) -> io::Result<Uring> {
+        let mut ring = setup::open(entries)?;
+        // SAFETY: the value is kept beside the ring and dropped with it.
+        let completions = unsafe { ring.completion().status() };
+        let mut driver = Uring {
+            completions,
+            ring,
+            backlog: VecDeque::new(),
+            queued: 0,
+            in_flight: 0,
+            bell: bell.as_raw_fd(),
+            bell_armed: false,
+            peers: Vec::new(),
+        };
+        driver.arm_bell();
+        driver.enter(Wait::No)?;
+        Ok(driver)
+    }
+
+    pub(super) fn fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+
+    pub(super) fn has_completions(&self) -> bool {
+        !self.completions.is_empty() || self.wants_entering()
+    }
+
+    pub(super) fn has_submissions(&self) -> bool {
+        self.queued > 0 || !self.backlog.is_empty()
+    }
+
+    /// Completions exist that only a system call brings to the queue.
+    fn wants_entering(&self) -> bool {
+        // SAFETY: every other view of the submission queue lives within one method that holds `&mut self`.
+        let queue = unsafe { self.ring.submission_shared() };
+        queue.taskrun() || queue.cq_overflow()
+    }
+
+    /// Watches `directions`, which are not watched now. What is ready already completes at once.
+    pub(super) fn arm(&mut self, fd: RawFd, key: Key, directions: Interest) {
+        for direction in Interest::DIRECTIONS.into_iter().filter(|one| directions.overlaps(*one)) {
+            self.poll_always(fd, direction.poll_mask(), Token::Poll(direction, key));
+        }
+    }
+
+    /// Stops watching `directions`. Each still completes once more.
+    pub(super) fn cancel(&mut self, key: Key, directions: Interest) {
+        for direction in Interest::DIRECTIONS.into_iter().filter(|one| directions.overlaps(*one)) {
+            self.cancel_token(Token::Poll(direction, key));
+        }
+    }
+
+    /// Closes `fd` after everything queued so far, without a system call of its own.
+    pub(super) fn close_fd(&mut self, fd: OwnedFd) {
+        let close = opcode::Close::new(Fd(fd.into_raw_fd())).build();
+        self.push(close.flags(Flags::SKIP_SUCCESS).user_data(Token::Silent.pack()));
+    }
+
+    /// Queues a message that wakes `peer`; wakes it the slow way when none can be queued.
+    pub(super) fn ring_peer(&mut self, peer: &Peer, target: RawFd) {
+        let number = match self.peers.iter().position(|known| known.is(peer)) {
+            Some(number) => number,
+            None => {
+                self.peers.push(peer.clone());
+                self.peers.len() - 1
+            }
+        };
+        let message = opcode::MsgRingData::new(Fd(target), 0, Token::Rung.pack(), None).build();
+        let message = message.flags(Flags::SKIP_SUCCESS).user_data(Token::Ring(number as u32).pack());
+        if !self.backlog.is_empty() || !self.push_now(&message) {
+            peer.ring_slowly();
+        }
+    }
+
+    fn arm_bell(&mut self) {
+        self.bell_armed = true;
+        // Edge mode: every ring is an event of its own, so the counter need not be read back.
+        self.poll_always(self.bell, libc::POLLIN, Token::Bell);
+    }
+
+    fn poll_always(&mut self, fd: RawFd, events: i16, token: Token) {
+        let poll = opcode::PollAdd::new(Fd(fd), events as u32).multi(true).build();
+        self.in_flight += 1;
+        self.push(poll.user_data(token.pack()));
+    }
+
+    fn cancel_token(&mut self, token: Token) {
+        let cancel = opcode::AsyncCancel::new(token.pack()).build();
+        self.push(cancel.flags(Flags::SKIP_SUCCESS).user_data(Token::Silent.pack()));
+    }
+
+    /// Queues an entry behind all others, whatever it takes.
+    fn push(&mut self, entry: Entry) {
+        self.refill();
+        if !self.backlog.is_empty() || !self.push_now(&entry) {
+            self.backlog.push_back(entry);
+        }
+    }
+
+    /// Moves the backlog into the submission queue, as far as it goes.
+    fn refill(&mut self) {
+        while let Some(entry) = self.backlog.pop_front() {
+            if !self.push_now(&entry) {
+                self.backlog.push_front(entry);
+                return;
+            }
+        }
+    }
+
+    /// Queues an entry, after submitting the others if the queue is full. False when even that makes no room.
+    fn push_now(&mut self, entry: &Entry) -> bool {
+        let mut pushed = self.try_push(entry);
+        if !pushed {
+            // An error shows in the queue staying full; the next turn meets and reports it.
+            let submitted = self.ring.submit();
+            self.queued = self.ring.submission().len();
+            pushed = submitted.is_ok() && self.try_push(entry);
+        }
+        pushed
+    }
+
+    fn try_push(&mut self, entry: &Entry) -> bool {
+        // SAFETY: every entry this driver queues names descriptors and tokens only, no memory.
+        let pushed = unsafe { self.ring.submission().push(entry) }.is_ok();
+        self.queued += usize::from(pushed);
+        pushed
+    }
+
+    pub(super) fn turn(&mut self, wait: Wait, slots: &mut Slots, woken: &mut Vec<Waker>) -> io::Result<()> {
+        if !self.bell_armed {
+            self.arm_bell();
+        }
+        self.refill();
+        let busy = !self.completions.is_empty() || !self.backlog.is_empty();
+        let wait = if busy { Wait::No } else { wait };
+        if wait != Wait::No || self.has_submissions() || self.wants_entering() {
+            let entered = self.enter(wait);
+            self.reap(slots, woken);
+            entered?;
+        } else {
+            self.reap(slots, woken);
+        }
+        for _ in 1..ROUNDS {
+            if self.backlog.is_empty() && !self.wants_entering() {
+                break;
+            }
+            self.refill();
+            self.enter(Wait::No)?;
+            self.reap(slots, woken);
+        }
+        Ok(())
+    }
+
+    /// Submits what is queued, lets completions arrive and waits for one if told to.
+    fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        let no_iowait = self.ring.params().is_feature_no_iowait();
+        let submitter = self.ring.submitter();
+        let count = self.queued as u32;
+        let mut flags = EnterFlags::GETEVENTS;
+        if no_iowait && wait != Wait::No {
+            flags |= EnterFlags::NO_IOWAIT;
+        }
+        let result = match wait {
+            // SAFETY: no argument is passed; every queued entry was complete when it was pushed.
+            Wait::No => unsafe { submitter.enter::<libc::sigset_t>(count, 0, flags.bits(), None) },
+            // SAFETY: as above.
+            Wait::Forever => unsafe { submitter.enter::<libc::sigset_t>(count, 1, flags.bits(), None) },
+            Wait::For(time) => {
+                let time = Timespec::from(time.min(LONGEST_WAIT));
+                let arguments = SubmitArgs::new().timespec(&time);
+                flags |= EnterFlags::EXT_ARG;
+                // SAFETY: EXT_ARG says that the argument is what `SubmitArgs` is; it and `time` live across the call.
+                unsafe { submitter.enter(count, 1, flags.bits(), Some(&arguments)) }
+            }
+        };
+        self.queued = self.ring.submission().len();
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) if is_passing(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Handles every completion in the queue.
+    fn reap(&mut self, slots: &mut Slots, woken: &mut Vec<Waker>) {
+        for completion in self.ring.completion() {
+            let result = completion.result();
+            let ended = !cqueue::more(completion.flags());
+            match Token::unpack(completion.user_data()) {
+                Some(Token::Poll(direction, key)) => {
+                    self.in_flight -= usize::from(ended);
+                    polled(slots, key, direction, result, ended, woken);
+                }
+                Some(Token::Bell) => {
+                    self.in_flight -= usize::from(ended);
+                    self.bell_armed &= !ended;
+                }
+                // The message did not get through: that ring is gone, full or not ready for it.
+                Some(Token::Ring(number)) => {
+                    if let Some(peer) = self.peers.get(number as usize) {
+                        peer.ring_slowly();
+                    }
+                }
+                Some(Token::Silent | Token::Rung) => {}
+                None => tracing::debug!(?completion, "a completion that belongs to nothing"),
+            }
+        }
+    }
+
+    /// Cancels everything and waits, at most until the deadline, for the last completion.
+    pub(super) fn close(mut self, slots: &mut Slots, deadline: Duration) {
+        let end = Instant::now() + deadline;
+        let armed: Vec<_> = slots.keys().map(|(key, slot)| (key, slot.armed)).collect();
+        for (key, directions) in armed {
+            self.cancel(key, directions);
+        }
+        if self.bell_armed {
+            self.cancel_token(Token::Bell);
+        }
+        let mut woken = Vec::new();
+        while self.in_flight > 0 || self.has_submissions() {
+            let left = end.saturating_duration_since(Instant::now());
+            self.refill();
+            // With nothing in flight no completion will come, only submissions are left to make.
+            let wait = if self.in_flight > 0 { Wait::For(left) } else { Wait::No };
+            let entered = self.enter(wait);
+            self.reap(slots, &mut woken);
+            if entered.is_err() || left.is_zero() {
+                tracing::warn!(in_flight = self.in_flight, ?entered, "io_uring did not come to rest");
+                break;
+            }
+        }
+        woken.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Longer waits overflow the system's clock arithmetic; a wait may always end early.
+const LONGEST_WAIT: Duration = Duration::from_secs(1 << 30);
+
+/// Errors of io_uring_enter after which a later call goes on: a signal, the time being up, completions to be taken
+/// first, memory short for a moment.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::ETIME | libc::EBUSY | libc::EAGAIN))
+}
+
+/// A poll of one direction completed.
+fn polled(
+    slots: &mut Slots,
+    key: Key,
+    direction: Interest,
+    result: i32,
+    ended: bool,
+    woken: &mut Vec<Waker>,
+) {
+    let Some(slot) = slots.get_mut(key) else { return };
+    if ended {
+        slot.armed = slot.armed.without(direction);
+    }
+    if slot.leaving {
+        if slot.armed.is_none() {
+            // Its waiters were taken when it was hidden, so nothing but the descriptor is dropped here.
+            drop(slots.remove(key));
+        }
+        return;
+    }
+    if result >= 0 {
+        slot.arrive(Ready::from_poll(result as u32), woken);
+    } else if ended {
+        slot.fail(direction, -result, woken);
+    }
+}

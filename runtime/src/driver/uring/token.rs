@@ -1,0 +1,78 @@
+//! What a completion says it belongs to: 4 bits of kind, 28 bits of generation, 32 bits of index.
+
+use super::super::interest::Interest;
+use super::super::slots::Key;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Token {
+    /// A watched direction of a source.
+    Poll(Interest, Key),
+    /// The core's own eventfd.
+    Bell,
+    /// A cancel or a close; completes visibly only when it fails.
+    Silent,
+    /// A message to the ring of the peer with this number; completes visibly only when it fails.
+    Ring(u32),
+    /// A message from another core's ring.
+    Rung,
+}
+
+const KIND_SHIFT: u32 = 60;
+const READ: u64 = 1;
+const WRITE: u64 = 2;
+const BELL: u64 = 3;
+const SILENT: u64 = 4;
+const RING: u64 = 5;
+const RUNG: u64 = 6;
+
+impl Token {
+    pub(super) fn pack(self) -> u64 {
+        let (kind, rest) = match self {
+            Token::Poll(direction, key) => {
+                let kind = if direction.is_readable() { READ } else { WRITE };
+                (kind, u64::from(key.generation) << 32 | u64::from(key.index))
+            }
+            Token::Bell => (BELL, 0),
+            Token::Silent => (SILENT, 0),
+            Token::Ring(peer) => (RING, u64::from(peer)),
+            Token::Rung => (RUNG, 0),
+        };
+        kind << KIND_SHIFT | rest
+    }
+
+    /// `None` for what this driver never sends.
+    pub(super) fn unpack(bits: u64) -> Option<Token> {
+        let key = Key { index: bits as u32, generation: (bits >> 32) as u32 & 0x0fff_ffff };
+        Some(match bits >> KIND_SHIFT {
+            READ => Token::Poll(Interest::READABLE, key),
+            WRITE => Token::Poll(Interest::WRITABLE, key),
+            BELL => Token::Bell,
+            SILENT => Token::Silent,
+            RING => Token::Ring(bits as u32),
+            RUNG => Token::Rung,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_survive_the_trip() {
+        let key = Key { index: u32::MAX - 1, generation: 0x0fff_ffff };
+        let tokens = [
+            Token::Poll(Interest::READABLE, key),
+            Token::Poll(Interest::WRITABLE, key),
+            Token::Bell,
+            Token::Silent,
+            Token::Ring(255),
+            Token::Rung,
+        ];
+        for token in tokens {
+            assert_eq!(Token::unpack(token.pack()), Some(token));
+        }
+        assert_eq!(Token::unpack(0), None);
+    }
+}

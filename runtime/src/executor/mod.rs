@@ -1,0 +1,292 @@
+//! One core's loop: deliver, poll, fire, drive, park.
+//!
+//! ```text
+//!            ┌────────────────────────────────────────────────────────────────┐
+//!            ▼                                                                │
+//!   deliver the inbox ──▶ poll tasks, a bounded number ──▶ fire timers ──▶ driver turn
+//!                          (look at inbox and completions                  (waits only if nothing
+//!                           every few polls)                                can run: see `park`)
+//! ```
+//!
+//! Everything here is one thread's; what another core wants comes through the mailbox.
+
+use std::cell::Cell;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use multikernel_channels::sync::{Arc, Ordering};
+
+use crate::context::{self, Resources};
+use crate::driver::Wait;
+use crate::limits::{DRIVER_PATIENCE, POLLS_PER_LOOK, POLLS_PER_TURN, TURN_TIME};
+use crate::machine::Machine;
+use crate::machine::mailbox::Mailbox;
+use crate::task::{Home, quietly};
+
+thread_local! {
+    static CURRENT: Cell<*const Core> = const { Cell::new(std::ptr::null()) };
+}
+
+/// One core, on its own thread.
+pub(crate) struct Core {
+    pub(crate) home: Home,
+    pub(crate) resources: Resources,
+    pub(crate) machine: Arc<Machine>,
+    /// Wakers collected under a borrow, to be woken after it; kept for its memory.
+    woken: Cell<Vec<Waker>>,
+    /// How long to poll for messages before parking.
+    polling: Option<Duration>,
+    /// Messages came since the core last parked, so polling for more may pay.
+    had_mail: Cell<bool>,
+    /// The last polls were long: look at the inbox after each.
+    long_polls: Cell<bool>,
+    /// A parked core was rung through our ring, and the request is not submitted yet.
+    rang: Cell<bool>,
+    /// State of the small generator that breaks ties.
+    random: Cell<u32>,
+}
+
+/// Calls `f` with the core whose thread this is.
+pub(crate) fn with<R>(f: impl FnOnce(Option<&Core>) -> R) -> R {
+    let core = CURRENT.get();
+    // SAFETY: set in `Core::enter`, on this thread, and cleared before the core it borrows ends; the reference does
+    // not outlive `f`.
+    f(unsafe { core.as_ref() })
+}
+
+/// Wakes a parked core: through our io_uring if both have one, else with its eventfd.
+pub(crate) fn ring(target: &Mailbox) {
+    let through_ring = with(|core| core.is_some_and(|core| core.ring_through_driver(target)));
+    if !through_ring {
+        target.doorbell.ring();
+    }
+}
+
+impl Core {
+    pub(crate) fn new(machine: Arc<Machine>, index: usize, resources: Resources) -> Self {
+        let mailbox = machine.cores[index].clone();
+        Self {
+            home: Home::new(mailbox),
+            polling: machine.polling,
+            random: Cell::new((resources.uid.0.get() as u32).wrapping_mul(0x9E37_79B9) | 1),
+            resources,
+            machine,
+            woken: Cell::new(Vec::new()),
+            had_mail: Cell::new(false),
+            long_polls: Cell::new(false),
+            rang: Cell::new(false),
+        }
+    }
+
+    /// Makes this core the thread's while `f` runs, then ends it: every future dropped, every message answered.
+    pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        struct Clear;
+        impl Drop for Clear {
+            fn drop(&mut self) {
+                CURRENT.set(std::ptr::null());
+            }
+        }
+        assert!(CURRENT.get().is_null(), "this thread is a core already");
+        CURRENT.set(self);
+        let _clear = Clear;
+        context::enter(&self.resources, || {
+            // SAFETY: `self` is borrowed until after `leave`, on this one thread.
+            unsafe { self.home.enter() };
+            let result = f();
+            self.end();
+            result
+        })
+    }
+
+    /// Runs the loop until `done`, or until the Machine stops.
+    pub(crate) fn run(&self, done: impl Fn() -> bool) {
+        while !done() && !self.machine.is_stopping() {
+            self.turn(Wait::Forever);
+        }
+    }
+
+    /// One turn. Waits at most for `longest`, and only if there is nothing to do.
+    fn turn(&self, longest: Wait) {
+        self.deliver();
+        self.poll_tasks();
+        self.fire_timers();
+        self.publish_load();
+        if self.home.has_runnable() {
+            self.glance_at_driver();
+        } else if !self.poll_before_parking() {
+            self.park(longest);
+        }
+    }
+
+    fn mailbox(&self) -> &Mailbox {
+        self.home.mailbox()
+    }
+
+    fn deliver(&self) {
+        if self.mailbox().has_mail() {
+            self.had_mail.set(true);
+            self.home.deliver();
+        }
+    }
+
+    /// Polls tasks until none is left, or the turn's share of polls or of time is used up, or I/O asks for attention.
+    fn poll_tasks(&self) {
+        if !self.home.has_runnable() {
+            return;
+        }
+        let mut started = None;
+        let mut polls = 0;
+        while polls < POLLS_PER_TURN {
+            let until = polls + if self.long_polls.get() { 1 } else { POLLS_PER_LOOK };
+            while polls < until {
+                context::begin_poll();
+                if !self.home.run_one() {
+                    self.mailbox().load.delay.store(0, Ordering::Relaxed); // a figure
+                    return;
+                }
+                polls += 1;
+                if self.rang.get() {
+                    self.submit_rings();
+                }
+            }
+            self.mailbox().doorbell.tick();
+            self.deliver();
+            let now = Instant::now();
+            let spent = now - *started.get_or_insert(now);
+            if spent > TURN_TIME || self.resources.reactor.borrow().has_completions() {
+                break;
+            }
+        }
+        self.note_turn(polls, started);
+    }
+
+    /// The queue is not empty after a whole turn: what is queued now waits about as long as this turn took.
+    fn note_turn(&self, polls: u32, started: Option<Instant>) {
+        let spent = started.map_or(Duration::ZERO, |started| started.elapsed());
+        let delay = u32::try_from(spent.as_nanos()).unwrap_or(u32::MAX);
+        self.mailbox().load.delay.store(delay, Ordering::Relaxed); // a figure
+        self.long_polls.set(spent / polls.max(1) > TURN_TIME / POLLS_PER_LOOK);
+    }
+
+    fn fire_timers(&self) {
+        let due = self.resources.timers.borrow().next_deadline();
+        if let Some(due) = due {
+            let now = Instant::now();
+            if due <= now {
+                self.wake_from(|core, woken| core.timers.borrow_mut().advance(now, woken));
+            }
+        }
+    }
+
+    fn publish_load(&self) {
+        self.mailbox().load.tasks.store(self.home.pending(), Ordering::Relaxed); // a figure
+    }
+
+    /// Tasks wait: submit what is queued and take what is there, without waiting.
+    fn glance_at_driver(&self) {
+        let worth_it = self.resources.reactor.borrow().wants_turn();
+        if worth_it {
+            self.drive(Wait::No);
+        }
+    }
+
+    /// While messages keep coming, polling for the next costs less than parking and being woken.
+    fn poll_before_parking(&self) -> bool {
+        let Some(limit) = self.polling.filter(|_| self.had_mail.replace(false)) else { return false };
+        self.mailbox().doorbell.set_polling();
+        let started = Instant::now();
+        let came = loop {
+            if self.mailbox().has_mail() || self.resources.reactor.borrow().has_completions() {
+                break true;
+            }
+            if started.elapsed() > limit || self.machine.is_stopping() {
+                break false;
+            }
+            std::hint::spin_loop();
+        };
+        self.mailbox().doorbell.unpark();
+        came && self.mailbox().has_mail()
+    }
+
+    /// Nothing can run: waits for the driver, the next timer or the doorbell.
+    fn park(&self, longest: Wait) {
+        let next = self.resources.timers.borrow().next_deadline();
+        let wait = match (next, longest) {
+            (_, Wait::No) => Wait::No,
+            (Some(at), Wait::Forever) => Wait::For(at.saturating_duration_since(Instant::now())),
+            (Some(at), Wait::For(most)) => Wait::For(at.saturating_duration_since(Instant::now()).min(most)),
+            (None, longest) => longest,
+        };
+        // Who posts after this look finds Parked and rings; who posted before is seen (channels, sleep and wake).
+        self.mailbox().doorbell.prepare_park();
+        let wait = if self.mailbox().has_mail() || self.machine.is_stopping() { Wait::No } else { wait };
+        self.drive(wait);
+        self.mailbox().doorbell.unpark();
+    }
+
+    fn drive(&self, wait: Wait) {
+        self.rang.set(false);
+        self.wake_from(|core, woken| {
+            if let Err(error) = core.reactor.borrow_mut().turn(wait, woken) {
+                panic!("the driver failed: {error}");
+            }
+        });
+    }
+
+    /// Lets `f` collect wakers while it borrows the resources, and wakes them when it no longer does.
+    fn wake_from(&self, f: impl FnOnce(&Resources, &mut Vec<Waker>)) {
+        let mut woken = self.woken.take();
+        f(&self.resources, &mut woken);
+        for waker in woken.drain(..) {
+            quietly(|| waker.wake());
+        }
+        self.woken.set(woken);
+    }
+
+    fn ring_through_driver(&self, target: &Mailbox) -> bool {
+        let Ok(mut reactor) = self.resources.reactor.try_borrow_mut() else { return false };
+        if reactor.ring_fd().is_none() {
+            return false;
+        }
+        let Some(peer) = target.ring_peer() else { return false };
+        reactor.ring_peer(&peer);
+        self.rang.set(true);
+        true
+    }
+
+    /// A message is not worth much if its doorbell waits for the end of the turn.
+    fn submit_rings(&self) {
+        if self.rang.replace(false) {
+            self.drive(Wait::No);
+        }
+    }
+
+    /// A number to break ties with (xorshift, Marsaglia 2003).
+    pub(crate) fn random(&self) -> u32 {
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        self.random.set(x);
+        x
+    }
+
+    /// The two phases of a core's end. First every future is dropped, here and on every other core, while messages
+    /// are still served; when all cores are quiet, the inbox closes.
+    fn end(&self) {
+        self.machine.stop();
+        self.home.cancel_all();
+        let sleepers = self.resources.timers.borrow_mut().clear();
+        quietly(|| drop(sleepers));
+        self.machine.report_quiet();
+        while !self.machine.all_quiet() {
+            self.turn(Wait::For(Duration::from_millis(100)));
+        }
+        self.home.leave();
+    }
+
+    /// Tears the driver down, after the core has ended.
+    pub(crate) fn close(self) {
+        self.resources.reactor.into_inner().close(DRIVER_PATIENCE);
+    }
+}

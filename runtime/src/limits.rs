@@ -1,0 +1,49 @@
+//! Every bound of the runtime, in one place.
+
+use std::time::Duration;
+
+/// Polls in one turn of a core's loop before it looks at timers and waits for I/O again.
+pub(crate) const POLLS_PER_TURN: u32 = 128;
+
+/// A core looks at its inbox and at its driver's completion flag every so many polls.
+pub(crate) const POLLS_PER_LOOK: u32 = 16;
+
+/// A turn that has run for this long ends, whatever is left of its polls.
+pub(crate) const TURN_TIME: Duration = Duration::from_micros(500);
+
+/// Successful operations on sockets, timers and join handles within one poll of one task.
+pub(crate) const BUDGET_PER_POLL: u8 = 128;
+
+/// Tasks up to this size are recycled.
+pub(crate) const RECYCLED_TASK_BYTES: usize = 2048;
+
+/// Kept memory of ended tasks, for each of the size classes of a core.
+pub(crate) const RECYCLED_BYTES_PER_CLASS: usize = 512 * 1024;
+
+/// What waking a parked core costs, about: a spawn leaves a core only when it gains more than this.
+pub(crate) const REMOTE_WAKE: Duration = Duration::from_micros(20);
+
+/// Threads for blocking calls, unless the builder says otherwise.
+pub(crate) const BLOCKING_THREADS: usize = 64;
+
+/// A blocking thread that has had no work for this long ends.
+pub(crate) const BLOCKING_IDLE: Duration = Duration::from_secs(10);
+
+/// How long a core waits for the system to give back what its driver has in flight.
+pub(crate) const DRIVER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a core polls for messages before it parks, where polling pays: about what a park and a wake cost.
+pub(crate) const POLLING: Duration = Duration::from_micros(10);
+
+/// Submission queue entries of a core's io_uring.
+pub(crate) const RING_ENTRIES: u32 = 1024;
+
+/// The same in tests, where many runtimes come and go.
+pub(crate) const TEST_RING_ENTRIES: u32 = 64;
+
+/// Cores of one Machine.
+pub(crate) const CORES: usize = 1024;
+
+const _: () = assert!(POLLS_PER_TURN.is_multiple_of(POLLS_PER_LOOK));
+const _: () = assert!(RECYCLED_TASK_BYTES.is_multiple_of(64) && RECYCLED_TASK_BYTES < RECYCLED_BYTES_PER_CLASS);
+const _: () = assert!(TEST_RING_ENTRIES <= RING_ENTRIES);

@@ -1,0 +1,172 @@
+//! Starting a Machine: its cores begin together or not at all.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::panic::resume_unwind;
+use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, JoinHandle};
+use std::{pin::pin, process};
+
+use multikernel_channels::sync::{Arc, Ordering};
+
+use crate::context::Resources;
+use crate::driver::{self, Reactor};
+use crate::executor::{self, Core};
+use crate::machine::builder::{Builder, Polling};
+use crate::machine::mailbox::Mailbox;
+use crate::machine::runtime::Runtime;
+use crate::machine::{Machine, pinning, registry};
+use crate::task;
+use crate::time::Timers;
+
+/// Decides what the builder left open, and makes the parts that all cores share.
+fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, pinning::Plan<'static>)> {
+    let driver = driver::select(builder.driver)?;
+    let available = pinning::available();
+    let cores = builder.cores.unwrap_or_else(|| available.count().min(crate::limits::CORES));
+    let alone = !available.quota_binds() && available.cpus.len() > 2 && cores <= available.cpus.len();
+    let polling = match builder.polling {
+        Polling::Off => None,
+        Polling::For(time) => Some(time),
+        Polling::Auto => alone.then_some(crate::limits::POLLING),
+    };
+    let mailboxes = (0..cores)
+        .map(|index| Mailbox::new(registry::new_uid(), index as u32, executor::ring))
+        .collect::<io::Result<Box<[_]>>>()?;
+    mailboxes.iter().for_each(registry::enlist);
+    let pins = pinning::plan(builder.pinning, cores, &available, &pinning::REGISTRY);
+    Ok((Arc::new(Machine::new(mailboxes, driver, polling, builder)), pins))
+}
+
+/// On the core's own thread: opens its driver.
+fn open(machine: &Arc<Machine>, index: usize, cpu: Option<usize>) -> io::Result<Core> {
+    if let Some(cpu) = cpu
+        && let Err(error) = pinning::pin_current_thread(cpu)
+    {
+        tracing::warn!(core = index, cpu, %error, "the core stays unpinned");
+    }
+    let mailbox = &machine.cores[index];
+    let reactor = Reactor::open(machine.driver.kind, &machine.driver_settings(), mailbox.doorbell.fd())?;
+    mailbox.ring_fd.store(reactor.ring_fd().unwrap_or(-1), Ordering::Relaxed); // a hint, see `ring_through_driver`
+    let (reactor, timers) = (RefCell::new(reactor), RefCell::new(Timers::new()));
+    Ok(Core::new(machine.clone(), index, Resources { uid: mailbox.uid, reactor, timers }))
+}
+
+/// A core's thread, from its first line to its last.
+fn core_thread(machine: Arc<Machine>, index: usize, cpu: Option<usize>, ready: mpsc::Sender<io::Result<()>>) {
+    let core = match open(&machine, index, cpu) {
+        Ok(core) => core,
+        Err(error) => {
+            machine.stop();
+            machine.report_quiet();
+            machine.report_end(index);
+            let _ = ready.send(Err(error)); // who waits for it has the other errors too
+            return;
+        }
+    };
+    let _ = ready.send(Ok(()));
+    drop(ready);
+    let fatal = AbortOnPanic;
+    core.enter(|| core.run(|| false));
+    core.close();
+    std::mem::forget(fatal);
+    machine.report_end(index);
+}
+
+/// A core's loop catches every panic of users' code. Its own would leave the other cores waiting for ever.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("multikernel: a core failed; this is a bug in multikernel");
+            process::abort();
+        }
+    }
+}
+
+/// Starts the threads of the cores `from..`, and waits until each has its driver.
+fn start(machine: &Arc<Machine>, pins: &pinning::Plan<'_>, name: &str, from: usize) -> io::Result<Vec<JoinHandle<()>>> {
+    let (ready, started) = mpsc::channel();
+    let mut threads = Vec::new();
+    let mut failed = None;
+    for index in from..machine.cores.len() {
+        let (machine, ready, cpu) = (machine.clone(), ready.clone(), pins.cpu(index));
+        let thread = thread::Builder::new().name(format!("{name}-{index}"));
+        match thread.spawn(move || core_thread(machine, index, cpu, ready)) {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    drop(ready);
+    let missing = from + threads.len()..machine.cores.len();
+    failed = started.into_iter().filter_map(Result::err).fold(failed, |first, error| first.or(Some(error)));
+    match failed {
+        None => Ok(threads),
+        Some(error) => {
+            machine.stop();
+            // Cores without a thread, and in `run` the caller's, will not report for themselves.
+            (0..from).chain(missing).for_each(|index| {
+                machine.report_quiet();
+                machine.report_end(index);
+            });
+            for thread in threads {
+                let _ = thread.join(); // it has aborted the process if it panicked
+            }
+            Err(error)
+        }
+    }
+}
+
+pub(crate) fn build(builder: &Builder) -> io::Result<Runtime> {
+    let (machine, pins) = plan(builder)?;
+    let threads = start(&machine, &pins, &builder.thread_name, 0)?;
+    Ok(Runtime::new(machine, threads, pins))
+}
+
+pub(crate) fn run<F, Fut>(builder: &Builder, main: F) -> io::Result<Fut::Output>
+where
+    F: FnOnce() -> Fut,
+    Fut: Future + 'static,
+    Fut::Output: 'static,
+{
+    assert!(executor::with(|core| core.is_none()), "cannot start a runtime and wait for it on a core of another");
+    let (machine, pins) = plan(builder)?;
+    let _mask = match pins.cpu(0) {
+        Some(_) => Some(pinning::KeepAffinity::of_current_thread()?),
+        None => None,
+    };
+    let core = match open(&machine, 0, pins.cpu(0)) {
+        Ok(core) => core,
+        Err(error) => {
+            machine.cores.iter().for_each(|core| registry::strike(core.uid));
+            return Err(error);
+        }
+    };
+    let threads = start(&machine, &pins, &builder.thread_name, 1)?;
+    let output = core.enter(|| {
+        let handle = task::spawn_at_home(&core.home, main(), std::panic::Location::caller());
+        core.run(|| handle.is_finished());
+        let taken = pin!(handle).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(output) = taken else { unreachable!("it is finished, or the Machine has stopped") };
+        output
+    });
+    core.close();
+    machine.report_end(0);
+    machine.blocking.close();
+    for thread in threads {
+        let _ = thread.join(); // it has aborted the process if it panicked
+    }
+    match output {
+        Ok(output) => Ok(output),
+        Err(error) => match error.try_into_panic() {
+            Ok(payload) => resume_unwind(payload),
+            Err(_) => unreachable!("nobody can abort the main task"),
+        },
+    }
+}

@@ -1,0 +1,127 @@
+//! The Machine: all cores of one runtime, how they start, and how they end.
+//!
+//! Code here may speak of more than one core. What cores share is listed in [`Machine`], and is read-only, a figure,
+//! or touched only when the Machine starts and ends.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use multikernel_channels::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
+
+use crate::driver::{self, DriverInfo};
+
+pub(crate) mod blocking;
+pub(crate) mod boot;
+pub(crate) mod builder;
+pub(crate) mod call;
+pub(crate) mod cgroup;
+mod core_id;
+pub(crate) mod cpus;
+#[cfg(test)]
+mod fixture;
+pub(crate) mod mailbox;
+pub(crate) mod pinning;
+pub(crate) mod placement;
+pub(crate) mod registry;
+pub(crate) mod runtime;
+pub(crate) mod spawn;
+
+pub use core_id::{CoreId, cores};
+
+use blocking::Blocking;
+use builder::Builder;
+use mailbox::Mailbox;
+
+pub(crate) const NO_MACHINE: &str = "this must be called on a core of a multikernel runtime, inside \
+    Runtime::block_on, or after Handle::enter";
+
+/// What the cores of one runtime have in common.
+pub(crate) struct Machine {
+    pub(crate) cores: Box<[Arc<Mailbox>]>,
+    pub(crate) driver: DriverInfo,
+    pub(crate) polling: Option<Duration>,
+    pub(crate) blocking: Blocking,
+    ring_entries: u32,
+    stopping: AtomicBool,
+    /// Cores that hold no futures any more.
+    quiet: AtomicUsize,
+    /// Cores that have ended.
+    ended: Mutex<usize>,
+    all_ended: Condvar,
+}
+
+impl Machine {
+    fn new(
+        cores: Box<[Arc<Mailbox>]>,
+        driver: DriverInfo,
+        polling: Option<Duration>,
+        builder: &Builder,
+    ) -> Self {
+        Self {
+            cores,
+            driver,
+            polling,
+            blocking: Blocking::new(builder.max_blocking_threads, &builder.thread_name),
+            ring_entries: builder.ring_entries,
+            stopping: AtomicBool::new(false),
+            quiet: AtomicUsize::new(0),
+            ended: Mutex::new(0),
+            all_ended: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn driver_settings(&self) -> driver::Settings {
+        driver::Settings { entries: self.ring_entries }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed) // the fences of the doorbell order it against parking
+    }
+
+    /// Asks every core to end. Returns at once.
+    pub(crate) fn stop(&self) {
+        if !self.stopping.swap(true, Ordering::Relaxed) {
+            self.ring_all();
+        }
+    }
+
+    fn ring_all(&self) {
+        for core in &self.cores {
+            if core.doorbell.must_ring() {
+                core.doorbell.ring();
+            }
+        }
+    }
+
+    /// A core has dropped all its futures. It goes on serving its inbox until [`all_quiet`](Self::all_quiet).
+    pub(crate) fn report_quiet(&self) {
+        // AcqRel pairs with `all_quiet`: what the cores have posted before is in the inboxes when they close.
+        if self.quiet.fetch_add(1, Ordering::AcqRel) + 1 == self.cores.len() {
+            self.ring_all();
+        }
+    }
+
+    pub(crate) fn all_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Acquire) >= self.cores.len() // pairs with `report_quiet`
+    }
+
+    /// A core has closed its driver; its thread is about to end.
+    pub(crate) fn report_end(&self, index: usize) {
+        registry::strike(self.cores[index].uid);
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.all_ended.notify_all();
+    }
+
+    /// Waits until every core has ended; false if some have not by `deadline`.
+    pub(crate) fn wait_for_end(&self, deadline: Option<Instant>) -> bool {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        while *ended < self.cores.len() {
+            ended = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => self.all_ended.wait(ended).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return false,
+                Some(left) => self.all_ended.wait_timeout(ended, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
+        true
+    }
+}

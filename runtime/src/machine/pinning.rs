@@ -1,0 +1,250 @@
+//! Which core runs on which CPU.
+//!
+//! Pinning pays when a CPU is ours alone: its caches stay warm, and a core's memory stays near. On a CPU that others
+//! use as well it hurts, because the system may no longer move our thread out of their way. What the system tells
+//! about that is in [`Available`]; what other Machines of this process have taken is in the [`Registry`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::cpus::{self, Available, Share};
+
+/// Whether each core stays on one CPU.
+///
+/// ```
+/// use multikernel::runtime::Pinning;
+///
+/// assert_eq!("always".parse(), Ok(Pinning::Always));
+/// assert_eq!(Pinning::default().to_string(), "auto");
+/// let error = "sometimes".parse::<Pinning>().unwrap_err();
+/// assert!(error.to_string().contains("auto, always and never"));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Pinning {
+    /// Pin when the CPUs are ours and there is at most one core for each; otherwise leave it to the system.
+    ///
+    /// The CPUs count as ours when no CPU quota holds us below them, no other Machine of this process has claimed
+    /// the ones we need, and one of these is true:
+    /// - they were set aside for us: an exclusive cpuset, or CPUs isolated at boot;
+    /// - the process may use every CPU of the computer, and this Machine has a core for each of them.
+    ///
+    /// A Machine with fewer cores than a computer it shares is not pinned: a second copy of the same program would
+    /// choose the same CPUs, and the system could no longer spread the two.
+    #[default]
+    Auto,
+    /// Pin every core, whoever else uses the CPUs. CPUs that no other Machine of this process has claimed come
+    /// first; with more cores than CPUs, they are dealt round robin.
+    Always,
+    /// Never pin.
+    Never,
+}
+
+impl Pinning {
+    const NAMES: [(&'static str, Pinning); 3] =
+        [("auto", Pinning::Auto), ("always", Pinning::Always), ("never", Pinning::Never)];
+}
+
+impl FromStr for Pinning {
+    type Err = ParsePinningError;
+
+    /// Reads `auto`, `always` or `never`, the values of the attribute's option `pinning`.
+    fn from_str(text: &str) -> Result<Pinning, ParsePinningError> {
+        let found = Pinning::NAMES.iter().find(|(name, _)| *name == text);
+        found.map(|(_, pinning)| *pinning).ok_or_else(|| ParsePinningError { given: text.to_owned() })
+    }
+}
+
+impl fmt::Display for Pinning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Pinning::Auto => "auto",
+            Pinning::Always => "always",
+            Pinning::Never => "never",
+        })
+    }
+}
+
+/// The text names no [`Pinning`]. Its message lists those that exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParsePinningError {
+    given: String,
+}
+
+impl fmt::Display for ParsePinningError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown pinning {:?}; the valid values are auto, always and never", self.given)
+    }
+}
+
+impl std::error::Error for ParsePinningError {}
+
+/// The CPUs that Machines of this process have claimed.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    claims: Mutex<BTreeMap<usize, Claim>>,
+}
+
+#[derive(Debug)]
+struct Claim {
+    cores: usize,
+    /// The CPUs that the first claimant could choose from.
+    from: Vec<usize>,
+}
+
+/// The one registry that matters outside tests.
+pub(crate) static REGISTRY: Registry = Registry::new();
+
+impl Registry {
+    pub(crate) const fn new() -> Registry {
+        Registry { claims: Mutex::new(BTreeMap::new()) }
+    }
+
+    fn claims(&self) -> MutexGuard<'_, BTreeMap<usize, Claim>> {
+        // No code panics between two changes that belong together, so a poisoned map is still a right one.
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Undoes our own narrowing in the mask of a thread.
+    ///
+    /// A thread that a pinned core starts inherits the core's mask of one CPU. A Machine built there must not
+    /// believe that the computer has one CPU, and that this one is taken.
+    pub(crate) fn widen(&self, affinity: Vec<usize>) -> Vec<usize> {
+        match affinity.as_slice() {
+            [cpu] => self.claims().get(cpu).map(|claim| claim.from.clone()).unwrap_or(affinity),
+            _ => affinity,
+        }
+    }
+}
+
+/// What the calling thread may use, as if no Machine of ours had pinned it.
+pub(crate) fn available() -> Available {
+    let affinity = cpus::affinity().unwrap_or_else(|error| {
+        tracing::debug!(%error, "the affinity mask cannot be read; taking all CPUs that are online");
+        Vec::new()
+    });
+    Available::here(REGISTRY.widen(affinity))
+}
+
+/// A CPU for each core, or none. The CPUs stay claimed until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Plan<'r> {
+    cpus: Vec<Option<usize>>,
+    registry: &'r Registry,
+}
+
+impl Plan<'_> {
+    /// The CPU that core `core` is to be pinned to.
+    pub(crate) fn cpu(&self, core: usize) -> Option<usize> {
+        self.cpus.get(core).copied().flatten()
+    }
+
+    /// Whether any core is to be pinned.
+    pub(crate) fn pins(&self) -> bool {
+        self.cpus.iter().any(Option::is_some)
+    }
+}
+
+impl Drop for Plan<'_> {
+    fn drop(&mut self) {
+        let mut claims = self.registry.claims();
+        for cpu in self.cpus.iter().flatten() {
+            if let Some(claim) = claims.get_mut(cpu) {
+                claim.cores -= 1;
+                if claim.cores == 0 {
+                    claims.remove(cpu);
+                }
+            }
+        }
+    }
+}
+
+/// Chooses the CPUs of `cores` cores and claims them in `registry`.
+pub(crate) fn plan<'r>(
+    policy: Pinning,
+    cores: usize,
+    available: &Available,
+    registry: &'r Registry,
+) -> Plan<'r> {
+    // Held from looking to claiming, so that two Machines that start at once see each other.
+    let mut claims = registry.claims();
+    let load = |cpu: &usize| claims.get(cpu).map_or(0, |claim| claim.cores);
+    let chosen: Option<Vec<usize>> = match policy {
+        Pinning::Never => None,
+        Pinning::Auto => {
+            let free = available.cpus.iter().copied().filter(|cpu| load(cpu) == 0);
+            let cpus: Vec<usize> = free.take(cores).collect();
+            (cpus.len() == cores && ours(cores, available)).then_some(cpus)
+        }
+        Pinning::Always => {
+            let mut cpus = available.cpus.clone();
+            // Stable: among equally loaded CPUs the lower number stays first.
+            cpus.sort_by_key(load);
+            Some(cpus.into_iter().cycle().take(cores).collect())
+        }
+    };
+    for cpu in chosen.iter().flatten() {
+        let fresh = || Claim { cores: 0, from: available.cpus.clone() };
+        claims.entry(*cpu).or_insert_with(fresh).cores += 1;
+    }
+    drop(claims);
+    let cpus = chosen.map_or_else(|| vec![None; cores], |cpus| cpus.into_iter().map(Some).collect());
+    Plan { cpus, registry }
+}
+
+/// Whether a Machine of `cores` cores has its CPUs for itself; see [`Pinning::Auto`].
+fn ours(cores: usize, available: &Available) -> bool {
+    let alone = match available.share {
+        Share::Exclusive => true,
+        Share::Whole => cores == available.cpus.len(),
+        Share::Part => false,
+    };
+    alone && !available.quota_binds()
+}
+
+/// Keeps the calling thread on `cpu` until it ends, or until its mask is set again.
+///
+/// # Errors
+///
+/// `InvalidInput` when the CPU is offline or was taken from our cpuset in the meantime; the thread then runs where
+/// it could run before.
+pub(crate) fn pin_current_thread(cpu: usize) -> io::Result<()> {
+    cpus::set_affinity(&[cpu])
+}
+
+/// Gives a thread back the mask that it had, when dropped.
+///
+/// For a thread that is a core for a while only, as the one that calls `Builder::run`.
+#[derive(Debug)]
+pub(crate) struct KeepAffinity {
+    before: Vec<usize>,
+    /// A mask belongs to a thread: the guard is not `Send`.
+    _thread: PhantomData<*const ()>,
+}
+
+impl KeepAffinity {
+    /// Notes the mask of the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the mask. The thread must then not be pinned, as nothing could undo it.
+    pub(crate) fn of_current_thread() -> io::Result<KeepAffinity> {
+        Ok(KeepAffinity { before: cpus::affinity()?, _thread: PhantomData })
+    }
+}
+
+impl Drop for KeepAffinity {
+    fn drop(&mut self) {
+        if let Err(error) = cpus::set_affinity(&self.before) {
+            // All these CPUs went offline or to others meanwhile; the system then chose new ones itself.
+            tracing::warn!(%error, before = ?self.before, "the thread's affinity mask is not restored");
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "pinning_tests.rs"]
+mod tests;

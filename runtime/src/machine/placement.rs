@@ -1,0 +1,56 @@
+//! Where a new task goes. Never into a shared queue: a core is chosen by what cores publish, and sent a message.
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use multikernel_channels::sync::{Arc, Ordering};
+
+use crate::executor::Core;
+use crate::limits::REMOTE_WAKE;
+use crate::machine::Machine;
+use crate::machine::mailbox::Mailbox;
+
+/// The core through which a thread that is none registers its sockets and sleeps: the same one each time.
+pub(crate) fn delegate(machine: &Machine) -> &Arc<Mailbox> {
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(std::thread::current().id());
+    &machine.cores[hash as usize % machine.cores.len()]
+}
+
+/// The core for a connection just accepted: fewest connections, then shortest delay, ties at random.
+pub(crate) fn for_connection<'a>(machine: &'a Machine, from: &Core) -> &'a Mailbox {
+    least(machine, from.random(), |core| {
+        (core.load.connections.load(Ordering::Relaxed), core.load.delay.load(Ordering::Relaxed)) // figures
+    })
+}
+
+/// The core for a task that asked to be placed: fewest tasks, then shortest delay, ties at random.
+pub(crate) fn balanced(machine: &Machine, random: u32) -> &Mailbox {
+    let chosen = least(machine, random, |core| {
+        (core.load.tasks.load(Ordering::Relaxed), core.load.delay.load(Ordering::Relaxed)) // figures
+    });
+    // Until the core publishes its count again, so that a burst does not see one core as the emptiest throughout.
+    chosen.load.tasks.fetch_add(1, Ordering::Relaxed);
+    chosen
+}
+
+/// Another core, if a task spawned here would wait for so long that sending it pays.
+pub(crate) fn less_delayed<'a>(machine: &'a Machine, from: &Core) -> Option<&'a Mailbox> {
+    let own = from.home.mailbox();
+    let delay = |core: &Mailbox| core.load.delay.load(Ordering::Relaxed); // a figure
+    let worth = delay(own).checked_sub(REMOTE_WAKE.as_nanos() as u32)?;
+    let others = machine.cores.len() - 1;
+    if others == 0 {
+        return None;
+    }
+    // The better of two at random (Mitzenmacher 2001): no need to read every core's line for each spawn.
+    let pick = || &*machine.cores[(own.index as usize + 1 + from.random() as usize % others) % machine.cores.len()];
+    let (one, other) = (pick(), pick());
+    let target = if delay(other) < delay(one) { other } else { one };
+    (delay(target) < worth).then_some(target)
+}
+
+fn least<K: Ord>(machine: &Machine, random: u32, key: impl Fn(&Mailbox) -> K) -> &Mailbox {
+    let count = machine.cores.len();
+    let start = random as usize % count;
+    let rotated = (0..count).map(|offset| &machine.cores[(start + offset) % count]);
+    rotated.min_by_key(|core| key(core)).expect("a Machine has a core")
+}

@@ -1,0 +1,214 @@
+//! A running Machine as its owner sees it.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Mutex;
+use std::thread::JoinHandle as Thread;
+use std::time::{Duration, Instant};
+
+use multikernel_channels::sync::Arc;
+
+use crate::context::{self, GuestGuard};
+use crate::driver::DriverInfo;
+use crate::executor;
+use crate::machine::{CoreId, Machine, pinning, placement};
+use crate::task::{self, JoinHandle};
+
+/// A Machine whose cores all have threads of their own.
+///
+/// Dropping it ends it: every future is dropped on its core, and the threads are joined, however long their last
+/// polls take; [`shutdown_timeout`](Self::shutdown_timeout) waits no longer than it is told.
+///
+/// # Examples
+/// ```
+/// use multikernel::runtime::Builder;
+///
+/// let runtime = Builder::new().cores(2).build()?;
+/// let answer = runtime.block_on(async {
+///     multikernel::spawn_on(multikernel::CoreId::new(1), || async { multikernel::CoreId::current() }).await
+/// });
+/// assert_eq!(answer.unwrap().index(), 1);
+/// # std::io::Result::Ok(())
+/// ```
+pub struct Runtime {
+    handle: Handle,
+    threads: Mutex<Vec<Thread<()>>>,
+    _pins: pinning::Plan<'static>,
+}
+
+impl Runtime {
+    pub(crate) fn new(machine: Arc<Machine>, threads: Vec<Thread<()>>, pins: pinning::Plan<'static>) -> Self {
+        Self { handle: Handle { machine }, threads: Mutex::new(threads), _pins: pins }
+    }
+
+    /// A handle for spawning from anywhere.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// As [`Handle::spawn`].
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.handle.spawn(future)
+    }
+
+    /// As [`Handle::block_on`].
+    ///
+    /// # Panics
+    /// As there.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.handle.block_on(future)
+    }
+
+    /// Which driver the cores use, and why.
+    pub fn driver(&self) -> &DriverInfo {
+        self.handle.driver()
+    }
+
+    /// Ends the runtime, waiting at most `patience` for cores that are inside a poll.
+    ///
+    /// What a core that is still stuck then holds is left to it: its thread ends when its poll does.
+    pub fn shutdown_timeout(self, patience: Duration) {
+        self.end(Some(patience));
+    }
+
+    fn end(&self, patience: Option<Duration>) {
+        let machine = &self.handle.machine;
+        machine.stop();
+        machine.blocking.close();
+        let deadline = patience.map(|patience| Instant::now() + patience);
+        let threads = std::mem::take(&mut *self.threads.lock().expect("never held across a panic"));
+        if machine.wait_for_end(deadline) {
+            for thread in threads {
+                let _ = thread.join(); // it has aborted the process if it panicked
+            }
+        }
+    }
+}
+
+impl Drop for Runtime {
+    /// # Panics
+    /// On a core of this runtime, which would wait for itself.
+    fn drop(&mut self) {
+        let own = executor::with(|core| core.is_some_and(|core| Arc::ptr_eq(&core.machine, &self.handle.machine)));
+        if own {
+            self.handle.machine.stop();
+            if !std::thread::panicking() {
+                panic!("a runtime cannot be dropped on one of its own cores: it would wait for itself");
+            }
+            return;
+        }
+        self.end(None);
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Runtime").field(&self.handle).finish()
+    }
+}
+
+/// A reference to a running Machine, for spawning on it from any thread.
+///
+/// It does not keep the Machine running.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) machine: Arc<Machine>,
+}
+
+impl Handle {
+    /// The handle of the Machine that the calling thread is a core or a guest of.
+    ///
+    /// # Panics
+    /// On a thread that is neither; [`try_current`](Self::try_current) does not.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// use multikernel::runtime::Handle;
+    ///
+    /// let handle = Handle::current();
+    /// let joined = std::thread::spawn(move || handle.block_on(async { 7 })).join();
+    /// assert_eq!(joined.unwrap(), 7);
+    /// # }).unwrap();
+    /// ```
+    pub fn current() -> Self {
+        Self::try_current().unwrap_or_else(|| panic!("{}", crate::machine::NO_MACHINE))
+    }
+
+    /// The handle of the Machine that the calling thread is a core or a guest of, if any.
+    pub fn try_current() -> Option<Self> {
+        let machine = executor::with(|core| core.map(|core| core.machine.clone()));
+        Some(Self { machine: machine.or_else(context::guest_machine)? })
+    }
+
+    /// Spawns a task on this Machine: on the calling core if it is one of its cores, else on the one with the fewest
+    /// tasks.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let at = Location::caller();
+        executor::with(|core| match core {
+            Some(core) if Arc::ptr_eq(&core.machine, &self.machine) => task::spawn_at_home(&core.home, future, at),
+            _ => task::spawn_elsewhere(placement::balanced(&self.machine, 0), future, at, false),
+        })
+    }
+
+    /// Runs a future on the calling thread until it completes. Its sockets and sleeps are registered with one of the
+    /// cores; tasks it spawns run on the cores.
+    ///
+    /// # Panics
+    /// On a core: it would keep its other tasks from running. If the future panics.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        assert!(
+            executor::with(|core| core.is_none()),
+            "block_on would keep this core's other tasks from running: await the future instead"
+        );
+        let _guest = context::enter_as_guest(&self.machine);
+        futures::executor::block_on(future)
+    }
+
+    /// Makes the calling thread a guest: until the guard is dropped, `spawn` and the like work on it.
+    ///
+    /// Guards are dropped in the reverse of their order.
+    pub fn enter(&self) -> EnterGuard<'_> {
+        EnterGuard { _guest: context::enter_as_guest(&self.machine), _handle: self }
+    }
+
+    /// Which driver the cores use, and why.
+    pub fn driver(&self) -> &DriverInfo {
+        &self.machine.driver
+    }
+
+    /// The Machine's cores.
+    pub fn cores(&self) -> impl ExactSizeIterator<Item = CoreId> + use<> {
+        (0..self.machine.cores.len()).map(CoreId::new)
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { cores, driver, .. } = &*self.machine;
+        f.debug_struct("Handle").field("cores", &cores.len()).field("driver", &driver.kind).finish()
+    }
+}
+
+/// From [`Handle::enter`].
+pub struct EnterGuard<'a> {
+    _guest: GuestGuard,
+    _handle: &'a Handle,
+}
+
+impl fmt::Debug for EnterGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EnterGuard")
+    }
+}

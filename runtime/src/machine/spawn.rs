@@ -1,0 +1,234 @@
+//! The functions that start tasks, and where each puts them.
+
+use std::future::Future;
+use std::panic::Location;
+
+use multikernel_channels::sync::Ordering;
+
+use crate::context;
+use crate::executor::{self, Core};
+use crate::machine::runtime::Handle;
+use crate::machine::{CoreId, Machine, placement};
+use crate::task::{self, JoinHandle};
+
+/// Starts a task, here unless there is a reason to go elsewhere.
+///
+/// The task stays on this core, unless tasks here now wait for so long that sending it to another core pays. The first
+/// task spawned in a poll in which a connection was accepted is taken to serve that connection, and goes to the core
+/// with the fewest. On a thread that is a guest of a runtime, the core with the fewest tasks is chosen. Once started, a
+/// task does not move.
+///
+/// Dropping the handle detaches the task.
+///
+/// # Panics
+/// On a thread that is neither a core nor a guest of a runtime.
+///
+/// # Examples
+/// ```
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// let task = multikernel::spawn(async { "done" });
+/// assert_eq!(task.await.unwrap(), "done");
+/// # }).unwrap();
+/// ```
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let at = Location::caller();
+    executor::with(|core| {
+        let Some(core) = core else { return Handle::current().spawn(future) };
+        if context::take_accept() {
+            return spawn_connection(core, future, at);
+        }
+        match placement::less_delayed(&core.machine, core) {
+            Some(target) => task::spawn_elsewhere(target, future, at, false),
+            None => task::spawn_at_home(&core.home, future, at),
+        }
+    })
+}
+
+fn spawn_connection<F>(core: &Core, future: F, at: &'static Location<'static>) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let target = placement::for_connection(&core.machine, core);
+    if target.index == core.home.mailbox().index {
+        target.load.connections.fetch_add(1, Ordering::Relaxed); // a figure
+        task::spawn_connection_at_home(&core.home, future, at)
+    } else {
+        task::spawn_elsewhere(target, future, at, true)
+    }
+}
+
+/// Starts a task on the core that has the fewest.
+///
+/// # Panics
+/// As [`spawn`].
+///
+/// # Examples
+/// ```
+/// # multikernel::runtime::Builder::new().cores(2).run(|| async {
+/// let tasks: Vec<_> = (0..10).map(|n| multikernel::spawn_balanced(async move { n * n })).collect();
+/// let mut sum = 0;
+/// for task in tasks {
+///     sum += task.await.unwrap();
+/// }
+/// assert_eq!(sum, 285);
+/// # }).unwrap();
+/// ```
+#[track_caller]
+pub fn spawn_balanced<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let at = Location::caller();
+    executor::with(|core| {
+        let Some(core) = core else { return Handle::current().spawn(future) };
+        let target = placement::balanced(&core.machine, core.random());
+        if target.index == core.home.mailbox().index {
+            task::spawn_at_home(&core.home, future, at)
+        } else {
+            task::spawn_elsewhere(target, future, at, false)
+        }
+    })
+}
+
+/// Starts a task on this core. It never leaves it, so it need not be `Send`.
+///
+/// # Panics
+/// On a thread that is not a core.
+///
+/// # Examples
+/// ```
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// use std::rc::Rc;
+///
+/// let shared = Rc::new(5);
+/// let task = multikernel::spawn_local({ let shared = shared.clone(); async move { *shared + 1 } });
+/// assert_eq!(task.await.unwrap(), 6);
+/// # }).unwrap();
+/// ```
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let at = Location::caller();
+    executor::with(|core| {
+        let core = core.expect("spawn_local must be called on a core of a multikernel runtime");
+        task::spawn_at_home(&core.home, future, at)
+    })
+}
+
+/// Sends a closure to a core and runs the future it makes there, for ever. Only the closure need be `Send`.
+///
+/// # Panics
+/// If the Machine has no such core; on a thread that is neither a core nor a guest of a runtime.
+///
+/// # Examples
+/// ```
+/// # multikernel::runtime::Builder::new().cores(2).run(|| async {
+/// use multikernel::CoreId;
+/// use std::rc::Rc;
+///
+/// let there = CoreId::new(1);
+/// let task = multikernel::spawn_on(there, || async {
+///     let not_send = Rc::new(1);
+///     multikernel::task::yield_now().await;
+///     (CoreId::current(), *not_send)
+/// });
+/// assert_eq!(task.await.unwrap(), (there, 1));
+/// # }).unwrap();
+/// ```
+#[track_caller]
+pub fn spawn_on<F, Fut>(core: CoreId, make: F) -> JoinHandle<Fut::Output>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future + 'static,
+    Fut::Output: Send + 'static,
+{
+    let at = Location::caller();
+    let handle = Handle::current();
+    spawn_on_machine(&handle.machine, core, make, at)
+}
+
+fn spawn_on_machine<F, Fut>(
+    machine: &Machine,
+    core: CoreId,
+    make: F,
+    at: &'static Location<'static>,
+) -> JoinHandle<Fut::Output>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future + 'static,
+    Fut::Output: Send + 'static,
+{
+    let count = machine.cores.len();
+    let Some(target) = machine.cores.get(core.index()) else { panic!("there is no {core} among {count}") };
+    executor::with(|here| match here {
+        Some(here) if here.home.mailbox().uid == target.uid => {
+            task::spawn_closure_at_home(&here.home, make, at)
+        }
+        _ => task::spawn_closure_elsewhere(target, make, at),
+    })
+}
+
+/// Runs a future on each core: `make` is copied to every core and called there.
+///
+/// The handles come in the order of the cores.
+///
+/// # Panics
+/// On a thread that is neither a core nor a guest of a runtime.
+///
+/// # Examples
+/// ```
+/// # multikernel::runtime::Builder::new().cores(3).run(|| async {
+/// let mut names = Vec::new();
+/// for task in multikernel::on_each_core(|| async { multikernel::CoreId::current().index() }) {
+///     names.push(task.await.unwrap());
+/// }
+/// assert_eq!(names, [0, 1, 2]);
+/// # }).unwrap();
+/// ```
+#[track_caller]
+pub fn on_each_core<F, Fut>(make: F) -> Vec<JoinHandle<Fut::Output>>
+where
+    F: FnOnce() -> Fut + Clone + Send + 'static,
+    Fut: Future + 'static,
+    Fut::Output: Send + 'static,
+{
+    let at = Location::caller();
+    let handle = Handle::current();
+    handle.cores().map(|core| spawn_on_machine(&handle.machine, core, make.clone(), at)).collect()
+}
+
+/// Runs a function that blocks on a thread kept for that, and gives its result to the handle.
+///
+/// At most [`max_blocking_threads`](crate::runtime::Builder::max_blocking_threads) run at a time; further calls wait.
+/// Aborting the handle of a call that has begun lets it run to its end unobserved.
+///
+/// # Panics
+/// As [`spawn`]. A panic of `f` becomes a [`JoinError`](crate::task::JoinError).
+///
+/// # Examples
+/// ```
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// let host = multikernel::task::spawn_blocking(|| std::fs::read_to_string("/proc/sys/kernel/ostype"));
+/// assert_eq!(host.await.unwrap().unwrap().trim(), "Linux");
+/// # }).unwrap();
+/// ```
+#[track_caller]
+pub fn spawn_blocking<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let handle = Handle::current();
+    let blocking = handle.machine.blocking.clone();
+    handle.spawn(async move { blocking.run(f).await })
+}

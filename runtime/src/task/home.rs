@@ -1,0 +1,262 @@
+//! The home's side: the run queue, the list of live tasks, and how the thread knows which tasks are its own.
+
+use std::ptr::{NonNull, null};
+use std::task::Context;
+
+use multikernel_channels::sync::{Arc, Cell, Ordering, per_thread};
+
+use crate::machine::mailbox::{Envelope, Mailbox};
+use crate::task::header::{Header, Phase, TaskRef};
+use crate::task::recycle::Recycler;
+use crate::task::waker;
+
+per_thread! {
+    /// The home whose thread this is.
+    static HOME: *const Home = null()
+}
+
+/// The task side of a core. Stays on the core's thread, at one address, from `enter` to `leave`.
+pub(crate) struct Home {
+    mailbox: Arc<Mailbox>,
+    queue: Queue,
+    list: List,
+    recycler: Recycler,
+    /// Tasks of this core, made or adopted, less those freed here.
+    live: Cell<isize>,
+    /// Tasks not complete yet.
+    pending: Cell<u32>,
+    /// The core is ending: what arrives is cancelled instead of run.
+    ending: Cell<bool>,
+}
+
+/// The current home, if `mailbox` is its.
+pub(super) fn if_current<'a>(mailbox: *const Mailbox) -> Option<&'a Home> {
+    let home = HOME.with(|home| home.get());
+    // SAFETY: set by `enter`, cleared by `leave`, and the home outlives both; `'a` ends within a call made from this
+    // thread, before `leave`.
+    let home = unsafe { home.as_ref() }?;
+    std::ptr::eq(&*home.mailbox, mailbox).then_some(home)
+}
+
+/// The recycler of this thread, if it has one.
+pub(super) fn recycler<'a>() -> Option<&'a Recycler> {
+    let home = HOME.with(|home| home.get());
+    // SAFETY: as in `if_current`.
+    unsafe { home.as_ref() }.map(|home| &home.recycler)
+}
+
+impl Home {
+    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
+        Self {
+            mailbox,
+            queue: Queue::new(),
+            list: List::new(),
+            recycler: Recycler::new(),
+            live: Cell::new(0),
+            pending: Cell::new(0),
+            ending: Cell::new(false),
+        }
+    }
+
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
+    /// The calling thread becomes this home's thread.
+    ///
+    /// # Safety
+    /// The home stays at this address, on this thread, until [`leave`](Self::leave).
+    pub(crate) unsafe fn enter(&self) {
+        HOME.with(|home| {
+            assert!(home.get().is_null(), "this thread is a core already");
+            home.set(self);
+        });
+        self.mailbox.begin_tasks();
+    }
+
+    /// Ends the home: closes the inbox, cancels what is left in it, and hands the task count to the mailbox.
+    pub(crate) fn leave(&self) {
+        self.ending.set(true);
+        self.cancel_all();
+        // SAFETY: this is the owner's thread, since `enter`.
+        for envelope in unsafe { self.mailbox.close() } {
+            // SAFETY: just taken.
+            unsafe { Envelope::deliver(envelope) };
+        }
+        self.cancel_all();
+        HOME.with(|home| home.set(null()));
+        self.mailbox.end_tasks(self.live.get());
+    }
+
+    /// Delivers what has been posted.
+    pub(crate) fn deliver(&self) {
+        // SAFETY: this is the owner's thread, since `enter`.
+        for envelope in unsafe { self.mailbox.take() } {
+            // SAFETY: just taken.
+            unsafe { Envelope::deliver(envelope) };
+        }
+    }
+
+    /// Takes a task in: from here on it is in the list, and polled soon.
+    pub(crate) fn adopt(&self, task: TaskRef) {
+        self.live.set(self.live.get() + 1);
+        self.pending.set(self.pending.get() + 1);
+        self.list.push(task);
+        if self.ending.get() {
+            task.header().aborted.set(true);
+        }
+        task.header().phase.set(Phase::Queued);
+        self.queue.push(task);
+    }
+
+    pub(crate) fn wake(&self, task: TaskRef) {
+        let phase = &task.header().phase;
+        match phase.get() {
+            Phase::Idle => {
+                phase.set(Phase::Queued);
+                self.queue.push(task);
+            }
+            Phase::Running => phase.set(Phase::RunningWoken),
+            Phase::Queued | Phase::RunningWoken | Phase::Complete => {}
+        }
+    }
+
+    pub(crate) fn has_runnable(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Tasks that have not completed.
+    pub(crate) fn pending(&self) -> u32 {
+        self.pending.get()
+    }
+
+    pub(super) fn task_freed(&self) {
+        self.live.set(self.live.get() - 1);
+    }
+
+    /// Polls the task at the head of the queue. False when the queue is empty.
+    pub(crate) fn run_one(&self) -> bool {
+        let Some(task) = self.queue.pop() else { return false };
+        let header = task.header();
+        debug_assert_eq!(header.phase.get(), Phase::Queued);
+        header.phase.set(Phase::Running);
+        let complete = if header.aborted.get() {
+            // SAFETY: the home's thread, the task is not complete, and nobody is polling it.
+            unsafe { (header.vtable.cancel)(task.as_ptr()) };
+            true
+        } else {
+            let waker = waker::borrowed(task);
+            // SAFETY: as above.
+            unsafe { (header.vtable.poll)(task.as_ptr(), &mut Context::from_waker(&waker)) }
+        };
+        if complete {
+            self.finish(task);
+        } else if header.phase.replace(Phase::Idle) == Phase::RunningWoken {
+            header.phase.set(Phase::Queued);
+            self.queue.push(task);
+        }
+        true
+    }
+
+    fn finish(&self, task: TaskRef) {
+        if task.header().connection.get() {
+            self.mailbox.load.connections.fetch_sub(1, Ordering::Relaxed); // a figure
+        }
+        self.pending.set(self.pending.get() - 1);
+        self.list.remove(task);
+        task.complete();
+    }
+
+    /// Drops the future of every live task, and of what those drops spawn. Not from within a poll.
+    pub(crate) fn cancel_all(&self) {
+        self.ending.set(true);
+        while let Some(task) = self.list.first() {
+            task.header().aborted.set(true);
+            self.wake(task);
+            while let Some(head) = self.queue.head() {
+                head.header().aborted.set(true);
+                self.run_one();
+            }
+        }
+    }
+}
+
+/// The run queue: first in, first out, linked through the tasks, so that a wake never allocates.
+struct Queue {
+    head: Cell<*const Header>,
+    tail: Cell<*const Header>,
+}
+
+fn task_ref(header: *const Header) -> Option<TaskRef> {
+    // SAFETY: callers pass what is in the queue or list of this home: alive until it completes, which takes it out.
+    NonNull::new(header.cast_mut()).map(|header| unsafe { TaskRef::new(header) })
+}
+
+impl Queue {
+    fn new() -> Self {
+        Self { head: Cell::new(null()), tail: Cell::new(null()) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.head.get().is_null()
+    }
+
+    fn head(&self) -> Option<TaskRef> {
+        task_ref(self.head.get())
+    }
+
+    fn push(&self, task: TaskRef) {
+        let header: *const Header = task.as_ptr().as_ptr();
+        task.header().run_next.set(null());
+        match task_ref(self.tail.replace(header)) {
+            Some(last) => last.header().run_next.set(header),
+            None => self.head.set(header),
+        }
+    }
+
+    fn pop(&self) -> Option<TaskRef> {
+        let task = self.head()?;
+        let next = task.header().run_next.get();
+        self.head.set(next);
+        if next.is_null() {
+            self.tail.set(null());
+        }
+        Some(task)
+    }
+}
+
+/// All tasks of the core that have not completed.
+struct List {
+    head: Cell<*const Header>,
+}
+
+impl List {
+    fn new() -> Self {
+        Self { head: Cell::new(null()) }
+    }
+
+    fn first(&self) -> Option<TaskRef> {
+        task_ref(self.head.get())
+    }
+
+    fn push(&self, task: TaskRef) {
+        let header: *const Header = task.as_ptr().as_ptr();
+        let next = self.head.replace(header);
+        task.header().list_next.set(next);
+        task.header().list_prev.set(null());
+        if let Some(next) = task_ref(next) {
+            next.header().list_prev.set(header);
+        }
+    }
+
+    fn remove(&self, task: TaskRef) {
+        let (prev, next) = (task.header().list_prev.get(), task.header().list_next.get());
+        match task_ref(prev) {
+            Some(prev) => prev.header().list_next.set(next),
+            None => self.head.set(next),
+        }
+        if let Some(next) = task_ref(next) {
+            next.header().list_prev.set(prev);
+        }
+    }
+}

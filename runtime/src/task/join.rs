@@ -1,0 +1,310 @@
+//! Waiting for a task, and ending it.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+
+use multikernel_channels::sync::Ordering;
+
+use crate::context::poll_proceed;
+use crate::task::header::{Phase, TaskRef, ask};
+use crate::task::quietly;
+
+/// Waits for a task and takes its output.
+///
+/// Dropping the handle detaches the task, which goes on. A handle can be awaited on any core and on any thread; only
+/// the home of its task answers without a message.
+///
+/// # Cancel safety
+/// Awaiting `&mut handle` is cancel safe: the output stays with the task until it is taken.
+///
+/// # Panics
+/// Polling a handle again after it has given the output.
+///
+/// # Examples
+/// ```
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// let handle = multikernel::spawn(async { 6 * 7 });
+/// assert_eq!(handle.await.unwrap(), 42);
+/// # }).unwrap();
+/// ```
+pub struct JoinHandle<T> {
+    /// `None` once the output was taken.
+    task: Option<TaskRef>,
+    _output: PhantomData<T>,
+}
+
+// SAFETY: a handle elsewhere uses the task's atomic fields alone, and moves the output there, which is `Send`.
+unsafe impl<T: Send> Send for JoinHandle<T> {}
+// SAFETY: `&JoinHandle` gives no access to the output.
+unsafe impl<T: Send> Sync for JoinHandle<T> {}
+impl<T> Unpin for JoinHandle<T> {}
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
+
+impl<T> JoinHandle<T> {
+    /// # Safety
+    /// `task` has output type `T`; one of its references becomes the handle's.
+    pub(super) unsafe fn new(task: TaskRef) -> Self {
+        Self { task: Some(task), _output: PhantomData }
+    }
+
+    /// Ends the task: its future is dropped on its core, soon, instead of being polled again.
+    ///
+    /// Awaiting the handle then gives a [`JoinError`] that [is cancelled](JoinError::is_cancelled), unless the task
+    /// has completed before. A poll under way is not interrupted.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let handle = multikernel::spawn(std::future::pending::<()>());
+    /// handle.abort();
+    /// assert!(handle.await.unwrap_err().is_cancelled());
+    /// # }).unwrap();
+    /// ```
+    pub fn abort(&self) {
+        if let Some(task) = self.task {
+            abort(task);
+        }
+    }
+
+    /// A handle that can end the task but not wait for it.
+    pub fn abort_handle(&self) -> AbortHandle {
+        let task = self.task.expect("the output was taken already");
+        task.retain();
+        AbortHandle { task }
+    }
+
+    /// Whether the task has completed (or was ended). Never blocks.
+    pub fn is_finished(&self) -> bool {
+        self.task.is_none_or(is_done)
+    }
+}
+
+fn is_done(task: TaskRef) -> bool {
+    task.header().done.load(Ordering::Acquire) // pairs with the Release at completion
+}
+
+fn abort(task: TaskRef) {
+    match task.home() {
+        Some(home) if task.header().phase.get() != Phase::Complete => {
+            task.header().aborted.set(true);
+            home.wake(task);
+        }
+        Some(_) => {}
+        None if is_done(task) => {}
+        None => task.ask_by_ref(ask::ABORT),
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let progress = std::task::ready!(poll_proceed(cx));
+        let task = self.task.expect("polled again after it was ready");
+        let ready = match task.home() {
+            Some(_) => poll_at_home(task, cx.waker()),
+            None => poll_elsewhere(task, cx.waker()),
+        };
+        if !ready {
+            return Poll::Pending;
+        }
+        progress.made();
+        let mut output: Option<Self::Output> = None;
+        // SAFETY: complete, and the handle has the claim to the output; it gives up both the claim and its reference.
+        unsafe { (task.header().vtable.take_output)(task.as_ptr(), (&raw mut output).cast()) };
+        self.task = None;
+        task.release();
+        Poll::Ready(output.expect("take_output stores it"))
+    }
+}
+
+/// True when the task is complete; otherwise it will wake `waker`.
+fn poll_at_home(task: TaskRef, waker: &Waker) -> bool {
+    if task.header().phase.get() == Phase::Complete {
+        return true;
+    }
+    // SAFETY: the home's field, on the home's thread. The borrow ends before code of users (clone, drop) runs.
+    let old = unsafe { (*task.header().joiner.get()).take() };
+    let new = match old {
+        Some(old) if old.will_wake(waker) => old,
+        old => {
+            let new = waker.clone();
+            quietly(|| drop(old));
+            new
+        }
+    };
+    // SAFETY: as above; the slot is empty, so nothing is dropped here.
+    unsafe { (*task.header().joiner.get()) = Some(new) };
+    false
+}
+
+fn poll_elsewhere(task: TaskRef, waker: &Waker) -> bool {
+    if is_done(task) {
+        return true;
+    }
+    task.header().remote_joiner.register(waker);
+    // A message for each pending poll: a join is awaited once or twice in its life, and the home ignores repeats.
+    task.ask_by_ref(ask::JOIN);
+    is_done(task)
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        let Some(task) = self.task else { return };
+        let header = task.header();
+        match task.home() {
+            Some(_) => {
+                let complete = header.phase.get() == Phase::Complete;
+                header.wanted.set(false);
+                if complete {
+                    // SAFETY: complete, and the claim to the output was this handle's.
+                    unsafe { (header.vtable.drop_output)(task.as_ptr()) };
+                }
+                task.release();
+            }
+            None if is_done(task) => {
+                // SAFETY: as above. Off its core's thread, or after that core has ended on this thread, the output
+                // may be dropped: a handle travels only if the output is `Send`.
+                unsafe { (header.vtable.drop_output)(task.as_ptr()) };
+                task.release();
+            }
+            None => task.detach_elsewhere(),
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("finished", &self.is_finished()).finish()
+    }
+}
+
+/// Ends a task without waiting for it. From [`JoinHandle::abort_handle`]; works from any thread.
+pub struct AbortHandle {
+    task: TaskRef,
+}
+
+// SAFETY: an abort handle elsewhere uses the task's atomic fields alone, and has nothing to do with the output.
+unsafe impl Send for AbortHandle {}
+// SAFETY: as above.
+unsafe impl Sync for AbortHandle {}
+
+impl AbortHandle {
+    /// As [`JoinHandle::abort`].
+    pub fn abort(&self) {
+        abort(self.task);
+    }
+
+    /// As [`JoinHandle::is_finished`].
+    pub fn is_finished(&self) -> bool {
+        is_done(self.task)
+    }
+}
+
+impl Clone for AbortHandle {
+    fn clone(&self) -> Self {
+        self.task.retain();
+        Self { task: self.task }
+    }
+}
+
+impl Drop for AbortHandle {
+    fn drop(&mut self) {
+        self.task.release();
+    }
+}
+
+impl fmt::Debug for AbortHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AbortHandle").field("finished", &self.is_finished()).finish()
+    }
+}
+
+/// Why a task has no output: it was ended, or it panicked.
+pub struct JoinError(Repr);
+
+enum Repr {
+    Cancelled,
+    // The mutex makes the error `Sync`, which users of error crates expect; it is never contended.
+    Panicked(Mutex<Box<dyn Any + Send>>),
+}
+
+impl JoinError {
+    pub(crate) fn cancelled() -> Self {
+        Self(Repr::Cancelled)
+    }
+
+    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
+        Self(Repr::Panicked(Mutex::new(payload)))
+    }
+
+    /// The task was aborted, or its runtime ended.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.0, Repr::Cancelled)
+    }
+
+    /// The task panicked: in a poll, or when its future was dropped.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.0, Repr::Panicked(_))
+    }
+
+    /// The panic's payload, for [`std::panic::resume_unwind`].
+    ///
+    /// # Panics
+    /// If the task did not panic.
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
+        self.try_into_panic().expect("the task was cancelled, it did not panic")
+    }
+
+    /// The panic's payload, or the error back.
+    ///
+    /// # Errors
+    /// The error itself, if the task did not panic.
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
+        match self.0 {
+            Repr::Panicked(payload) => Ok(payload.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())),
+            Repr::Cancelled => Err(self),
+        }
+    }
+
+    fn message(&self) -> Option<String> {
+        let Repr::Panicked(payload) = &self.0 else { return None };
+        let payload = payload.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let text = payload.downcast_ref::<&str>().copied();
+        text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).map(str::to_owned)
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.0, self.message()) {
+            (Repr::Cancelled, _) => f.write_str("the task was cancelled"),
+            (_, Some(message)) => write!(f, "the task panicked: {message}"),
+            (_, None) => f.write_str("the task panicked"),
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.message() {
+            _ if self.is_cancelled() => f.write_str("JoinError::Cancelled"),
+            message => f.debug_tuple("JoinError::Panicked").field(&message.unwrap_or_default()).finish(),
+        }
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+impl From<JoinError> for std::io::Error {
+    fn from(error: JoinError) -> Self {
+        std::io::Error::other(error)
+    }
+}

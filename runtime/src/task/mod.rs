@@ -1,0 +1,159 @@
+//! One spawned future: its memory, its life, its wakers and its join handle.
+//!
+//! ```text
+//!              wake                    poll
+//!   Idle ───────────────▶ Queued ───────────────▶ Running ──────── Ready, panic, abort ──▶ Complete
+//!    ▲                      ▲                       │   │ wake                               │
+//!    │                      └── RunningWoken ◀──────┼───┘                                    │ last
+//!    └───────────────── Pending ────────────────────┘                                        ▼ reference
+//!                                                                                          freed
+//! ```
+//!
+//! | field of the header | written | read |
+//! |---|---|---|
+//! | `phase`, `run_next`, `list_*`, `joiner`, `wanted`, `aborted`, `local_refs` | home | home |
+//! | the future | home | home |
+//! | the output | home, before `done` | whoever holds the join handle, after `done` (home: after `Complete`) |
+//! | `done` | home, once, Release | anyone, Acquire |
+//! | `remote` | anyone adds bits and posts the envelope; home takes them | home |
+//! | `shared_refs` | anyone | anyone |
+//! | `local_refs`, `merged`, after the home has closed its inbox | whoever's post is refused, once | nobody else |
+//!
+//! **References.** Those made and dropped at home are a plain count, the rest an atomic one; either may hold what the
+//! other lost, and only the sum means anything ("biased" counting; Choi, Shull, Torrellas, PACT 2018). A thread that
+//! would take the atomic count below zero gives its reference to the home in a message instead. So at home, after
+//! completion, a plain count of zero and an atomic count of zero together say that the task is free, and a task that
+//! never left its core dies without an atomic read-modify-write. When the plain count ends while others hold
+//! references, it is merged, and the last of them frees the task wherever it is.
+//!
+//! **Messages.** Whatever another thread wants of a task is a bit in `remote`; the first to set one posts the task's
+//! own envelope, the others ride along. Each gives its reference with it.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+
+pub(crate) mod header;
+pub(crate) mod home;
+mod join;
+mod lazy;
+mod raw;
+pub(crate) mod recycle;
+mod waker;
+mod yield_now;
+
+pub use join::{AbortHandle, JoinError, JoinHandle};
+pub use crate::machine::spawn::{on_each_core, spawn, spawn_balanced, spawn_blocking, spawn_local, spawn_on};
+pub use yield_now::{YieldNow, yield_now};
+
+pub(crate) use home::Home;
+
+use crate::machine::mailbox::Mailbox;
+use multikernel_channels::sync::Ordering;
+
+/// Runs `f`, which may run code of users (a drop, a waker), and swallows its panic: the panic hook has told of it.
+pub(crate) fn quietly(f: impl FnOnce()) {
+    let result = catch_unwind(AssertUnwindSafe(f));
+    // A payload's own drop may panic, and so may that panic's payload: after two, leak it.
+    if let Err(payload) = result
+        && let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
+        std::mem::forget(second);
+    }
+}
+
+/// Spawns on the home of the calling thread.
+pub(crate) fn spawn_at_home<F>(home: &Home, future: F, at: &'static Location<'static>) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let task = raw::allocate(&**home.mailbox(), future, at);
+    home.adopt(task);
+    // SAFETY: the second of the two references a task is born with.
+    unsafe { JoinHandle::new(task) }
+}
+
+/// The same, for a task that counts as a connection of this core.
+pub(crate) fn spawn_connection_at_home<F>(
+    home: &Home,
+    future: F,
+    at: &'static Location<'static>,
+) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let task = raw::allocate(&**home.mailbox(), future, at);
+    task.header().connection.set(true);
+    home.adopt(task);
+    // SAFETY: the second of the two references a task is born with.
+    unsafe { JoinHandle::new(task) }
+}
+
+/// Spawns the future that `make` returns; it is called at the task's first poll.
+pub(crate) fn spawn_closure_at_home<F, Fut>(
+    home: &Home,
+    make: F,
+    at: &'static Location<'static>,
+) -> JoinHandle<Fut::Output>
+where
+    F: FnOnce() -> Fut + 'static,
+    Fut: Future + 'static,
+    Fut::Output: 'static,
+{
+    spawn_at_home(home, lazy::Lazy::new(make), at)
+}
+
+/// Spawns on another core, by message. If that core has ended, the task is cancelled at once.
+pub(crate) fn spawn_elsewhere<F>(
+    target: &Mailbox,
+    future: F,
+    at: &'static Location<'static>,
+    connection: bool,
+) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    // SAFETY: the future is `Send`.
+    unsafe { post_new(target, future, at, connection) }
+}
+
+/// Sends a closure to another core, which makes a future of it there.
+pub(crate) fn spawn_closure_elsewhere<F, Fut>(
+    target: &Mailbox,
+    make: F,
+    at: &'static Location<'static>,
+) -> JoinHandle<Fut::Output>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future + 'static,
+    Fut::Output: Send + 'static,
+{
+    // SAFETY: until its first poll, which happens there, a `Lazy` holds nothing but the closure, which is `Send`;
+    // from then on it never leaves.
+    unsafe { post_new(target, lazy::Lazy::new(make), at, false) }
+}
+
+/// # Safety
+/// What `future` holds now may be sent to another thread.
+unsafe fn post_new<F>(
+    target: &Mailbox,
+    future: F,
+    at: &'static Location<'static>,
+    connection: bool,
+) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: Send + 'static,
+{
+    let task = raw::allocate(target, future, at);
+    if connection {
+        task.header().connection.set(true);
+        target.load.connections.fetch_add(1, Ordering::Relaxed); // a figure
+    }
+    // SAFETY: newborn; the caller answers for what it holds.
+    unsafe { task.post_newborn() };
+    // SAFETY: the second of the two references a task is born with.
+    unsafe { JoinHandle::new(task) }
+}

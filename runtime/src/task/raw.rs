@@ -1,0 +1,127 @@
+//! A task in memory: the header, then the future, whose place its output takes.
+
+use std::alloc::Layout;
+use std::cell::UnsafeCell;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::task::{Context, Poll};
+
+use crate::machine::mailbox::Mailbox;
+use crate::task::header::{Header, TaskRef, VTable};
+use crate::task::join::JoinError;
+use crate::task::{home, quietly, recycle};
+
+type Output<F> = Result<<F as Future>::Output, JoinError>;
+
+/// First the future, then, once that is dropped, the output, then nothing. Which one it is follows from the header's
+/// phase and from who has taken the output, so the union carries no tag of its own.
+union Stage<F: Future> {
+    future: ManuallyDrop<F>,
+    output: ManuallyDrop<Output<F>>,
+}
+
+#[repr(C)]
+struct Task<F: Future> {
+    header: Header,
+    stage: UnsafeCell<Stage<F>>,
+}
+
+/// Makes a task for the core behind `mailbox`, in memory of the calling thread.
+pub(super) fn allocate<F>(mailbox: *const Mailbox, future: F, at: &'static Location<'static>) -> TaskRef
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let block = recycle::allocate(home::recycler(), Layout::new::<Task<F>>()).cast::<Task<F>>();
+    let stage = UnsafeCell::new(Stage { future: ManuallyDrop::new(future) });
+    // SAFETY: the block has this layout and is ours alone.
+    unsafe { block.write(Task { header: Header::new(mailbox, Functions::<F>::VTABLE, at), stage }) };
+    // SAFETY: alive, with the two references it is born with.
+    unsafe { TaskRef::new(block.cast()) }
+}
+
+struct Functions<F>(PhantomData<F>);
+
+impl<F> Functions<F>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    const VTABLE: &'static VTable = &VTable {
+        poll: Self::poll,
+        cancel: Self::cancel,
+        drop_output: Self::drop_output,
+        take_output: Self::take_output,
+        layout: Layout::new::<Task<F>>(),
+    };
+
+    fn stage(task: NonNull<Header>) -> *mut Stage<F> {
+        // SAFETY: this vtable belongs to tasks of this very type, which begin with their header; no reference is made.
+        unsafe { UnsafeCell::raw_get(&raw const (*task.cast::<Task<F>>().as_ptr()).stage) }
+    }
+
+    /// # Safety
+    /// Home's thread; the stage holds the future, and nobody is polling it.
+    unsafe fn poll(task: NonNull<Header>, cx: &mut Context<'_>) -> bool {
+        let stage = Self::stage(task);
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: the future is there, is ours, and stays in place until it is dropped.
+            let future = unsafe { Pin::new_unchecked(&mut *(*stage).future) };
+            future.poll(cx)
+        }));
+        let output = match result {
+            Ok(Poll::Pending) => return false,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(payload) => Err(JoinError::panicked(payload)),
+        };
+        // SAFETY: the future is there and is not touched again.
+        unsafe { Self::replace(stage, output) };
+        true
+    }
+
+    /// # Safety
+    /// As for `poll`.
+    unsafe fn cancel(task: NonNull<Header>) {
+        // SAFETY: passed on to the caller.
+        unsafe { Self::replace(Self::stage(task), Err(JoinError::cancelled())) }
+    }
+
+    /// Drops the future and puts the output in its place. A panic of that drop becomes the output.
+    ///
+    /// # Safety
+    /// The stage holds the future.
+    unsafe fn replace(stage: *mut Stage<F>, output: Output<F>) {
+        // SAFETY: dropped in place, once; from here on the stage is empty.
+        let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { ManuallyDrop::drop(&mut (*stage).future) }));
+        let output = match dropped {
+            Ok(()) => output,
+            Err(payload) => {
+                quietly(|| drop(output));
+                Err(JoinError::panicked(payload))
+            }
+        };
+        // SAFETY: the stage is empty and ours.
+        unsafe { (*stage).output = ManuallyDrop::new(output) };
+    }
+
+    /// # Safety
+    /// The stage holds the output, and the caller has the claim to it.
+    unsafe fn drop_output(task: NonNull<Header>) {
+        // SAFETY: dropped once, by the caller's claim.
+        quietly(|| unsafe { ManuallyDrop::drop(&mut (*Self::stage(task)).output) });
+    }
+
+    /// # Safety
+    /// As for `drop_output`; `to` points to room for an `Option<Output<F>>`.
+    unsafe fn take_output(task: NonNull<Header>, to: *mut ()) {
+        // SAFETY: moved out once, by the caller's claim; `to` is as the caller says.
+        unsafe {
+            let output = ManuallyDrop::take(&mut (*Self::stage(task)).output);
+            to.cast::<Option<Output<F>>>().write(Some(output));
+        }
+    }
+}

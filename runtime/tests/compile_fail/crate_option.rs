@@ -1,0 +1,2 @@
+#[multikernel::main(crate = "multikernel")]
+async fn main() {}

@@ -1,0 +1,4 @@
+#[multikernel::main]
+struct Main;
+
+fn main() {}

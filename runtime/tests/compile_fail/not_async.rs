@@ -1,0 +1,5 @@
+#[multikernel::main]
+fn main() {}
+
+#[multikernel::test]
+fn test() {}

@@ -1,0 +1,2 @@
+#[multikernel::main(driver = "kqueue", pinning = "sometimes", polling = "50")]
+async fn main() {}
