@@ -49,6 +49,8 @@ pub enum Checker {
     Http {
         /// An incomplete response.
         carry: Vec<u8>,
+        /// The last response that passed: one of the same bytes passes too, and needs no parsing.
+        passed: Vec<u8>,
     },
 }
 
@@ -58,7 +60,7 @@ impl Checker {
     pub fn new(message: Message) -> Self {
         match message {
             Message::Echo(_) => Self::Echo { at: 0 },
-            Message::Http => Self::Http { carry: Vec::new() },
+            Message::Http => Self::Http { carry: Vec::new(), passed: Vec::new() },
         }
     }
 
@@ -70,14 +72,14 @@ impl Checker {
     pub fn check(&mut self, request: &[u8], bytes: &[u8]) -> Result<u32> {
         match self {
             Self::Echo { at } => check_echo(at, request, bytes),
-            Self::Http { carry } if carry.is_empty() => {
-                let (answers, used) = check_http(bytes)?;
+            Self::Http { carry, passed } if carry.is_empty() => {
+                let (answers, used) = check_http(passed, bytes)?;
                 carry.extend_from_slice(&bytes[used..]);
                 Ok(answers)
             }
-            Self::Http { carry } => {
+            Self::Http { carry, passed } => {
                 carry.extend_from_slice(bytes);
-                let (answers, used) = check_http(carry)?;
+                let (answers, used) = check_http(passed, carry)?;
                 carry.drain(..used);
                 Ok(answers)
             }
@@ -102,13 +104,18 @@ fn check_echo(at: &mut usize, request: &[u8], mut bytes: &[u8]) -> Result<u32> {
 }
 
 /// Complete responses at the start of `bytes`, and how many bytes they take.
-fn check_http(bytes: &[u8]) -> Result<(u32, usize)> {
+fn check_http(passed: &mut Vec<u8>, bytes: &[u8]) -> Result<(u32, usize)> {
     let (mut answers, mut used) = (0, 0);
-    while let Some(len) = response_length(&bytes[used..])? {
+    loop {
+        let rest = &bytes[used..];
+        if passed.is_empty() || !rest.starts_with(passed) {
+            let Some(len) = response_length(rest)? else { return Ok((answers, used)) };
+            passed.clear();
+            passed.extend_from_slice(&rest[..len]);
+        }
         answers += 1;
-        used += len;
+        used += passed.len();
     }
-    Ok((answers, used))
 }
 
 fn response_length(bytes: &[u8]) -> Result<Option<usize>> {
@@ -178,6 +185,15 @@ mod tests {
             let answers: u32 = stream.chunks(cut).map(|chunk| checker.check(REQUEST, chunk).unwrap()).sum();
             assert_eq!(answers, 3, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_response_unlike_the_last_one_is_read_anew() {
+        let other = b"HTTP/1.1 200 OK\r\ncontent-length:13\r\n\r\nHello, World!";
+        let mut checker = Checker::new(Message::Http);
+        assert_eq!(checker.check(REQUEST, &[RESPONSE, other, other, RESPONSE].concat()).unwrap(), 4);
+        let wrong = [RESPONSE, b"HTTP/1.1 200 OK\r\ncontent-length:13\r\n\r\nHello, World?"].concat();
+        assert!(checker.check(REQUEST, &wrong).is_err());
     }
 
     #[test]
