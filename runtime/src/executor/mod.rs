@@ -12,7 +12,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use multikernel_channels::sync::{Arc, Ordering};
 
@@ -22,6 +22,7 @@ use crate::limits::{DRIVER_PATIENCE, POLLS_PER_LOOK, POLLS_PER_TURN, TURN_TIME};
 use crate::machine::Machine;
 use crate::machine::mailbox::Mailbox;
 use crate::task::{Home, quietly};
+use crate::time::Instant;
 
 thread_local! {
     static CURRENT: Cell<*const Core> = const { Cell::new(std::ptr::null()) };
