@@ -1,11 +1,14 @@
 //! An async runtime for servers with one executor per core, no shared run queue, and messages between cores.
 #![allow(dead_code)]
 
+pub mod compat;
 pub(crate) mod context;
 pub(crate) mod driver;
 pub(crate) mod executor;
+pub mod io;
 pub(crate) mod limits;
 pub(crate) mod machine;
+pub mod net;
 pub mod task;
 pub mod time;
 
@@ -18,11 +21,6 @@ pub mod runtime {
     pub use crate::machine::builder::{Builder, Polling};
     pub use crate::machine::pinning::{ParsePinningError, Pinning};
     pub use crate::machine::runtime::{EnterGuard, Handle, Runtime};
-}
-
-/// Readiness of descriptors, and the traits of asynchronous input and output.
-pub mod io {
-    pub use crate::driver::{Interest, Ready};
 }
 
 /// Runs an `async fn` on a Machine: starts the cores, runs the body on the calling thread as core 0, stops the cores,
