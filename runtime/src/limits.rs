@@ -44,6 +44,20 @@ pub(crate) const TEST_RING_ENTRIES: u32 = 64;
 /// Cores of one Machine.
 pub(crate) const CORES: usize = 1024;
 
+/// Connections that wait for a listener to accept them. The system may hold fewer (`net.core.somaxconn`).
+pub(crate) const BACKLOG: i32 = 4096;
+
+/// How long a listener waits when the process or the system is out of descriptors or memory; doubled up to the longest.
+pub(crate) const SHORTEST_ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// See [`SHORTEST_ACCEPT_PAUSE`].
+pub(crate) const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Buffers in one vectored call; the system refuses more (`UIO_MAXIOV`).
+pub(crate) const BUFFERS_PER_CALL: usize = 1024;
+
+const _: () = assert!(SHORTEST_ACCEPT_PAUSE.as_nanos() <= LONGEST_ACCEPT_PAUSE.as_nanos());
 const _: () = assert!(POLLS_PER_TURN.is_multiple_of(POLLS_PER_LOOK));
-const _: () = assert!(RECYCLED_TASK_BYTES.is_multiple_of(64) && RECYCLED_TASK_BYTES < RECYCLED_BYTES_PER_CLASS);
+const _: () =
+    assert!(RECYCLED_TASK_BYTES.is_multiple_of(64) && RECYCLED_TASK_BYTES < RECYCLED_BYTES_PER_CLASS);
 const _: () = assert!(TEST_RING_ENTRIES <= RING_ENTRIES);

@@ -13,7 +13,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, server};
-use multikernel::compat::hyper::Timer;
+use multikernel::compat::hyper::CoreTimer;
 use multikernel::net::{TcpListener, TcpStream};
 use multikernel::runtime::Handle;
 use multikernel::signal::{ctrl_c, unix};
@@ -94,7 +94,7 @@ async fn serve(stream: TcpStream, stop: CancellationToken) {
     // Without it, the second of two small answers waits for the client's acknowledgement of the first.
     let _ = stream.set_nodelay(true);
     let connection = server::conn::http1::Builder::new()
-        .timer(Timer)
+        .timer(CoreTimer)
         .header_read_timeout(HEAD_PATIENCE)
         .serve_connection(stream, service_fn(hello));
     let mut connection = std::pin::pin!(connection);
