@@ -26,6 +26,8 @@ pub(super) struct Key {
 const GENERATION_MASK: u32 = (1 << 28) - 1;
 /// In `Slots::by_fd`: no slot.
 const NOWHERE: u32 = u32::MAX;
+/// In `Slot::stream`: the socket does not stream here.
+pub(super) const NO_STREAM: u32 = u32::MAX;
 /// Waiters beyond the two inline ones before the set is swept for the first time.
 const SWEEP_AT_FIRST: usize = 8;
 
@@ -40,6 +42,8 @@ pub(super) struct Slot {
     pub(super) leaving: bool,
     /// Why the driver stopped watching, for the next one who asks.
     fault: i32,
+    /// Which of the ring's streams is this socket's.
+    pub(super) stream: u32,
     reader: Option<Waker>,
     writer: Option<Waker>,
     crowd: Option<Box<Crowd>>,
@@ -86,6 +90,7 @@ impl Slot {
             armed: Interest::NONE,
             leaving: false,
             fault: 0,
+            stream: NO_STREAM,
             reader: None,
             writer: None,
             crowd: None,
@@ -122,6 +127,18 @@ impl Slot {
         self.fault = errno;
         let ready = if interest.is_readable() { Ready::READABLE } else { Ready::WRITABLE };
         self.arrive(ready, woken);
+    }
+
+    /// Nothing at work names the descriptor of a source that is gone.
+    pub(super) fn is_released(&self) -> bool {
+        self.leaving && self.armed.is_none() && self.stream == NO_STREAM
+    }
+
+    /// Collects those who wait to read, whatever there is.
+    pub(super) fn wake_readers(&mut self, woken: &mut Vec<Waker>) {
+        let ready = self.ready;
+        self.arrive(Ready::READABLE, woken);
+        self.ready = ready;
     }
 
     /// Takes in readiness the driver reported and collects those who waited for it.
