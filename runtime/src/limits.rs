@@ -56,6 +56,9 @@ pub(crate) const RECEIVE_BUFFERS_LOW: u16 = 32;
 /// Shared buffers that one socket may fill before anybody reads them; then it stops receiving.
 pub(crate) const UNREAD_BUFFERS: usize = 16;
 
+/// Reads in a row that had to wait after which a socket streams, where it is read through `poll_read`. `None`: never.
+pub(crate) const STREAM_AFTER_WAITS: Option<u8> = Some(4);
+
 /// Receive buffers from the heap that a core keeps for later.
 pub(crate) const SPARE_BUFFERS: usize = 128;
 
@@ -63,5 +66,6 @@ const _: () = assert!(POLLS_PER_TURN.is_multiple_of(POLLS_PER_LOOK));
 const _: () =
     assert!(RECYCLED_TASK_BYTES.is_multiple_of(64) && RECYCLED_TASK_BYTES < RECYCLED_BYTES_PER_CLASS);
 const _: () = assert!(TEST_RING_ENTRIES <= RING_ENTRIES);
+const _: () = assert!(matches!(STREAM_AFTER_WAITS, None | Some(1..=64)));
 const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS_LOW < RECEIVE_BUFFERS);
 const _: () = assert!(UNREAD_BUFFERS < RECEIVE_BUFFERS as usize);

@@ -103,11 +103,6 @@ impl Handover {
         self.mode.compare_exchange(FREE, bits, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Takes back a `start` after which nothing was received.
-    pub(super) fn never_mind(&self) {
-        self.set(FREE);
-    }
-
     fn set(&self, bits: u64) {
         // Release: pairs with the acquire in `mode` and `start`.
         self.mode.store(bits, Ordering::Release);

@@ -18,6 +18,10 @@ mod tests;
 #[cfg(test)]
 mod tests_recv;
 #[cfg(test)]
+mod tests_recv_cores;
+#[cfg(test)]
+mod tests_recv_read;
+#[cfg(test)]
 mod tests_send;
 #[cfg(test)]
 mod tests_source;
@@ -46,7 +50,7 @@ use source::{Afterlife, Descriptor};
 use uring::{Chunk, Next, Pool, Progress, Uring};
 
 use crate::context::CoreUid;
-use crate::limits::{RECEIVE_BUFFER_BYTES, SPARE_BUFFERS};
+use crate::limits::{RECEIVE_BUFFER_BYTES, SPARE_BUFFERS, STREAM_AFTER_WAITS};
 
 /// Decides on the driver: `MULTIKERNEL_DRIVER` if set, else `choice`; epoll wherever io_uring is refused. Says through
 /// `tracing` what was decided: a warning when io_uring was refused, else an information.
@@ -286,6 +290,22 @@ impl Reactor {
             // SAFETY: the caller's promise.
             Driver::Uring(uring) => Ok(unsafe { uring.start_send(descriptor, bytes, waker) }),
             Driver::Epoll(_) => Err(waker),
+        }
+    }
+
+    /// A read of this core waits. True when it would better stream.
+    fn read_waits(&mut self, descriptor: &Descriptor) -> bool {
+        let Some(enough) = STREAM_AFTER_WAITS else { return false };
+        self.slots.find_mut(descriptor).is_some_and(|(_, slot)| slot.read_waits() >= enough)
+    }
+
+    /// A read of this core found something; `drained` says that it took all there was.
+    fn read_ended(&mut self, descriptor: &Descriptor, drained: bool) {
+        if let Some((_, slot)) = self.slots.find_mut(descriptor) {
+            slot.read_ended();
+            if drained {
+                slot.drained(Interest::READABLE);
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -16,6 +17,15 @@ use super::source::{Descriptor, Source};
 use super::uring::{Chunk, Next, Pool};
 use crate::context::{self, Resources};
 use crate::limits::RECEIVE_BUFFER_BYTES;
+
+/// What a poll of this core's stream found.
+enum Streamed<R> {
+    Ended(Poll<io::Result<Option<R>>>),
+    /// No buffer is to be had now: read into memory of your own.
+    Starved,
+    /// The stream is being stopped: see what is left over.
+    Stopping,
+}
 
 /// What is left over of a stream.
 enum Claim<R> {
@@ -58,18 +68,16 @@ impl Source {
                     return self.attempt(core, cx, Interest::READABLE, || self.recv_into_heap(core));
                 }
                 (Mode::Home(home), Some(core)) if home == core.uid => {
-                    let polled = self.poll_stream(
-                        core,
-                        cx,
-                        |pool, chunks| pool.lend(chunks.pop_front().expect("not empty")),
-                        || self.recv_into_heap(Some(core)),
-                    );
-                    match polled {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Some(result)) => {
-                            return Poll::Ready(result.map(|found| found.unwrap_or_else(RecvBuf::empty)));
+                    match self.poll_stream(core, cx, lend) {
+                        Streamed::Ended(polled) => {
+                            return polled.map_ok(|found| found.unwrap_or_else(RecvBuf::empty));
                         }
-                        Poll::Ready(None) => {}
+                        // Between two receives nothing else reads the socket, so the order holds.
+                        Streamed::Starved => {
+                            let plain = || self.recv_into_heap(Some(core));
+                            return self.attempt(Some(core), cx, Interest::READABLE, plain);
+                        }
+                        Streamed::Stopping => {}
                     }
                 }
                 (Mode::Home(_) | Mode::Left, _) => {}
@@ -92,33 +100,117 @@ impl Source {
         true
     }
 
-    /// Reads from the stream of this core with `take`, or with `plain` while buffers are short. `Ok(None)` at the end
-    /// of the stream; `None` when the stream is being stopped.
+    /// Reads from the stream of this core with `take`; `None` at the end of the stream.
     fn poll_stream<R>(
         &self,
         core: &Resources,
         cx: &mut Context<'_>,
         take: impl FnOnce(&mut Pool, &mut VecDeque<Chunk>) -> R,
-        plain: impl FnMut() -> io::Result<R>,
-    ) -> Poll<Option<io::Result<Option<R>>>> {
+    ) -> Streamed<R> {
         let next = core.reactor.borrow_mut().read_stream(self.descriptor(), take);
-        match next {
-            Next::Found(found) => Poll::Ready(Some(Ok(Some(found)))),
-            Next::EndOfStream => Poll::Ready(Some(Ok(None))),
-            Next::Failed(errno) => Poll::Ready(Some(Err(io::Error::from_raw_os_error(errno)))),
+        Streamed::Ended(match next {
+            Next::Found(found) => Poll::Ready(Ok(Some(found))),
+            Next::EndOfStream => Poll::Ready(Ok(None)),
+            Next::Failed(errno) => Poll::Ready(Err(io::Error::from_raw_os_error(errno))),
             Next::Wait(key) => {
                 let waker = cx.waker().clone();
                 let leftover = core.reactor.borrow_mut().store(key, Interest::READABLE, waker);
                 leftover.settle();
                 Poll::Pending
             }
-            // Between two receives nothing else reads the socket, so the order holds.
-            Next::Starved => {
-                let polled = ready!(self.attempt(Some(core), cx, Interest::READABLE, plain));
-                Poll::Ready(Some(polled.map(Some)))
-            }
-            Next::Stopping => Poll::Ready(None),
+            Next::Starved => return Streamed::Starved,
+            Next::Stopping => return Streamed::Stopping,
+        })
+    }
+
+    /// Reads into `room`, which needs no initialisation; 0 at the end of the stream. For stream sockets.
+    ///
+    /// A socket whose reads keep waiting begins to stream to this core, and is read from the buffers it filled.
+    pub(crate) fn poll_read_streaming(
+        &self,
+        cx: &mut Context<'_>,
+        room: &mut [MaybeUninit<u8>],
+    ) -> Poll<io::Result<usize>> {
+        if room.is_empty() {
+            return Poll::Ready(Ok(0));
         }
+        let progress = ready!(context::poll_proceed(cx));
+        let polled = context::with_core(|core| self.read_on(core, cx, room));
+        if polled.is_ready() {
+            progress.made();
+        }
+        polled
+    }
+
+    fn read_on(
+        &self,
+        core: Option<&Resources>,
+        cx: &mut Context<'_>,
+        room: &mut [MaybeUninit<u8>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match (self.descriptor().handover.mode(), core) {
+                (Mode::Free, Some(core)) => {
+                    let polled = self.read_plainly(core, cx, room);
+                    let stream = polled.is_pending()
+                        && core.reactor.borrow_mut().read_waits(self.descriptor())
+                        && self.start_stream(core);
+                    if stream {
+                        continue;
+                    }
+                    return polled;
+                }
+                (Mode::Done, Some(core)) => return self.read_plainly(core, cx, room),
+                (Mode::Free | Mode::Done, None) => {
+                    return self.attempt(None, cx, Interest::READABLE, || self.recv_into(room));
+                }
+                (Mode::Home(home), Some(core)) if home == core.uid => {
+                    match self.poll_stream(core, cx, |pool, chunks| copy_chunks(pool, chunks, room)) {
+                        Streamed::Ended(polled) => return polled.map_ok(|got| got.unwrap_or(0)),
+                        Streamed::Starved => return self.read_plainly(core, cx, room),
+                        Streamed::Stopping => {}
+                    }
+                }
+                (Mode::Home(_) | Mode::Left, _) => {}
+            }
+            let claim = self.claim(core, Some(cx.waker()), false, |left| {
+                let mut got = 0;
+                let (result, emptied) = offer(left, |bytes| {
+                    got = copy(bytes, room);
+                    got
+                });
+                (result.map(|()| got), emptied)
+            });
+            match claim {
+                Claim::Found((result, emptied)) => {
+                    drop(emptied);
+                    return Poll::Ready(result);
+                }
+                Claim::Waiting => return Poll::Pending,
+                Claim::Nothing => {}
+            }
+        }
+    }
+
+    /// Reads the socket itself.
+    fn read_plainly(
+        &self,
+        core: &Resources,
+        cx: &mut Context<'_>,
+        room: &mut [MaybeUninit<u8>],
+    ) -> Poll<io::Result<usize>> {
+        let length = room.len();
+        let polled = self.attempt(Some(core), cx, Interest::READABLE, || self.recv_into(room));
+        if let Poll::Ready(Ok(got)) = polled {
+            core.reactor.borrow_mut().read_ended(self.descriptor(), got < length);
+        }
+        polled
+    }
+
+    fn recv_into(&self, room: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        // SAFETY: pointer and length are those of a live, writable slice.
+        let got = unsafe { libc::recv(self.fd().as_raw_fd(), room.as_mut_ptr().cast(), room.len(), 0) };
+        usize::try_from(got).map_err(|_| io::Error::last_os_error())
     }
 
     /// One receive into memory from the heap.
@@ -129,9 +221,7 @@ impl Source {
         };
         let room = bytes.spare_capacity_mut();
         let length = room.len().min(RECEIVE_BUFFER_BYTES);
-        // SAFETY: pointer and length are those of a live, writable slice.
-        let got = unsafe { libc::recv(self.fd().as_raw_fd(), room.as_mut_ptr().cast(), length, 0) };
-        match usize::try_from(got) {
+        match self.recv_into(&mut room[..length]) {
             Ok(got) => {
                 // SAFETY: that many bytes were just written.
                 unsafe { bytes.set_len(got) };
@@ -140,8 +230,7 @@ impl Source {
                 }
                 Ok(RecvBuf::heap(bytes))
             }
-            Err(_) => {
-                let error = io::Error::last_os_error();
+            Err(error) => {
                 if let Some(core) = core {
                     core.reactor.borrow_mut().keep_spare(bytes);
                 }
@@ -270,6 +359,34 @@ fn stop_stream(core: &Resources, descriptor: &Arc<Descriptor>) {
     let mut woken = Vec::new();
     core.reactor.borrow_mut().stop_stream(descriptor, &mut woken);
     woken.into_iter().for_each(Waker::wake);
+}
+
+fn lend(pool: &mut Pool, chunks: &mut VecDeque<Chunk>) -> RecvBuf {
+    pool.lend(chunks.pop_front().expect("taken from only when there is something"))
+}
+
+/// Fills `room` as far as the chunks go.
+fn copy_chunks(pool: &mut Pool, chunks: &mut VecDeque<Chunk>, room: &mut [MaybeUninit<u8>]) -> usize {
+    let mut got = 0;
+    while got < room.len()
+        && let Some(chunk) = chunks.front_mut()
+    {
+        let count = copy(pool.bytes(chunk), &mut room[got..]);
+        chunk.advance(count);
+        got += count;
+        if chunk.is_empty() {
+            let chunk = chunks.pop_front().expect("it was at the front");
+            pool.give_back_chunk(chunk);
+        }
+    }
+    got
+}
+
+fn copy(bytes: &[u8], room: &mut [MaybeUninit<u8>]) -> usize {
+    let count = bytes.len().min(room.len());
+    // SAFETY: both slices are at least that long, and one is borrowed mutably, so they do not overlap.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), room.as_mut_ptr().cast(), count) };
+    count
 }
 
 fn pop(left: &mut LeftOver) -> io::Result<RecvBuf> {

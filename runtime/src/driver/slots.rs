@@ -40,6 +40,8 @@ pub(super) struct Slot {
     pub(super) armed: Interest,
     /// The source is gone; the slot waits for the driver to let go of the descriptor.
     pub(super) leaving: bool,
+    /// Reads in a row that had to wait, twice; odd while one waits.
+    waits: u8,
     /// Why the driver stopped watching, for the next one who asks.
     fault: i32,
     /// Which of the ring's streams is this socket's.
@@ -89,6 +91,7 @@ impl Slot {
             ready: Ready::EMPTY,
             armed: Interest::NONE,
             leaving: false,
+            waits: 0,
             fault: 0,
             stream: NO_STREAM,
             reader: None,
@@ -116,6 +119,19 @@ impl Slot {
         if !self.ready.is_error() {
             self.ready = self.ready.without(interest.plain());
         }
+    }
+
+    /// A read found nothing and waits. Says how many in a row have.
+    pub(super) fn read_waits(&mut self) -> u8 {
+        if self.waits.is_multiple_of(2) {
+            self.waits = self.waits.saturating_add(3);
+        }
+        self.waits / 2
+    }
+
+    /// A read found something. One that never waited ends the row.
+    pub(super) fn read_ended(&mut self) {
+        self.waits = if self.waits.is_multiple_of(2) { 0 } else { self.waits & !1 };
     }
 
     pub(super) fn take_fault(&mut self) -> i32 {

@@ -7,6 +7,7 @@
 //! | field of `Source` | who touches it, when |
 //! |---|---|
 //! | `descriptor` | anyone, read only; taken at the end |
+//! | `descriptor.handover` | who starts a stream, and whoever reads while there is one |
 //! | `first`, `others` | a core's (or guest's) first registration; read at the end, by the owner alone |
 
 use std::io;
@@ -223,8 +224,12 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// No descriptor number is free; the file is closed then.
+    /// No descriptor number is free, or bytes may have been received that no reader has ([`Source::is_streaming`]): the
+    /// file would continue in the wrong place. It is closed then.
     pub(crate) fn into_fd(mut self) -> io::Result<OwnedFd> {
+        if self.is_streaming() {
+            return Err(io::Error::other("bytes received ahead of the reader would be lost"));
+        }
         let descriptor = self.descriptor.take().expect("a source has its descriptor until it is dropped");
         if *self.first.get_mut() == 0 {
             return match Arc::try_unwrap(descriptor) {

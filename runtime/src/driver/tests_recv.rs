@@ -304,6 +304,25 @@ fn a_read_by_readiness_waits_for_the_stream_to_stop() {
 }
 
 #[test]
+fn a_source_is_not_taken_apart_while_bytes_are_on_the_way() {
+    on_both(|core| {
+        let (source, mut peer) = pair();
+        start_streaming(core, &source);
+        peer.write_all(b"x").unwrap();
+        core.turn(Wait::No);
+        assert_eq!(source.into_fd().is_err(), core.has_ring());
+        let (source, mut peer) = pair();
+        start_streaming(core, &source);
+        core.turn_until("the stop", || source.try_left_over(|_| 0).is_none());
+        let mut file = std::fs::File::from(source.into_fd().unwrap());
+        peer.write_all(b"hello").unwrap();
+        let mut buffer = [0; 5];
+        file.read_exact(&mut buffer).unwrap();
+        assert_eq!(&buffer, b"hello");
+    });
+}
+
+#[test]
 fn an_error_is_delivered_after_what_is_left_over() {
     on_both(|core| {
         let (source, mut peer) = tcp_pair();

@@ -164,7 +164,7 @@ impl Uring {
         surplus
     }
 
-    /// Makes the source of `key` stream, if it can now.
+    /// Gives the source of `slot` a stream; its first read arms the receive.
     pub(super) fn start_stream(&mut self, slot: &mut Slot) {
         self.receiver.start(slot);
     }

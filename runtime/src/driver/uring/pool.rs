@@ -138,6 +138,10 @@ impl Pool {
 }
 
 impl Chunk {
+    pub(in super::super) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
     /// `count` more bytes of it were read.
     pub(in super::super) fn advance(&mut self, count: usize) {
         self.start += u16::try_from(count).expect("no more than a buffer has");
