@@ -15,6 +15,7 @@ use super::{BUFFER, Job, Server, http};
 pub(super) const SERVERS: &[Server] = &[
     Server { name: "multikernel", cores: One, protocols: &[Echo, Http], run: uring },
     Server { name: "multikernel-epoll", cores: One, protocols: &[Echo, Http], run: epoll },
+    Server { name: "multikernel-owned", cores: One, protocols: &[Echo], run: owned },
     Server { name: "multikernel-ready", cores: One, protocols: &[Echo], run: ready },
     Server { name: "multikernel-each", cores: Many, protocols: &[Echo, Http], run: uring },
 ];
@@ -24,6 +25,8 @@ pub(super) const SERVERS: &[Server] = &[
 enum Form {
     /// Reads and writes through tokio's traits.
     Traits,
+    /// Receives and sends whole buffers.
+    Owned,
     /// Waits without a buffer and reads into one that all connections share.
     Ready,
     /// HTTP through hyper.
@@ -38,6 +41,10 @@ fn epoll(job: &Job) -> io::Result<()> {
     run(job, DriverChoice::Epoll, if job.protocol == Http { Form::Http } else { Form::Traits })
 }
 
+fn owned(job: &Job) -> io::Result<()> {
+    run(job, DriverChoice::Uring, Form::Owned)
+}
+
 fn ready(job: &Job) -> io::Result<()> {
     run(job, DriverChoice::Uring, Form::Ready)
 }
@@ -50,6 +57,7 @@ fn run(job: &Job, driver: DriverChoice, form: Form) -> io::Result<()> {
             let (stream, _) = listener.accept().await?;
             match form {
                 Form::Traits => drop(multikernel::spawn(echo(stream))),
+                Form::Owned => drop(multikernel::spawn(echo_owned(stream))),
                 Form::Ready => drop(multikernel::spawn(echo_when_ready(stream))),
                 Form::Http => drop(multikernel::spawn(
                     http::http1().serve_connection(stream, service_fn(http::hello)),
@@ -67,6 +75,16 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
             return Ok(());
         }
         stream.write_all(&buffer[..len]).await?;
+    }
+}
+
+async fn echo_owned(stream: TcpStream) -> io::Result<()> {
+    loop {
+        let bytes = stream.recv().await?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        stream.send_all(bytes).await.result?;
     }
 }
 

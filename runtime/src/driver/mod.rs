@@ -39,7 +39,7 @@ use std::time::Duration;
 pub use interest::{Interest, Ready};
 pub use recv_buf::RecvBuf;
 pub use select::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};
-pub(crate) use send::{SendAll, Sent, StableBuf};
+pub use send::{SendAll, Sent, StableBuf};
 pub(crate) use source::Source;
 
 use epoll::Epoll;

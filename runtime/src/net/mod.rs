@@ -26,12 +26,14 @@
 
 mod addr;
 mod incoming;
+mod owned;
 mod split;
 mod split_owned;
 mod stream_io;
 mod tcp_listener;
 mod tcp_stream;
 
+pub use crate::driver::{RecvBuf, SendAll, Sent, StableBuf};
 pub use addr::{ToSocketAddrs, lookup_host};
 pub use tcp_listener::TcpListener;
 pub use tcp_stream::TcpStream;

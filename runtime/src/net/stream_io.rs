@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::BufMut;
 use socket2::SockRef;
 
-use crate::driver::{Interest, Ready, Source};
+use crate::driver::{Interest, Ready, RecvBuf, SendAll, Source, StableBuf};
 use crate::limits::BUFFERS_PER_CALL;
 
 /// A connected, non-blocking stream socket. Nothing here keeps a buffer beyond the call.
@@ -52,10 +52,17 @@ impl StreamIo {
         cx: &mut Context<'_>,
         buf: &mut [MaybeUninit<u8>],
     ) -> Poll<io::Result<usize>> {
-        let socket = self.socket();
-        let got = ready!(self.source.poll_io(cx, Interest::READABLE, || socket.recv(buf)))?;
-        self.note(Interest::READABLE, buf.len(), got);
-        Poll::Ready(Ok(got))
+        self.source.poll_read_streaming(cx, buf)
+    }
+
+    /// The next bytes, in a buffer of the runtime's.
+    pub(crate) fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<RecvBuf>> {
+        self.source.poll_recv(cx)
+    }
+
+    /// Sends all of a buffer, which is given away meanwhile.
+    pub(crate) fn send_all<B: StableBuf>(&self, buffer: B) -> SendAll<'_, B> {
+        SendAll::new(&self.source, buffer)
     }
 
     pub(crate) fn poll_read_vectored(
@@ -63,6 +70,13 @@ impl StreamIo {
         cx: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
+        let mut ahead = 0;
+        if let Some(result) = ready!(self.source.poll_left_over(cx, |bytes| {
+            ahead = scatter(bytes, bufs);
+            ahead
+        })) {
+            return Poll::Ready(result.map(|()| ahead));
+        }
         let (bufs, asked) = within_limit(bufs);
         let socket = self.socket();
         let got = ready!(self.source.poll_io(cx, Interest::READABLE, || (&*socket).read_vectored(bufs)))?;
@@ -76,6 +90,13 @@ impl StreamIo {
         cx: &mut Context<'_>,
         buf: &mut [MaybeUninit<u8>],
     ) -> Poll<io::Result<usize>> {
+        let mut ahead = 0;
+        if let Some(result) = ready!(self.source.poll_left_over(cx, |bytes| {
+            ahead = copy_to_uninit(bytes, buf);
+            0 // they stay where they are
+        })) {
+            return Poll::Ready(result.map(|()| ahead));
+        }
         let socket = self.socket();
         self.source.poll_io(cx, Interest::READABLE, || socket.peek(buf))
     }
@@ -99,7 +120,20 @@ impl StreamIo {
         Poll::Ready(Ok(put))
     }
 
+    /// Bytes that were received ahead of the reader, if there are any.
+    fn try_ahead(&self, copy: impl FnOnce(&[u8]) -> usize) -> Option<io::Result<usize>> {
+        let mut count = 0;
+        let result = self.source.try_left_over(|bytes| {
+            count = copy(bytes);
+            count
+        })?;
+        Some(result.map(|()| count))
+    }
+
     pub(crate) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        if let Some(ahead) = self.try_ahead(|bytes| scatter(bytes, &mut [IoSliceMut::new(buf)])) {
+            return ahead;
+        }
         let socket = self.socket();
         let got = self.source.try_io(Interest::READABLE, || (&*socket).read(buf))?;
         self.note(Interest::READABLE, buf.len(), got);
@@ -107,6 +141,9 @@ impl StreamIo {
     }
 
     pub(crate) fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if let Some(ahead) = self.try_ahead(|bytes| scatter(bytes, bufs)) {
+            return ahead;
+        }
         let (bufs, asked) = within_limit(bufs);
         let socket = self.socket();
         let got = self.source.try_io(Interest::READABLE, || (&*socket).read_vectored(bufs))?;
@@ -120,9 +157,15 @@ impl StreamIo {
         let asked = chunk.len();
         // SAFETY: the slice is handed to recv(2) alone, which does not take the initialisation of any byte back.
         let uninit = unsafe { chunk.as_uninit_slice_mut() };
-        let got = self.source.try_io(Interest::READABLE, || socket.recv(uninit))?;
-        self.note(Interest::READABLE, asked, got);
-        // SAFETY: recv(2) has just written that many bytes to the front of this chunk.
+        let got = match self.try_ahead(|bytes| copy_to_uninit(bytes, uninit)) {
+            Some(ahead) => ahead?,
+            None => {
+                let got = self.source.try_io(Interest::READABLE, || socket.recv(uninit))?;
+                self.note(Interest::READABLE, asked, got);
+                got
+            }
+        };
+        // SAFETY: one of the two has just written that many bytes to the front of this chunk.
         unsafe { buf.advance_mut(got) };
         Ok(got)
     }
@@ -212,6 +255,24 @@ fn send(socket: &SockRef<'_>, buf: &[u8]) -> io::Result<usize> {
 
 fn send_vectored(socket: &SockRef<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
     socket.send_vectored_with_flags(bufs, libc::MSG_NOSIGNAL)
+}
+
+/// Copies to the front of `room`, and says how much.
+fn copy_to_uninit(bytes: &[u8], room: &mut [MaybeUninit<u8>]) -> usize {
+    let count = bytes.len().min(room.len());
+    room[..count].write_copy_of_slice(&bytes[..count]);
+    count
+}
+
+/// Fills the buffers one after the other, and says how much.
+fn scatter(bytes: &[u8], bufs: &mut [IoSliceMut<'_>]) -> usize {
+    let mut count = 0;
+    for buf in bufs {
+        let part = buf.len().min(bytes.len() - count);
+        buf[..part].copy_from_slice(&bytes[count..count + part]);
+        count += part;
+    }
+    count
 }
 
 /// As many of the buffers as one call takes, and the room in them.

@@ -47,7 +47,7 @@ use crate::driver::{Interest, Ready};
 /// # }).unwrap().unwrap();
 /// ```
 pub struct TcpStream {
-    io: StreamIo,
+    pub(super) io: StreamIo,
 }
 
 impl TcpStream {
