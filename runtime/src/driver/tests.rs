@@ -14,7 +14,6 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::source::{Afterlife, Descriptor, forget, register_for_guest};
 use super::*;
 use crate::context::{self, CoreUid, Resources};
 use crate::time::Timers;
