@@ -9,11 +9,15 @@ pub mod io;
 pub(crate) mod limits;
 pub(crate) mod machine;
 pub mod net;
+pub mod signal;
 pub mod task;
 pub mod time;
 
-pub use machine::{CoreId, cores};
+pub use machine::{CoreId, CoreLocal, cores};
 pub use task::{on_each_core, spawn, spawn_balanced, spawn_local, spawn_on};
+
+#[cfg(feature = "tokio")]
+pub use tokio::{join, pin, select, try_join};
 
 /// Building and owning a runtime.
 pub mod runtime {
@@ -21,6 +25,11 @@ pub mod runtime {
     pub use crate::machine::builder::{Builder, Polling};
     pub use crate::machine::pinning::{ParsePinningError, Pinning};
     pub use crate::machine::runtime::{EnterGuard, Handle, Runtime};
+}
+
+#[doc(hidden)]
+pub mod machine_support {
+    pub use crate::machine::CoreLocalSlot;
 }
 
 /// Runs an `async fn` on a Machine: starts the cores, runs the body on the calling thread as core 0, stops the cores,

@@ -5,11 +5,15 @@
 
 mod epoll;
 mod interest;
+mod mailbox;
 mod select;
+mod send;
 mod slots;
 mod source;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_send;
 #[cfg(test)]
 mod tests_source;
 mod uring;
@@ -24,12 +28,14 @@ use std::time::Duration;
 
 pub use interest::{Interest, Ready};
 pub use select::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};
+pub(crate) use send::{SendAll, Sent, StableBuf};
 pub(crate) use source::Source;
 
 use epoll::Epoll;
+use mailbox::Mailbox;
 use slots::{Key, Leftover, Remains, Slots};
 use source::{Afterlife, Descriptor};
-use uring::Uring;
+use uring::{Progress, Uring};
 
 /// Decides on the driver: `MULTIKERNEL_DRIVER` if set, else `choice`; epoll wherever io_uring is refused. Says through
 /// `tracing` what was decided: a warning when io_uring was refused, else an information.
@@ -249,6 +255,45 @@ impl Reactor {
         match self.slots.get_mut(key) {
             Some(slot) => slot.store(interest, waker),
             None => Leftover::Drop(waker),
+        }
+    }
+
+    /// Queues a send of all `bytes`. Gives the waker back when this driver has no ring.
+    ///
+    /// # Safety
+    ///
+    /// The bytes must stay valid and unchanged until the operation is done, or for good.
+    unsafe fn start_send(
+        &mut self,
+        descriptor: &Arc<Descriptor>,
+        bytes: &[u8],
+        waker: Waker,
+    ) -> Result<Key, Waker> {
+        match &mut self.driver {
+            // SAFETY: the caller's promise.
+            Driver::Uring(uring) => Ok(unsafe { uring.start_send(descriptor, bytes, waker) }),
+            Driver::Epoll(_) => Err(waker),
+        }
+    }
+
+    fn poll_op(&mut self, key: Key, waker: Waker) -> Progress {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.ops.poll(key, waker),
+            Driver::Epoll(_) => unreachable!("operations run on rings only"),
+        }
+    }
+
+    fn redirect_op(&mut self, key: Key, mailbox: Arc<Mailbox>) -> Option<Waker> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.ops.redirect(key, mailbox),
+            Driver::Epoll(_) => unreachable!("operations run on rings only"),
+        }
+    }
+
+    fn abandon_op(&mut self, key: Key, buffer: Waker) -> Option<Waker> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.abandon(key, buffer),
+            Driver::Epoll(_) => unreachable!("operations run on rings only"),
         }
     }
 

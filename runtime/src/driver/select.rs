@@ -32,7 +32,7 @@ impl fmt::Display for DriverKind {
 /// The driver a program asks for.
 ///
 /// ```
-/// use multikernel::DriverChoice;
+/// use multikernel::runtime::DriverChoice;
 ///
 /// assert_eq!("epoll".parse::<DriverChoice>().unwrap(), DriverChoice::Epoll);
 /// let error = "kqueue".parse::<DriverChoice>().unwrap_err();

@@ -10,9 +10,9 @@
 //!
 //! Everything here is one thread's; what another core wants comes through the mailbox.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use multikernel_channels::sync::{Arc, Ordering};
 
@@ -22,6 +22,7 @@ use crate::limits::{DRIVER_PATIENCE, POLLS_PER_LOOK, POLLS_PER_TURN, TURN_TIME};
 use crate::machine::Machine;
 use crate::machine::mailbox::Mailbox;
 use crate::task::{Home, quietly};
+use crate::time::Instant;
 
 thread_local! {
     static CURRENT: Cell<*const Core> = const { Cell::new(std::ptr::null()) };
@@ -42,6 +43,10 @@ pub(crate) struct Core {
     long_polls: Cell<bool>,
     /// A parked core was rung through our ring, and the request is not submitted yet.
     rang: Cell<bool>,
+    /// The core is between the two phases of its end.
+    ending: Cell<bool>,
+    /// Drops the core-local state that was made here.
+    at_end: RefCell<Vec<fn()>>,
     /// State of the small generator that breaks ties.
     random: Cell<u32>,
 }
@@ -75,6 +80,8 @@ impl Core {
             had_mail: Cell::new(false),
             long_polls: Cell::new(false),
             rang: Cell::new(false),
+            ending: Cell::new(false),
+            at_end: RefCell::new(Vec::new()),
         }
     }
 
@@ -100,17 +107,25 @@ impl Core {
 
     /// Runs the loop until `done`, or until the Machine stops.
     pub(crate) fn run(&self, done: impl Fn() -> bool) {
-        while !done() && !self.machine.is_stopping() {
-            self.turn(Wait::Forever);
+        loop {
+            self.work();
+            if done() || self.machine.is_stopping() {
+                return;
+            }
+            self.wait(Wait::Forever);
         }
     }
 
-    /// One turn. Waits at most for `longest`, and only if there is nothing to do.
-    fn turn(&self, longest: Wait) {
+    /// The first half of a turn: what can be done now, up to a bound.
+    fn work(&self) {
         self.deliver();
         self.poll_tasks();
         self.fire_timers();
-        self.publish_load();
+        self.mailbox().load.tasks.store(self.home.pending(), Ordering::Relaxed); // a figure
+    }
+
+    /// The second half: the driver. Waits, at most for `longest`, if there is nothing to do.
+    fn wait(&self, longest: Wait) {
         if self.home.has_runnable() {
             self.glance_at_driver();
         } else if !self.poll_before_parking() {
@@ -178,10 +193,6 @@ impl Core {
         }
     }
 
-    fn publish_load(&self) {
-        self.mailbox().load.tasks.store(self.home.pending(), Ordering::Relaxed); // a figure
-    }
-
     /// Tasks wait: submit what is queued and take what is there, without waiting.
     fn glance_at_driver(&self) {
         let worth_it = self.resources.reactor.borrow().wants_turn();
@@ -199,7 +210,7 @@ impl Core {
             if self.mailbox().has_mail() || self.resources.reactor.borrow().has_completions() {
                 break true;
             }
-            if started.elapsed() > limit || self.machine.is_stopping() {
+            if started.elapsed() > limit || self.is_called() {
                 break false;
             }
             std::hint::spin_loop();
@@ -219,9 +230,14 @@ impl Core {
         };
         // Who posts after this look finds Parked and rings; who posted before is seen (channels, sleep and wake).
         self.mailbox().doorbell.prepare_park();
-        let wait = if self.mailbox().has_mail() || self.machine.is_stopping() { Wait::No } else { wait };
+        let wait = if self.mailbox().has_mail() || self.is_called() { Wait::No } else { wait };
         self.drive(wait);
         self.mailbox().doorbell.unpark();
+    }
+
+    /// The Machine has news that the loop is to look at: it stops, or all of it has.
+    fn is_called(&self) -> bool {
+        if self.ending.get() { self.machine.all_quiet() } else { self.machine.is_stopping() }
     }
 
     fn drive(&self, wait: Wait) {
@@ -275,14 +291,28 @@ impl Core {
     /// are still served; when all cores are quiet, the inbox closes.
     fn end(&self) {
         self.machine.stop();
+        self.ending.set(true);
         self.home.cancel_all();
         let sleepers = self.resources.timers.borrow_mut().clear();
         quietly(|| drop(sleepers));
         self.machine.report_quiet();
         while !self.machine.all_quiet() {
-            self.turn(Wait::For(Duration::from_millis(100)));
+            self.work();
+            self.wait(Wait::For(Duration::from_millis(100)));
+        }
+        while let Some(drop_state) = self.take_end() {
+            quietly(drop_state);
         }
         self.home.leave();
+    }
+
+    /// Has `f` called when this core ends, while its driver still works.
+    pub(crate) fn at_end(&self, f: fn()) {
+        self.at_end.borrow_mut().push(f);
+    }
+
+    fn take_end(&self) -> Option<fn()> {
+        self.at_end.borrow_mut().pop()
     }
 
     /// Tears the driver down, after the core has ended.

@@ -16,6 +16,7 @@ pub(crate) mod builder;
 pub(crate) mod call;
 pub(crate) mod cgroup;
 mod core_id;
+mod core_local;
 pub(crate) mod cpus;
 #[cfg(test)]
 mod fixture;
@@ -27,6 +28,7 @@ pub(crate) mod runtime;
 pub(crate) mod spawn;
 
 pub use core_id::{CoreId, cores};
+pub use core_local::{CoreLocal, CoreLocalSlot};
 
 use blocking::Blocking;
 use builder::Builder;

@@ -33,13 +33,14 @@ use crate::task::{self, JoinHandle};
 /// ```
 pub struct Runtime {
     handle: Handle,
-    threads: Mutex<Vec<Thread<()>>>,
+    /// `None` once the runtime was ended.
+    threads: Mutex<Option<Vec<Thread<()>>>>,
     _pins: pinning::Plan<'static>,
 }
 
 impl Runtime {
     pub(crate) fn new(machine: Arc<Machine>, threads: Vec<Thread<()>>, pins: pinning::Plan<'static>) -> Self {
-        Self { handle: Handle { machine }, threads: Mutex::new(threads), _pins: pins }
+        Self { handle: Handle { machine }, threads: Mutex::new(Some(threads)), _pins: pins }
     }
 
     /// A handle for spawning from anywhere.
@@ -79,10 +80,11 @@ impl Runtime {
 
     fn end(&self, patience: Option<Duration>) {
         let machine = &self.handle.machine;
+        let threads = self.threads.lock().expect("never held across a panic").take();
+        let Some(threads) = threads else { return };
         machine.stop();
         machine.blocking.close();
         let deadline = patience.map(|patience| Instant::now() + patience);
-        let threads = std::mem::take(&mut *self.threads.lock().expect("never held across a panic"));
         if machine.wait_for_end(deadline) {
             for thread in threads {
                 let _ = thread.join(); // it has aborted the process if it panicked

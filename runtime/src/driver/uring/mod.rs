@@ -4,12 +4,14 @@
 //! That order is what makes descriptor numbers safe: the entry that closes a number is queued last, so no entry
 //! queued before it can meet the number's next owner.
 
+mod ops;
 mod setup;
 mod token;
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -20,7 +22,10 @@ use io_uring::{EnterFlags, IoUring, opcode};
 
 use super::interest::{Interest, Ready};
 use super::slots::{Key, Slots};
+use super::source::Descriptor;
 use super::{Peer, Wait};
+use ops::Ops;
+pub(super) use ops::Progress;
 pub(super) use setup::{Refusal, probe};
 use token::Token;
 
@@ -39,6 +44,7 @@ pub(super) struct Uring {
     in_flight: usize,
     bell: RawFd,
     bell_armed: bool,
+    pub(super) ops: Ops,
     /// Cores rung so far; a failed ring is told by its number here.
     peers: Vec<Peer>,
 }
@@ -56,6 +62,7 @@ impl Uring {
             in_flight: 0,
             bell: bell.as_raw_fd(),
             bell_armed: false,
+            ops: Ops::default(),
             peers: Vec::new(),
         };
         driver.arm_bell();
@@ -118,6 +125,37 @@ impl Uring {
         }
     }
 
+    /// Queues a send of all `bytes`.
+    ///
+    /// # Safety
+    ///
+    /// The bytes must stay valid and unchanged until the operation is done, or for good.
+    pub(super) unsafe fn start_send(
+        &mut self,
+        descriptor: &Arc<Descriptor>,
+        bytes: &[u8],
+        waker: Waker,
+    ) -> Key {
+        let key = self.ops.start(descriptor.clone(), waker);
+        // A length beyond 32 bits is sent in parts: the caller goes on after what the result says.
+        let length = u32::try_from(bytes.len()).unwrap_or(LONGEST_SEND);
+        let send = opcode::Send::new(Fd(descriptor.as_raw_fd()), bytes.as_ptr(), length)
+            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+            .build();
+        self.in_flight += 1;
+        self.push(send.user_data(Token::Op(key).pack()));
+        key
+    }
+
+    /// Cancels an operation whose future is gone and keeps its buffer meanwhile.
+    pub(super) fn abandon(&mut self, key: Key, buffer: Waker) -> Option<Waker> {
+        let (surplus, at_work) = self.ops.abandon(key, buffer);
+        if at_work {
+            self.cancel_token(Token::Op(key));
+        }
+        surplus
+    }
+
     fn arm_bell(&mut self) {
         self.bell_armed = true;
         // Edge mode: every ring is an event of its own, so the counter need not be read back.
@@ -166,7 +204,7 @@ impl Uring {
     }
 
     fn try_push(&mut self, entry: &Entry) -> bool {
-        // SAFETY: every entry this driver queues names descriptors and tokens only, no memory.
+        // SAFETY: the only memory that entries name is what is sent, and `start_send` was promised that it stays.
         let pushed = unsafe { self.ring.submission().push(entry) }.is_ok();
         self.queued += usize::from(pushed);
         pushed
@@ -241,6 +279,10 @@ impl Uring {
                     self.in_flight -= usize::from(ended);
                     self.bell_armed &= !ended;
                 }
+                Some(Token::Op(key)) => {
+                    self.in_flight -= usize::from(ended);
+                    self.ops.finish(key, result, woken);
+                }
                 // The message did not get through: that ring is gone, full or not ready for it.
                 Some(Token::Ring(number)) => {
                     if let Some(peer) = self.peers.get(number as usize) {
@@ -259,6 +301,9 @@ impl Uring {
         let armed: Vec<_> = slots.keys().map(|(key, slot)| (key, slot.armed)).collect();
         for (key, directions) in armed {
             self.cancel(key, directions);
+        }
+        for key in self.ops.unfinished().collect::<Vec<_>>() {
+            self.cancel_token(Token::Op(key));
         }
         if self.bell_armed {
             self.cancel_token(Token::Bell);
@@ -279,6 +324,9 @@ impl Uring {
         woken.into_iter().for_each(Waker::wake);
     }
 }
+
+/// One operation's share of a longer send.
+const LONGEST_SEND: u32 = 1 << 30;
 
 /// Longer waits overflow the system's clock arithmetic; a wait may always end early.
 const LONGEST_WAIT: Duration = Duration::from_secs(1 << 30);
@@ -313,5 +361,33 @@ fn polled(
         slot.arrive(Ready::from_poll(result as u32), woken);
     } else if ended {
         slot.fail(direction, -result, woken);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_backlog_goes_out_before_what_is_queued_later() {
+        let (Ok(()), (bell, _other)) = (probe(), UnixStream::pair().unwrap()) else { return };
+        let mut uring = Uring::open(8, bell.as_fd()).unwrap();
+        let (ours, mut theirs): (Vec<_>, Vec<_>) = (0..50).map(|_| UnixStream::pair().unwrap()).unzip();
+        // As if the ring had taken none of them, for want of memory.
+        for ours in ours {
+            let close = opcode::Close::new(Fd(ours.into_raw_fd())).build();
+            uring.backlog.push_back(close.flags(Flags::SKIP_SUCCESS).user_data(Token::Silent.pack()));
+        }
+        assert!(uring.has_submissions());
+        uring.cancel_token(Token::Bell);
+        assert!(uring.backlog.is_empty(), "a newer entry went first");
+        let (mut slots, mut woken) = (Slots::new(), Vec::new());
+        uring.turn(Wait::No, &mut slots, &mut woken).unwrap();
+        assert!(!uring.has_submissions());
+        theirs.iter_mut().for_each(|peer| assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0));
     }
 }

@@ -7,6 +7,8 @@ use super::super::slots::Key;
 pub(super) enum Token {
     /// A watched direction of a source.
     Poll(Interest, Key),
+    /// An operation in the in-flight table.
+    Op(Key),
     /// The core's own eventfd.
     Bell,
     /// A cancel or a close; completes visibly only when it fails.
@@ -24,14 +26,16 @@ const BELL: u64 = 3;
 const SILENT: u64 = 4;
 const RING: u64 = 5;
 const RUNG: u64 = 6;
+const OP: u64 = 7;
 
 impl Token {
     pub(super) fn pack(self) -> u64 {
         let (kind, rest) = match self {
             Token::Poll(direction, key) => {
                 let kind = if direction.is_readable() { READ } else { WRITE };
-                (kind, u64::from(key.generation) << 32 | u64::from(key.index))
+                (kind, place(key))
             }
+            Token::Op(key) => (OP, place(key)),
             Token::Bell => (BELL, 0),
             Token::Silent => (SILENT, 0),
             Token::Ring(peer) => (RING, u64::from(peer)),
@@ -50,9 +54,14 @@ impl Token {
             SILENT => Token::Silent,
             RING => Token::Ring(bits as u32),
             RUNG => Token::Rung,
+            OP => Token::Op(key),
             _ => return None,
         })
     }
+}
+
+fn place(key: Key) -> u64 {
+    u64::from(key.generation) << 32 | u64::from(key.index)
 }
 
 #[cfg(test)]
@@ -65,6 +74,7 @@ mod tests {
         let tokens = [
             Token::Poll(Interest::READABLE, key),
             Token::Poll(Interest::WRITABLE, key),
+            Token::Op(key),
             Token::Bell,
             Token::Silent,
             Token::Ring(255),

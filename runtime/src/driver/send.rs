@@ -1,0 +1,233 @@
+//! Sending a buffer that is given away for the while: no copy, and no system call of its own on io_uring.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::Bytes;
+
+use super::interest::Interest;
+use super::mailbox::Mailbox;
+use super::slots::Key;
+use super::source::Source;
+use super::uring::Progress;
+use crate::context::{self, CoreUid};
+
+/// Bytes that stay where they are when the value that owns them moves.
+///
+/// # Safety
+///
+/// `bytes` returns the same memory every time, it does not change and stays valid until the value is dropped: also
+/// while the value is moved, and for good when it is forgotten.
+pub(crate) unsafe trait StableBuf: Send + Sync + Unpin + 'static {
+    /// The bytes to send.
+    fn bytes(&self) -> &[u8];
+}
+
+// SAFETY: the bytes are on the heap and owned alone.
+unsafe impl StableBuf for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+// SAFETY: the bytes are on the heap and owned alone.
+unsafe impl StableBuf for Box<[u8]> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+// SAFETY: the bytes are shared and immutable while any `Bytes` refers to them.
+unsafe impl StableBuf for Bytes {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+// SAFETY: the bytes never move, change or end.
+unsafe impl StableBuf for &'static [u8] {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+/// What became of a send.
+pub(crate) struct Sent<B> {
+    /// All bytes, or the error that ended it; some bytes may have been sent before an error.
+    pub(crate) result: io::Result<()>,
+    /// `None` only when the core that sent it has ended and may not have let go of the buffer.
+    pub(crate) buffer: Option<B>,
+}
+
+/// Sends all of a buffer. Dropped before it is ready, it has sent some part of the buffer, or none.
+#[must_use = "a future does nothing until it is polled"]
+pub(crate) struct SendAll<'a, B: StableBuf> {
+    source: &'a Source,
+    buffer: Option<B>,
+    sent: usize,
+    running: Option<Running>,
+}
+
+/// An operation on a core's ring.
+struct Running {
+    home: CoreUid,
+    key: Key,
+    mailbox: Option<Arc<Mailbox>>,
+}
+
+impl<'a, B: StableBuf> SendAll<'a, B> {
+    pub(crate) fn new(source: &'a Source, buffer: B) -> Self {
+        SendAll { source, buffer: Some(buffer), sent: 0, running: None }
+    }
+
+    fn finish(&mut self, result: io::Result<()>) -> Poll<Sent<B>> {
+        self.running = None;
+        Poll::Ready(Sent { result, buffer: self.buffer.take() })
+    }
+
+    /// The bytes not sent yet.
+    fn rest(&self) -> &[u8] {
+        &self.buffer.as_ref().expect("a finished send is not polled again").bytes()[self.sent..]
+    }
+
+    /// Starts an operation for the rest, if this thread has a ring.
+    fn start(&self, waker: &Waker) -> Option<Running> {
+        context::with_core(|core| {
+            let core = core?;
+            let waker = waker.clone();
+            let mut reactor = core.reactor.borrow_mut();
+            // SAFETY: the bytes stay in place until the completion: this future keeps the buffer, or leaves it with
+            // the operation when it is dropped, or forgets it.
+            let started = unsafe { reactor.start_send(self.source.descriptor(), self.rest(), waker) };
+            drop(reactor);
+            let key = started.ok()?;
+            Some(Running { home: core.uid, key, mailbox: None })
+        })
+    }
+
+    /// The result of the running operation. `Err` when its core has ended.
+    fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<Result<i32, ()>> {
+        let Some(running) = &mut self.running else { return Poll::Pending };
+        context::with_core(|core| {
+            let waker = cx.waker().clone();
+            if let Some(mailbox) = &running.mailbox {
+                return mailbox.take(waker).map_or(Poll::Pending, |result| Poll::Ready(Ok(result)));
+            }
+            match core {
+                Some(core) if core.uid == running.home => {
+                    let progress = core.reactor.borrow_mut().poll_op(running.key, waker);
+                    match progress {
+                        Progress::Done(result) => Poll::Ready(Ok(result)),
+                        Progress::Pending(surplus) => {
+                            drop(surplus);
+                            Poll::Pending
+                        }
+                    }
+                }
+                _ => {
+                    let (mailbox, key) = (Arc::new(Mailbox::default()), running.key);
+                    mailbox.take(waker);
+                    running.mailbox = Some(mailbox.clone());
+                    let asked = context::post(running.home, move |core| {
+                        let waker = core.reactor.borrow_mut().redirect_op(key, mailbox);
+                        // Its own waker from before, or the one the mailbox held: both are due.
+                        waker.into_iter().for_each(Waker::wake);
+                    });
+                    if asked.is_ok() { Poll::Pending } else { Poll::Ready(Err(())) }
+                }
+            }
+        })
+    }
+
+    /// Goes on by readiness: on epoll, and on threads that are no core.
+    fn poll_by_readiness(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let (source, rest) = (self.source, self.rest());
+        source.poll_io(cx, Interest::WRITABLE, || {
+            // SAFETY: pointer and length are those of a live slice.
+            let sent = unsafe {
+                libc::send(source.fd().as_raw_fd(), rest.as_ptr().cast(), rest.len(), libc::MSG_NOSIGNAL)
+            };
+            usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        })
+    }
+}
+
+impl<B: StableBuf> Future for SendAll<'_, B> {
+    type Output = Sent<B>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent<B>> {
+        let this = self.get_mut();
+        let mut by_ring = true;
+        loop {
+            if this.running.is_some() {
+                let Poll::Ready(ended) = this.poll_running(cx) else { return Poll::Pending };
+                this.running = None;
+                match ended {
+                    Ok(sent @ 0..) => this.sent += sent as usize,
+                    Ok(errno) if -errno == libc::EINTR => {}
+                    // The ring would not wait for room; readiness will.
+                    Ok(errno) if -errno == libc::EAGAIN => by_ring = false,
+                    Ok(errno) => return this.finish(Err(io::Error::from_raw_os_error(-errno))),
+                    Err(()) => {
+                        // That core's ring may not be through with it.
+                        std::mem::forget(this.buffer.take());
+                        return this.finish(Err(io::Error::other("the core that was sending has ended")));
+                    }
+                }
+            }
+            if this.rest().is_empty() {
+                return this.finish(Ok(()));
+            }
+            if by_ring {
+                this.running = this.start(cx.waker());
+                if this.running.is_some() {
+                    return Poll::Pending;
+                }
+            }
+            match this.poll_by_readiness(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(sent)) => this.sent += sent,
+                Poll::Ready(Err(error)) => return this.finish(Err(error)),
+            }
+        }
+    }
+}
+
+/// A buffer in the shape of a waker that wakes nobody; see `State::Abandoned`.
+struct Parcel<B>(B);
+
+impl<B: Send + Sync + 'static> Wake for Parcel<B> {
+    fn wake(self: Arc<Self>) {
+        // Nobody waits; the last reference frees the buffer.
+        let Parcel(_buffer) = &*self;
+    }
+}
+
+impl<B: StableBuf> Drop for SendAll<'_, B> {
+    fn drop(&mut self) {
+        let (Some(running), Some(buffer)) = (self.running.take(), self.buffer.take()) else { return };
+        let parcel = Waker::from(Arc::new(Parcel(buffer)));
+        context::with_core(|core| match core {
+            Some(core) if core.uid == running.home => {
+                let surplus = core.reactor.borrow_mut().abandon_op(running.key, parcel);
+                drop(surplus);
+            }
+            _ => {
+                let kept = parcel.clone();
+                let key = running.key;
+                let asked = context::post(running.home, move |core| {
+                    let surplus = core.reactor.borrow_mut().abandon_op(key, parcel);
+                    drop(surplus);
+                });
+                match asked {
+                    Ok(()) => drop(kept),
+                    // That core's ring may not be through with it.
+                    Err(_) => std::mem::forget(kept),
+                }
+            }
+        });
+    }
+}

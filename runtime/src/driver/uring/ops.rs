@@ -1,0 +1,139 @@
+//! The operations the ring is working on, and everything they use.
+//!
+//! A future that waits for its operation keeps the buffer itself, so an operation costs no allocation. A future that
+//! goes away first leaves its buffer here, until the completion says that nobody reads it any more.
+
+use std::mem;
+use std::sync::Arc;
+use std::task::Waker;
+
+use slab::Slab;
+
+use super::super::mailbox::Mailbox;
+use super::super::slots::Key;
+use super::super::source::Descriptor;
+
+/// A generation fits the token's 28 bits.
+const GENERATION_MASK: u32 = (1 << 28) - 1;
+
+struct Op {
+    generation: u32,
+    state: State,
+    /// Keeps the descriptor's number from being reused while an entry may still name it.
+    _descriptor: Arc<Descriptor>,
+}
+
+enum State {
+    /// Its future waits on this core.
+    Awaited(Waker),
+    /// Its future waits on another thread.
+    AwaitedElsewhere(Arc<Mailbox>),
+    /// Its future is gone. The buffer is kept in the shape of a waker that wakes nobody: it is handed out with the
+    /// wakers and so freed outside of the borrow.
+    Abandoned(Waker),
+    Done(i32),
+}
+
+/// What a look at an operation found.
+pub(in super::super) enum Progress {
+    Done(i32),
+    /// Still at work; the waker this one replaced.
+    Pending(Option<Waker>),
+}
+
+#[derive(Default)]
+pub(in super::super) struct Ops {
+    ops: Slab<Op>,
+    last_generation: u32,
+    unfinished: usize,
+}
+
+impl Ops {
+    pub(super) fn start(&mut self, descriptor: Arc<Descriptor>, waker: Waker) -> Key {
+        self.last_generation = (self.last_generation + 1) & GENERATION_MASK;
+        let generation = self.last_generation;
+        self.unfinished += 1;
+        let op = Op { generation, state: State::Awaited(waker), _descriptor: descriptor };
+        Key { index: self.ops.insert(op) as u32, generation }
+    }
+
+    fn get_mut(&mut self, key: Key) -> Option<&mut Op> {
+        self.ops.get_mut(key.index as usize).filter(|op| op.generation == key.generation)
+    }
+
+    /// Takes the result if there is one, else waits with `waker`.
+    pub(in super::super) fn poll(&mut self, key: Key, waker: Waker) -> Progress {
+        let Some(op) = self.get_mut(key) else { return Progress::Done(-libc::ECANCELED) };
+        if let State::Done(result) = op.state {
+            self.ops.remove(key.index as usize);
+            return Progress::Done(result);
+        }
+        match mem::replace(&mut op.state, State::Awaited(waker)) {
+            State::Awaited(old) => Progress::Pending(Some(old)),
+            _ => Progress::Pending(None),
+        }
+    }
+
+    /// The result goes to `mailbox`, now or later. Gives back the waker that is not needed here any more.
+    pub(in super::super) fn redirect(&mut self, key: Key, mailbox: Arc<Mailbox>) -> Option<Waker> {
+        let op = self.get_mut(key)?;
+        if let State::Done(result) = op.state {
+            self.ops.remove(key.index as usize);
+            return mailbox.put(result);
+        }
+        match mem::replace(&mut op.state, State::AwaitedElsewhere(mailbox)) {
+            State::Awaited(old) => Some(old),
+            _ => None,
+        }
+    }
+
+    /// The future is gone: keeps `buffer` until the completion. Gives back what need not be kept, and whether the
+    /// operation is still at work.
+    pub(super) fn abandon(&mut self, key: Key, buffer: Waker) -> (Option<Waker>, bool) {
+        let Some(op) = self.get_mut(key) else { return (Some(buffer), false) };
+        if let State::Done(_) = op.state {
+            self.ops.remove(key.index as usize);
+            return (Some(buffer), false);
+        }
+        match mem::replace(&mut op.state, State::Abandoned(buffer)) {
+            State::Awaited(old) => (Some(old), true),
+            _ => (None, true),
+        }
+    }
+
+    /// The operation is over, and nobody uses its buffer any more.
+    pub(super) fn finish(&mut self, key: Key, result: i32, woken: &mut Vec<Waker>) {
+        let Some(op) = self.get_mut(key) else { return };
+        let before = mem::replace(&mut op.state, State::Done(result));
+        self.unfinished -= 1;
+        match before {
+            State::Awaited(waker) => woken.push(waker),
+            State::AwaitedElsewhere(mailbox) => {
+                self.ops.remove(key.index as usize);
+                woken.extend(mailbox.put(result));
+            }
+            State::Abandoned(buffer) => {
+                self.ops.remove(key.index as usize);
+                woken.push(buffer);
+            }
+            State::Done(_) => unreachable!("an operation completes once"),
+        }
+    }
+
+    /// The operations that have yet to complete.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = Key> {
+        self.ops
+            .iter()
+            .filter(|(_, op)| !matches!(op.state, State::Done(_)))
+            .map(|(index, op)| Key { index: index as u32, generation: op.generation })
+    }
+}
+
+impl Drop for Ops {
+    /// Whatever the ring may still read is leaked.
+    fn drop(&mut self) {
+        if self.unfinished > 0 {
+            mem::forget(mem::take(&mut self.ops));
+        }
+    }
+}

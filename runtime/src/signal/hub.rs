@@ -1,0 +1,103 @@
+//! From the signal handler to the wakers: one per process.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+use std::thread;
+
+use crate::task::quietly;
+
+/// Listeners of one signal.
+pub(super) struct Line {
+    /// How often the signal has come; written by the handler.
+    count: AtomicU64,
+    waiting: Mutex<HashMap<u64, Waker>>,
+}
+
+impl Line {
+    /// How often the signal has come so far.
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::Acquire) // pairs with the handler's increment; the waiting list orders the rest
+    }
+
+    /// Has `waker` woken at the next signal, in place of what `listener` waited with before.
+    pub(super) fn wait(&self, listener: u64, waker: &Waker) {
+        let waker = waker.clone();
+        let old = lock(&self.waiting).insert(listener, waker);
+        drop(old);
+    }
+
+    pub(super) fn leave(&self, listener: u64) {
+        let old = lock(&self.waiting).remove(&listener);
+        drop(old);
+    }
+
+    fn wake(&self) {
+        let waiting = std::mem::take(&mut *lock(&self.waiting));
+        for waker in waiting.into_values() {
+            quietly(|| waker.wake());
+        }
+    }
+}
+
+struct Hub {
+    lines: Mutex<HashMap<i32, Arc<Line>>>,
+    /// Where the handlers write a byte.
+    nudge: UnixStream,
+}
+
+static HUB: OnceLock<Hub> = OnceLock::new();
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn hub() -> io::Result<&'static Hub> {
+    static STARTING: Mutex<()> = Mutex::new(());
+    let _starting = lock(&STARTING);
+    if let Some(hub) = HUB.get() {
+        return Ok(hub);
+    }
+    let (mut read, nudge) = UnixStream::pair()?;
+    nudge.set_nonblocking(true)?; // a full pipe has news enough in it
+    let run = move || {
+        let mut bytes = [0; 64];
+        while read.read(&mut bytes).is_ok_and(|count| count > 0) {
+            let lines: Vec<_> =
+                HUB.get().map(|hub| lock(&hub.lines).values().cloned().collect()).unwrap_or_default();
+            lines.iter().for_each(|line| line.wake());
+        }
+    };
+    thread::Builder::new().name("multikernel-signals".into()).spawn(run)?;
+    Ok(HUB.get_or_init(|| Hub { lines: Mutex::default(), nudge }))
+}
+
+/// The listeners of `signal`; installs the handler if this is the first.
+pub(super) fn line(signal: i32) -> io::Result<Arc<Line>> {
+    let hub = hub()?;
+    let mut lines = lock(&hub.lines);
+    if let Some(line) = lines.get(&signal) {
+        return Ok(line.clone());
+    }
+    if signal_hook_registry::FORBIDDEN.contains(&signal) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("signal {signal} cannot be listened to"),
+        ));
+    }
+    let line = Arc::new(Line { count: AtomicU64::new(0), waiting: Mutex::default() });
+    let counted = line.clone();
+    let handler = move || {
+        // Release pairs with the Acquire in `count`.
+        counted.count.fetch_add(1, Ordering::Release);
+        let _ = (&hub.nudge).write(&[1]);
+    };
+    // SAFETY: the handler adds to an atomic and calls write(2), both async-signal-safe; it neither allocates, locks
+    // nor panics. What it uses lives as long as the process.
+    unsafe { signal_hook_registry::register(signal, handler)? };
+    lines.insert(signal, line.clone());
+    Ok(line)
+}

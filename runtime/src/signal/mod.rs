@@ -1,0 +1,35 @@
+//! Signals from the operating system, as futures.
+//!
+//! The first use of a signal installs a handler for it, which stays: from then on the signal's default action (ending
+//! the process, for most) does not happen any more, also when nobody waits. The handler only sets a flag and writes a
+//! byte; a thread of its own reads that and wakes the tasks that wait, by message, on whichever cores they are.
+
+use std::io;
+
+mod hub;
+pub mod unix;
+
+/// Completes when the process gets the interrupt signal, which Ctrl-C in a terminal sends.
+///
+/// Only signals that come after the first poll count. As for [`unix::signal`], the default action is gone for good
+/// after the first call.
+///
+/// # Errors
+/// If the handler cannot be installed.
+///
+/// # Cancel safety
+/// Dropping the future loses no signal that another listener waits for.
+///
+/// # Examples
+/// ```no_run
+/// # async fn serve() {}
+/// #[multikernel::main]
+/// async fn main() -> std::io::Result<()> {
+///     multikernel::spawn(serve());
+///     multikernel::signal::ctrl_c().await
+/// }
+/// ```
+pub async fn ctrl_c() -> io::Result<()> {
+    unix::signal(unix::SignalKind::interrupt())?.recv().await;
+    Ok(())
+}
