@@ -28,8 +28,9 @@ mod addr;
 mod incoming;
 mod split;
 mod split_owned;
-mod stream_io;
+pub(crate) mod stream_io;
 mod tcp_listener;
+mod tcp_options;
 mod tcp_stream;
 
 pub use addr::{ToSocketAddrs, lookup_host};
@@ -43,4 +44,4 @@ pub mod tcp {
     pub use super::split_owned::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 }
 
-pub(crate) use stream_io::{StreamIo, as_uninit};
+pub(crate) use stream_io::StreamIo;
