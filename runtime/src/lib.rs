@@ -1,6 +1,7 @@
 //! An async runtime for servers with one executor per core, no shared run queue, and messages between cores.
 #![allow(dead_code)]
 
+pub(crate) mod budget;
 pub(crate) mod context;
 pub(crate) mod driver;
 pub(crate) mod executor;

@@ -45,5 +45,6 @@ pub(crate) const TEST_RING_ENTRIES: u32 = 64;
 pub(crate) const CORES: usize = 1024;
 
 const _: () = assert!(POLLS_PER_TURN.is_multiple_of(POLLS_PER_LOOK));
-const _: () = assert!(RECYCLED_TASK_BYTES.is_multiple_of(64) && RECYCLED_TASK_BYTES < RECYCLED_BYTES_PER_CLASS);
+const _: () =
+    assert!(RECYCLED_TASK_BYTES.is_multiple_of(64) && RECYCLED_TASK_BYTES < RECYCLED_BYTES_PER_CLASS);
 const _: () = assert!(TEST_RING_ENTRIES <= RING_ENTRIES);

@@ -10,6 +10,7 @@ use multikernel_channels::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 
 use crate::driver::{self, DriverInfo};
 
+mod bell;
 pub(crate) mod blocking;
 pub(crate) mod boot;
 pub(crate) mod builder;
@@ -121,7 +122,9 @@ impl Machine {
             ended = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
                 None => self.all_ended.wait(ended).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => return false,
-                Some(left) => self.all_ended.wait_timeout(ended, left).unwrap_or_else(PoisonError::into_inner).0,
+                Some(left) => {
+                    self.all_ended.wait_timeout(ended, left).unwrap_or_else(PoisonError::into_inner).0
+                }
             };
         }
         true
