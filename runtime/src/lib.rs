@@ -2,22 +2,36 @@
 #![allow(dead_code)]
 
 pub(crate) mod budget;
+#[cfg(not(loom))]
 pub(crate) mod context;
+#[cfg(not(loom))]
 pub(crate) mod driver;
+#[cfg(not(loom))]
 pub(crate) mod executor;
 pub(crate) mod limits;
+#[cfg(not(loom))]
 pub(crate) mod machine;
+/// The models of loom take tasks and the inboxes between them, not the Machine around them.
+#[cfg(loom)]
+pub(crate) mod machine {
+    pub(crate) mod mailbox;
+}
+#[cfg(not(loom))]
 pub mod signal;
 pub mod task;
+#[cfg(not(loom))]
 pub mod time;
 
+#[cfg(not(loom))]
 pub use machine::{CoreId, CoreLocal, cores};
+#[cfg(not(loom))]
 pub use task::{on_each_core, spawn, spawn_balanced, spawn_local, spawn_on};
 
 #[cfg(feature = "tokio")]
 pub use tokio::{join, pin, select, try_join};
 
 /// Building and owning a runtime.
+#[cfg(not(loom))]
 pub mod runtime {
     pub use crate::driver::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};
     pub use crate::machine::builder::{Builder, Polling};
@@ -26,11 +40,13 @@ pub mod runtime {
 }
 
 #[doc(hidden)]
+#[cfg(not(loom))]
 pub mod machine_support {
     pub use crate::machine::CoreLocalSlot;
 }
 
 /// Readiness of descriptors, and the traits of asynchronous input and output.
+#[cfg(not(loom))]
 pub mod io {
     pub use crate::driver::{Interest, Ready};
 }

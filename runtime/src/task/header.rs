@@ -15,6 +15,8 @@ use crate::task::quietly;
 /// Where a task is in its life. Written and read by the home alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// Not adopted yet. Its handle may come to the home before it does.
+    Newborn,
     /// Waiting to be woken.
     Idle,
     /// In the run queue.
@@ -114,7 +116,7 @@ impl Header {
             list_prev: Cell::new(null()),
             joiner: UnsafeCell::new(None),
             local_refs: Cell::new(2),
-            phase: Cell::new(Phase::Idle),
+            phase: Cell::new(Phase::Newborn),
             aborted: Cell::new(false),
             wanted: Cell::new(true),
             joined_elsewhere: Cell::new(false),
@@ -237,7 +239,8 @@ impl TaskRef {
 
     fn free(self, home: Option<&Home>) {
         let header = self.header();
-        let mailbox = header.mailbox.get();
+        // Taken, not read: a write here is what lets loom see that every other use comes before.
+        let mailbox = header.mailbox.replace(null());
         let joiner = self.take_joiner();
         // SAFETY: read out once, for nobody is left; unlike `take`, this costs no atomic operation.
         let remote = unsafe { std::ptr::read(&raw const header.remote_joiner) };
@@ -345,6 +348,7 @@ impl TaskRef {
             // SAFETY: never adopted, so the future was never polled; it is with the message, and so with us.
             unsafe { (header.vtable.cancel)(self.0) };
             header.done.store(true, Ordering::Release); // pairs with the Acquire in the join handle
+            self.answer_at_home();
         }
         // AcqRel: Acquire pairs with those who added their bits to our post, Release with those who see CLOSED.
         let bits = header.remote.swap(ask::CLOSED, Ordering::AcqRel);
@@ -440,19 +444,25 @@ impl TaskRef {
         }
     }
 
+    /// The output is stored: for a join handle that has been here.
+    fn answer_at_home(self) {
+        let header = self.header();
+        if !header.wanted.get() {
+            // SAFETY: the handle was dropped here before the task completed, so nobody will ask for the output.
+            unsafe { (header.vtable.drop_output)(self.0) };
+        }
+        if let Some(joiner) = self.take_joiner() {
+            quietly(|| joiner.wake());
+        }
+    }
+
     /// The home has stored the output: tells whoever waits, and gives up the list's reference.
     pub(crate) fn complete(self) {
         let header = self.header();
         header.phase.set(Phase::Complete);
-        if !header.wanted.get() {
-            // SAFETY: the output was stored just now and nobody will ask for it.
-            unsafe { (header.vtable.drop_output)(self.0) };
-        }
         // Release pairs with the Acquire of a join handle elsewhere, which reads the output after it.
         header.done.store(true, Ordering::Release);
-        if let Some(joiner) = self.take_joiner() {
-            quietly(|| joiner.wake());
-        }
+        self.answer_at_home();
         if header.joined_elsewhere.get() {
             quietly(|| header.remote_joiner.wake());
         }

@@ -136,7 +136,8 @@ impl Home {
                 self.queue.push(task);
             }
             Phase::Running => phase.set(Phase::RunningWoken),
-            Phase::Queued | Phase::RunningWoken | Phase::Complete => {}
+            // A newborn is polled soon after it arrives, or cancelled if it was aborted before.
+            Phase::Newborn | Phase::Queued | Phase::RunningWoken | Phase::Complete => {}
         }
     }
 

@@ -36,11 +36,14 @@ pub(crate) mod header;
 pub(crate) mod home;
 mod join;
 mod lazy;
+#[cfg(all(test, loom))]
+mod loom_tests;
 mod raw;
 pub(crate) mod recycle;
 mod waker;
 mod yield_now;
 
+#[cfg(not(loom))]
 pub use crate::machine::spawn::{on_each_core, spawn, spawn_balanced, spawn_blocking, spawn_local, spawn_on};
 pub use join::{AbortHandle, JoinError, JoinHandle};
 pub use yield_now::{YieldNow, yield_now};
