@@ -59,9 +59,9 @@ fn run(job: &Job, driver: DriverChoice, form: Form) -> io::Result<()> {
                 Form::Traits => drop(multikernel::spawn(echo(stream))),
                 Form::Owned => drop(multikernel::spawn(echo_owned(stream))),
                 Form::Ready => drop(multikernel::spawn(echo_when_ready(stream))),
-                Form::Http => drop(multikernel::spawn(
-                    http::http1().serve_connection(stream, service_fn(http::hello)),
-                )),
+                Form::Http => {
+                    drop(multikernel::spawn(http::http1().serve_connection(stream, service_fn(http::hello))))
+                }
             }
         }
     })?

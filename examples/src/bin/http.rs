@@ -69,7 +69,9 @@ fn address() -> io::Result<String> {
     match (address.starts_with('-'), arguments.next()) {
         (false, None) => Ok(address),
         (true, _) => Err(io::Error::other(format!("unknown option {address}; usage: http [ADDRESS]"))),
-        (_, Some(more)) => Err(io::Error::other(format!("unexpected argument {more}; usage: http [ADDRESS]"))),
+        (_, Some(more)) => {
+            Err(io::Error::other(format!("unexpected argument {more}; usage: http [ADDRESS]")))
+        }
     }
 }
 
@@ -82,7 +84,11 @@ fn announce(listener: &TcpListener) -> io::Result<()> {
     Ok(())
 }
 
-async fn accept(listener: &TcpListener, stop: &CancellationToken, connections: &TaskTracker) -> io::Result<()> {
+async fn accept(
+    listener: &TcpListener,
+    stop: &CancellationToken,
+    connections: &TaskTracker,
+) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         // Spawned in the poll that accepted it: placed on the core with the fewest connections.

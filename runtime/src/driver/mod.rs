@@ -122,6 +122,8 @@ pub(crate) struct Reactor {
     slots: Slots,
     /// Receive buffers of the heap, for the next receive.
     spares: Vec<Vec<u8>>,
+    /// Due to be woken by the next turn: found by a turn that had nobody to give them to.
+    early: Vec<Waker>,
     /// The ring takes entries from the thread that opened it, and from no other.
     _here: PhantomData<*mut ()>,
 }
@@ -141,7 +143,7 @@ impl Reactor {
             DriverKind::Uring => Driver::Uring(Box::new(Uring::open(settings.entries, bell)?)),
             DriverKind::Epoll => Driver::Epoll(Epoll::open(bell)?),
         };
-        Ok(Reactor { driver, slots: Slots::new(), spares: Vec::new(), _here: PhantomData })
+        Ok(Reactor { driver, slots: Slots::new(), spares: Vec::new(), early: Vec::new(), _here: PhantomData })
     }
 
     /// Submits what is queued, waits if told to, and collects in `woken` those for whom something happened.
@@ -149,6 +151,7 @@ impl Reactor {
     /// A wait may end early: by the bell, by another core's ring, by a signal. An error is the driver's own; sources
     /// learn of theirs when they try again.
     pub(crate) fn turn(&mut self, wait: Wait, woken: &mut Vec<Waker>) -> io::Result<()> {
+        woken.append(&mut self.early);
         match &mut self.driver {
             Driver::Uring(uring) => uring.turn(wait, &mut self.slots, woken),
             Driver::Epoll(epoll) => epoll.turn(wait, &mut self.slots, woken),
@@ -158,7 +161,7 @@ impl Reactor {
     /// True when a turn would find completions. Costs no system call; epoll cannot tell and says false.
     pub(crate) fn has_completions(&self) -> bool {
         match &self.driver {
-            Driver::Uring(uring) => uring.has_completions(),
+            Driver::Uring(uring) => !self.early.is_empty() || uring.has_completions(),
             Driver::Epoll(_) => false,
         }
     }
@@ -195,7 +198,7 @@ impl Reactor {
     /// Stops watching everything, waits until the driver has come to rest but not past `deadline`, and wakes those who
     /// still waited, so that they see the end.
     pub(crate) fn close(self, deadline: Duration) {
-        let Reactor { driver, mut slots, .. } = self;
+        let Reactor { driver, mut slots, early, .. } = self;
         if is_forked_child() {
             // The rings are the parent's, and not mapped here.
             std::mem::forget((driver, slots));
@@ -204,7 +207,7 @@ impl Reactor {
         if let Driver::Uring(uring) = driver {
             uring.close(&mut slots, deadline);
         }
-        slots.into_waiters().for_each(Waker::wake);
+        slots.into_waiters().chain(early).for_each(Waker::wake);
     }
 
     /// True when an attempt is known to find nothing.
@@ -388,6 +391,14 @@ impl Reactor {
         }
     }
 
+    /// A turn between turns: what is queued happens now.
+    fn turn_early(&mut self) {
+        let mut woken = std::mem::take(&mut self.early);
+        // An error meets the next turn too, which reports it.
+        let _ = self.turn(Wait::No, &mut woken);
+        self.early = woken;
+    }
+
     /// Ends the registration of `descriptor` here, if there is one, and drops this reference to it.
     fn forget(&mut self, descriptor: Arc<Descriptor>, afterlife: Afterlife) -> Option<Remains> {
         let known = self.slots.find_mut(&descriptor).map(|(key, slot)| (key, slot.armed));
@@ -419,12 +430,31 @@ impl Reactor {
                         remains = self.slots.hide(key);
                     }
                 }
-                if let Some(descriptor) = Arc::into_inner(descriptor) {
-                    uring.close_fd(descriptor.into_fd());
+                // Whatever is queued and names the number holds a reference, or was queued for this registration.
+                match Arc::into_inner(descriptor) {
+                    Some(descriptor) if known.is_none() => drop(descriptor),
+                    Some(descriptor) => uring.close_fd(descriptor.into_fd()),
+                    None => {}
                 }
                 remains
             }
         }
+    }
+}
+
+/// Dropped after a source, sees to it that the source is closed by then, if no other core uses it.
+///
+/// For listeners: who drops one may bind its address again in the next line.
+#[derive(Debug)]
+pub(crate) struct CloseNow;
+
+impl Drop for CloseNow {
+    fn drop(&mut self) {
+        crate::context::with_core(|core| {
+            if let Some(core) = core {
+                core.reactor.borrow_mut().turn_early();
+            }
+        });
     }
 }
 

@@ -16,7 +16,7 @@ use super::incoming::Incoming;
 use super::tcp_stream::ip_address;
 use super::{TcpStream, ToSocketAddrs};
 use crate::context;
-use crate::driver::{Interest, Source};
+use crate::driver::{CloseNow, Interest, Source};
 use crate::limits::{BACKLOG, LONGEST_ACCEPT_PAUSE, SHORTEST_ACCEPT_PAUSE};
 use crate::runtime::Handle;
 use crate::time::{Sleep, sleep};
@@ -50,11 +50,18 @@ pub struct TcpListener {
     is_short: AtomicBool,
     /// The pause that `poll_accept` makes then.
     pause: Mutex<Pause>,
+    /// After `source`: fields are dropped in this order.
+    _close_now: CloseNow,
 }
 
 impl TcpListener {
     fn from_fd(fd: OwnedFd) -> TcpListener {
-        TcpListener { source: Source::new(fd), is_short: AtomicBool::new(false), pause: Mutex::default() }
+        TcpListener {
+            source: Source::new(fd),
+            is_short: AtomicBool::new(false),
+            pause: Mutex::default(),
+            _close_now: CloseNow,
+        }
     }
 
     /// Listens on the first address of `addr` that can be bound. Port 0 asks for any free port:

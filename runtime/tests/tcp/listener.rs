@@ -239,3 +239,19 @@ mod out_of_descriptors {
         });
     }
 }
+
+#[test]
+fn an_address_is_free_again_when_its_listener_is_dropped() {
+    on_both(1, || async {
+        for wait_first in [false, true] {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let address = listener.local_addr()?;
+            if wait_first {
+                assert!(poll_once(&mut pin!(listener.accept())).await.is_pending());
+            }
+            drop(listener);
+            drop(TcpListener::bind(address).await?);
+        }
+        Ok(())
+    });
+}
