@@ -104,10 +104,15 @@ fn a_main_may_end_with_its_budget_used_up() {
     // A task joins so many others that its next join would have to wait for its next poll.
     async fn join_many() {
         let tasks: Vec<_> = (0..128).map(|_| spawn(async {})).collect();
-        // Long polls, so that nothing else is polled in the turn in which this one ends.
+        // Long polls, and another task before each of them: a turn ends with such a poll, and so does the last one.
+        spawn(async {
+            loop {
+                yield_now().await;
+            }
+        });
         for _ in 0..3 {
-            std::thread::sleep(Duration::from_millis(1));
             yield_now().await;
+            std::thread::sleep(Duration::from_millis(1));
         }
         for task in tasks {
             task.await.unwrap();
