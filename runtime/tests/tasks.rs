@@ -84,6 +84,65 @@ fn a_panic_of_main_goes_on_in_the_caller() {
 }
 
 #[test]
+fn a_panic_before_there_is_a_main_goes_on_in_the_caller() {
+    async fn never() {}
+    let caught = std::panic::catch_unwind(|| {
+        Builder::new().cores(2).run(|| {
+            let make: fn() -> _ = || never();
+            assert!(std::thread::panicking(), "no main");
+            make()
+        })
+    });
+    assert_eq!(*caught.unwrap_err().downcast::<&str>().unwrap(), "no main");
+    // The thread is no core any more, and may be one again.
+    assert!(CoreId::try_current().is_none());
+    assert_eq!(Builder::new_test().run(|| async { CoreId::current().index() }).unwrap(), 0);
+}
+
+#[test]
+fn a_main_may_end_with_its_budget_used_up() {
+    // A task joins so many others that its next join would have to wait for its next poll.
+    async fn join_many() {
+        let tasks: Vec<_> = (0..128).map(|_| spawn(async {})).collect();
+        // Long polls, and another task before each of them: a turn ends with such a poll, and so does the last one.
+        spawn(async {
+            loop {
+                yield_now().await;
+            }
+        });
+        for _ in 0..3 {
+            yield_now().await;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
+    Builder::new_test().run(join_many).unwrap();
+    // Nor does the thread, a core no longer, go without budget.
+    let runtime = Builder::new_test().build().unwrap();
+    assert_eq!(runtime.block_on(runtime.spawn(async { 1 })).unwrap(), 1);
+}
+
+#[test]
+fn a_handle_may_come_to_a_core_before_its_task() {
+    Builder::new_test()
+        .run(|| async {
+            let handle = multikernel::runtime::Handle::current();
+            let spawn_from_elsewhere = || {
+                let handle = handle.clone();
+                std::thread::spawn(move || handle.spawn(std::future::ready(1))).join().unwrap()
+            };
+            drop(spawn_from_elsewhere());
+            let aborted = spawn_from_elsewhere();
+            aborted.abort();
+            assert!(aborted.await.unwrap_err().is_cancelled());
+            assert_eq!(spawn_from_elsewhere().await.unwrap(), 1);
+        })
+        .unwrap();
+}
+
+#[test]
 fn local_tasks_share_what_is_not_send() {
     let count = Builder::new_test().run(|| async {
         let count = Rc::new(Cell::new(0));

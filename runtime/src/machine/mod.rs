@@ -22,6 +22,8 @@ pub(crate) mod cpus;
 #[cfg(test)]
 mod fixture;
 pub(crate) mod mailbox;
+#[cfg(test)]
+mod mailbox_tests;
 pub(crate) mod pinning;
 pub(crate) mod placement;
 pub(crate) mod registry;

@@ -283,7 +283,9 @@ impl TaskRef {
             }
             let after = (before | bits | ask::POSTED) + ask::GIVEN;
             // AcqRel. Release: what we wrote before asking (a waker to join with) is for the home, which takes the
-            // bits with Acquire. Acquire: after CLOSED we see what the home has left.
+            // bits with Acquire. Acquire: if POSTED is clear because the home took the envelope, it has read the link
+            // that our post is about to write (the Release of `deliver`). On failure, Acquire: after CLOSED we see
+            // what the home has left.
             match header.remote.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => break,
                 Err(newer) => before = newer,
@@ -400,7 +402,8 @@ unsafe fn deliver(envelope: NonNull<Envelope>, arrival: Arrival) {
         return task.home_has_ended();
     }
     let home = task.home().expect("delivered by the home");
-    // AcqRel. Acquire pairs with the Release of whoever asked. From here the envelope may be posted again.
+    // AcqRel. Acquire pairs with the Release of whoever asked. Release: from here the envelope may be posted again, by
+    // someone who acquires this, after we have read its link. (Loom, where no load is late, does not miss this one.)
     let bits = header.remote.swap(0, Ordering::AcqRel);
     if bits & ask::ADOPT != 0 {
         home.adopt(task); // the message's reference becomes the list's

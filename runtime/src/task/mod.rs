@@ -1,7 +1,9 @@
 //! One spawned future: its memory, its life, its wakers and its join handle.
 //!
 //! ```text
-//!              wake                    poll
+//!                        Newborn
+//!                           │ arrives at its home
+//!              wake         ▼          poll
 //!   Idle ───────────────▶ Queued ───────────────▶ Running ──────── Ready, panic, abort ──▶ Complete
 //!    ▲                      ▲                       │   │ wake                               │
 //!    │                      └── RunningWoken ◀──────┼───┘                                    │ last
