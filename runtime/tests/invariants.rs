@@ -1,0 +1,199 @@
+//! Holds the rules of ARCHITECTURE.md that neither the compiler nor a lint holds, by looking at the sources.
+#![cfg(not(loom))]
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where `unsafe` is. A new file here is a decision: say in ARCHITECTURE.md what it is unsafe for.
+const UNSAFE: &[&str] = &[
+    "channels/src/doorbell.rs",
+    "channels/src/inbox.rs",
+    "channels/src/ring.rs",
+    "runtime/src/context.rs",
+    "runtime/src/driver/epoll/mod.rs",
+    "runtime/src/driver/mod.rs",
+    "runtime/src/driver/send.rs",
+    "runtime/src/driver/source.rs",
+    "runtime/src/driver/uring/mod.rs",
+    "runtime/src/executor/mod.rs",
+    "runtime/src/machine/call.rs",
+    "runtime/src/machine/cpus.rs",
+    "runtime/src/machine/mailbox.rs",
+    "runtime/src/signal/hub.rs",
+    "runtime/src/task/header.rs",
+    "runtime/src/task/home.rs",
+    "runtime/src/task/join.rs",
+    "runtime/src/task/lazy.rs",
+    "runtime/src/task/mod.rs",
+    "runtime/src/task/raw.rs",
+    "runtime/src/task/recycle.rs",
+    "runtime/src/task/waker.rs",
+];
+
+/// Where locks are, and why no message, poll or I/O event waits for one of them.
+const LOCKS: &[(&str, &str)] = &[
+    ("runtime/src/driver/mailbox.rs", "a send whose future is polled away from the core that runs it"),
+    ("runtime/src/driver/source.rs", "the second core that watches a socket, once"),
+    ("runtime/src/machine/blocking.rs", "the pool of blocking threads"),
+    ("runtime/src/machine/mod.rs", "the end of a Machine"),
+    ("runtime/src/machine/pinning.rs", "the start and the end of a Machine"),
+    ("runtime/src/machine/registry.rs", "cancelling or registering on a core that may have ended"),
+    ("runtime/src/machine/runtime.rs", "the end of a Machine"),
+    ("runtime/src/signal/hub.rs", "waiting for a signal"),
+    ("runtime/src/task/join.rs", "makes the payload of a panic Sync; never contended"),
+];
+
+/// What loom runs: its atomics, cells and `Arc` come through `multikernel_channels::sync`.
+const MODELLED: &[&str] = &["channels/src/", "runtime/src/task/", "runtime/src/machine/mailbox.rs"];
+
+/// The one file that may ask whether loom is there.
+const DOOR: &str = "channels/src/sync.rs";
+
+const LINES: usize = 500;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+/// Each Rust file of the workspace, by its path from the root.
+fn sources() -> Vec<(String, String)> {
+    fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+        let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        for path in entries.map(|entry| entry.expect("a readable folder").path()) {
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension() == Some(OsStr::new("rs")) {
+                found.push(path);
+            }
+        }
+    }
+    let root = root();
+    let mut found = Vec::new();
+    for room in ["benches", "channels", "examples", "replicate", "runtime"] {
+        collect(&root.join(room), &mut found);
+    }
+    let named = found.into_iter().map(|path| {
+        let text = fs::read_to_string(&path).expect("a source file is text");
+        let name =
+            path.strip_prefix(&root).expect("below the root").to_str().expect("a plain name").to_owned();
+        (name, text)
+    });
+    let mut sources: Vec<_> = named.collect();
+    sources.sort();
+    assert!(sources.len() > 50, "the sources are not where this test looks");
+    sources
+}
+
+/// The library files of channels, replicate and the runtime, without their unit tests' files.
+fn shipped() -> Vec<(String, String)> {
+    let is_shipped = |name: &str| {
+        let file = name.rsplit('/').next().expect("a file name");
+        ["channels/src/", "replicate/src/", "runtime/src/"].iter().any(|room| name.starts_with(room))
+            && !(file.starts_with("tests") || file.ends_with("_tests.rs") || file == "fixture.rs")
+    };
+    sources().into_iter().filter(|(name, _)| is_shipped(name)).collect()
+}
+
+/// The words of the code: without comments, and without the unit tests at the end of a file.
+fn words(text: &str) -> BTreeSet<&str> {
+    let code = text.split("\nmod tests {").next().expect("split gives at least one part");
+    let lines = code.lines().map(|line| line.split("//").next().expect("split gives at least one part"));
+    lines.flat_map(|line| line.split(|c: char| !(c.is_alphanumeric() || c == '_'))).collect()
+}
+
+fn files_with(any_of: &[&str]) -> Vec<String> {
+    let hit = |text: &str| any_of.iter().any(|word| words(text).contains(word));
+    shipped().into_iter().filter(|(_, text)| hit(text)).map(|(name, _)| name).collect()
+}
+
+#[test]
+fn unsafe_is_where_it_is_listed() {
+    assert_eq!(files_with(&["unsafe"]), UNSAFE);
+}
+
+#[test]
+fn locks_are_where_they_are_listed() {
+    let listed: Vec<_> = LOCKS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(files_with(&["Mutex", "RwLock", "Condvar"]), listed);
+}
+
+#[test]
+fn what_loom_runs_comes_through_the_door() {
+    for (name, text) in shipped() {
+        let is_modelled = MODELLED.iter().any(|part| name.starts_with(part)) && name != DOOR;
+        for line in text.lines() {
+            let shared =
+                ["use std::sync::atomic", "use std::sync::Arc", "use std::sync::{", "use std::thread"];
+            let goes_round = is_modelled && shared.iter().any(|part| line.starts_with(part));
+            assert!(!goes_round, "{name} goes round the door, so loom does not see it: {line}");
+            // Whole modules may be left out of a model; code that differs in it would not be the code that ships.
+            let asks = line.starts_with(' ') && line.contains("cfg") && line.contains("loom");
+            assert!(!asks || name == DOOR, "{name} asks for loom: only {DOOR} may: {line}");
+        }
+    }
+}
+
+#[test]
+fn files_are_short() {
+    for (name, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= LINES, "{name} has {lines} lines; split it at a seam");
+    }
+}
+
+#[test]
+fn rooms_have_no_rooms() {
+    for (name, _) in shipped() {
+        let below_src = name.split('/').skip_while(|part| *part != "src").count() - 2;
+        let is_driver =
+            ["runtime/src/driver/uring/", "runtime/src/driver/epoll/"].iter().any(|d| name.starts_with(d));
+        assert!(below_src <= 1 || is_driver, "{name} is more than one folder below src");
+    }
+}
+
+#[test]
+fn no_test_waits_for_luck() {
+    for (name, text) in sources() {
+        let sleeps = text.lines().find(|line| {
+            let code = line.split("//").next().expect("split gives at least one part");
+            code.contains(concat!("thread", "::sleep"))
+        });
+        let measures = name.starts_with("benches/");
+        assert!(measures || sleeps.is_none(), "{name} sleeps instead of waiting for what it needs");
+    }
+}
+
+/// The packages that `package` needs to be used, itself left out.
+fn needs(package: &str, more: &[&str]) -> BTreeSet<String> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["tree", "--offline", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
+    cargo.args(["--package", package]).args(more).current_dir(root());
+    let output = cargo.output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("names of packages");
+    let names = text.lines().filter_map(|line| line.split(' ').next());
+    names.filter(|name| !name.is_empty() && *name != package).map(str::to_owned).collect()
+}
+
+fn ours(needs: &BTreeSet<String>) -> Vec<&str> {
+    needs.iter().map(String::as_str).filter(|name| name.starts_with("multikernel")).collect()
+}
+
+#[test]
+fn arrows_point_one_way() {
+    assert_eq!(ours(&needs("multikernel-channels", &[])), [""; 0]);
+    let replicate = needs("multikernel-replicate", &[]);
+    assert!(ours(&replicate).iter().all(|name| *name == "multikernel-channels"), "{replicate:?}");
+    assert_eq!(ours(&needs("multikernel-macros", &[])), [""; 0]);
+}
+
+#[test]
+fn the_runtime_needs_no_tokio() {
+    let bare = needs("multikernel", &["--no-default-features"]);
+    assert!(bare.contains("io-uring"), "this looks at the wrong tree: {bare:?}");
+    assert!(!bare.iter().any(|name| name.starts_with("tokio")), "{bare:?}");
+    assert!(needs("multikernel", &[]).contains("tokio"), "the default feature brings the traits");
+}
