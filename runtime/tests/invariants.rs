@@ -197,3 +197,37 @@ fn the_runtime_needs_no_tokio() {
     assert!(!bare.iter().any(|name| name.starts_with("tokio")), "{bare:?}");
     assert!(needs("multikernel", &[]).contains("tokio"), "the default feature brings the traits");
 }
+
+/// What the paragraphs that begin with **Invariant:** name in backticks.
+fn held_by(paragraph: &str) -> Vec<&str> {
+    let proof = paragraph.split("\nHeld by ").nth(1);
+    let proof = proof.unwrap_or_else(|| panic!("ARCHITECTURE.md: nothing is said to hold this: {paragraph}"));
+    proof.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn every_invariant_names_what_holds_it() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the page is there");
+    let lints = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest is there");
+    let invariants: Vec<_> = text.split("\n\n").filter(|part| part.starts_with("**Invariant:**")).collect();
+    assert_eq!(
+        invariants.len(),
+        text.matches("**Invariant:**").count() - 1,
+        "each is a paragraph of its own"
+    );
+    assert!(invariants.len() > 20, "most of them are gone");
+    for invariant in invariants {
+        let mut holders = 0;
+        for name in held_by(invariant) {
+            if let Some((file, test)) = name.split_once("::") {
+                let source =
+                    fs::read_to_string(root().join(file)).unwrap_or_else(|_| panic!("{file} is not there"));
+                assert!(source.contains(&format!("fn {test}(")), "{file} has no test {test}");
+                holders += 1;
+            } else if lints.contains(&format!("\n{name} = ")) {
+                holders += 1;
+            }
+        }
+        assert!(holders > 0, "ARCHITECTURE.md: neither a test nor a lint holds this: {invariant}");
+    }
+}

@@ -14,7 +14,11 @@ async fn main() {
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
 
-    let task = spawn(async { if true { panic!("on purpose") } });
+    let task = spawn(async {
+        if true {
+            panic!("on purpose")
+        }
+    });
     let error = task.await.unwrap_err();
     assert!(error.is_panic());
     println!("{error}, and the program goes on");
