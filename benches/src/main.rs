@@ -1,3 +1,15 @@
-//! Side-by-side measurements.
+//! `cargo run --release -p multikernel-benches -- <echo|http|churn|idle|tasks>`
 
-fn main() {}
+use std::process::ExitCode;
+
+use multikernel_benches::cli;
+
+fn main() -> ExitCode {
+    match cli::run(std::env::args_os()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -13,6 +13,9 @@ pub mod time;
 pub use machine::{CoreId, CoreLocal, cores};
 pub use task::{on_each_core, spawn, spawn_balanced, spawn_local, spawn_on};
 
+#[cfg(feature = "tokio")]
+pub use tokio::{join, pin, select, try_join};
+
 /// Building and owning a runtime.
 pub mod runtime {
     pub use crate::driver::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};

@@ -12,7 +12,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use multikernel_channels::sync::{Arc, Ordering};
 
@@ -22,6 +22,7 @@ use crate::limits::{DRIVER_PATIENCE, POLLS_PER_LOOK, POLLS_PER_TURN, TURN_TIME};
 use crate::machine::Machine;
 use crate::machine::mailbox::Mailbox;
 use crate::task::{Home, quietly};
+use crate::time::Instant;
 
 thread_local! {
     static CURRENT: Cell<*const Core> = const { Cell::new(std::ptr::null()) };
@@ -42,6 +43,8 @@ pub(crate) struct Core {
     long_polls: Cell<bool>,
     /// A parked core was rung through our ring, and the request is not submitted yet.
     rang: Cell<bool>,
+    /// The core is between the two phases of its end.
+    ending: Cell<bool>,
     /// Drops the core-local state that was made here.
     at_end: RefCell<Vec<fn()>>,
     /// State of the small generator that breaks ties.
@@ -77,6 +80,7 @@ impl Core {
             had_mail: Cell::new(false),
             long_polls: Cell::new(false),
             rang: Cell::new(false),
+            ending: Cell::new(false),
             at_end: RefCell::new(Vec::new()),
         }
     }
@@ -206,7 +210,7 @@ impl Core {
             if self.mailbox().has_mail() || self.resources.reactor.borrow().has_completions() {
                 break true;
             }
-            if started.elapsed() > limit || self.machine.is_stopping() {
+            if started.elapsed() > limit || self.is_called() {
                 break false;
             }
             std::hint::spin_loop();
@@ -226,9 +230,14 @@ impl Core {
         };
         // Who posts after this look finds Parked and rings; who posted before is seen (channels, sleep and wake).
         self.mailbox().doorbell.prepare_park();
-        let wait = if self.mailbox().has_mail() || self.machine.is_stopping() { Wait::No } else { wait };
+        let wait = if self.mailbox().has_mail() || self.is_called() { Wait::No } else { wait };
         self.drive(wait);
         self.mailbox().doorbell.unpark();
+    }
+
+    /// The Machine has news that the loop is to look at: it stops, or all of it has.
+    fn is_called(&self) -> bool {
+        if self.ending.get() { self.machine.all_quiet() } else { self.machine.is_stopping() }
     }
 
     fn drive(&self, wait: Wait) {
@@ -282,6 +291,7 @@ impl Core {
     /// are still served; when all cores are quiet, the inbox closes.
     fn end(&self) {
         self.machine.stop();
+        self.ending.set(true);
         self.home.cancel_all();
         let sleepers = self.resources.timers.borrow_mut().clear();
         quietly(|| drop(sleepers));

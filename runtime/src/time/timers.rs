@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::task::Waker;
-use std::{mem, time};
+use std::mem;
 
 use super::wheel::{Key, Wheel};
 use super::{Duration, Instant};
@@ -37,14 +37,14 @@ impl Timers {
     }
 
     /// When to call [`advance`](Self::advance) next: when the next sleep ends, or now and then a little earlier.
-    pub(crate) fn next_deadline(&self) -> Option<time::Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let expiry = Duration::from_nanos(self.wheel.next_expiry()?);
-        Some(self.origin.saturating_add(expiry).into_std())
+        Some(self.origin.saturating_add(expiry))
     }
 
     /// Moves time to `now` and hands over the waker of each sleep that has ended.
-    pub(crate) fn advance(&mut self, now: time::Instant, woken: &mut Vec<Waker>) {
-        self.present = self.present.max(Instant::from_std(now));
+    pub(crate) fn advance(&mut self, now: Instant, woken: &mut Vec<Waker>) {
+        self.present = self.present.max(now);
         self.wheel.advance(self.nanos(self.present), |waiter| {
             if let Some(guest) = waiter.guest {
                 self.guests.remove(&guest);
@@ -121,7 +121,6 @@ impl Timers {
 
     /// On the wheel's scale, whose ends stand for all that lies beyond.
     fn nanos(&self, instant: Instant) -> u64 {
-        let since = instant.saturating_duration_since(self.origin);
-        since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos()))
+        instant.nanos_since(self.origin)
     }
 }

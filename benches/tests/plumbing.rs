@@ -1,0 +1,273 @@
+//! The measurements in small: that they measure, and that each detector fails on a run planted to be bad.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use hdrhistogram::Histogram;
+use indicatif::ProgressBar;
+use multikernel_benches::client::churn::Churn;
+use multikernel_benches::client::load::{Load, Plan};
+use multikernel_benches::client::message::Message;
+use multikernel_benches::client::{self, Slice, Work};
+use multikernel_benches::harness::pairs::{self, Entrant, Pace, Series};
+use multikernel_benches::harness::process::Server;
+use multikernel_benches::harness::sched::CpuTime;
+use multikernel_benches::harness::table;
+use multikernel_benches::runs::{self, idle};
+
+const EXE: &str = env!("CARGO_BIN_EXE_multikernel-benches");
+const PACE: Pace = Pace { slice: Duration::from_millis(5), rounds: 2 };
+const ECHO: Plan =
+    Plan { connections: 4, message: Message::Echo(64), pipeline: 1, patience: Duration::from_millis(200) };
+
+fn start(name: &str, protocol: &str) -> Server {
+    Server::start(Path::new(EXE), &["serve", name, protocol, "1"].map(str::to_owned)).unwrap()
+}
+
+fn measure(works: Vec<(&str, &Server, Box<dyn Work>)>) -> Vec<Series> {
+    let entrant = |(name, server, work): (&str, &Server, _)| {
+        let name = name.to_owned();
+        Entrant { name, cores: 1, pid: server.pid(), work }
+    };
+    let mut entrants: Vec<_> = works.into_iter().map(entrant).collect();
+    pairs::run(&mut entrants, PACE, 2, &ProgressBar::hidden()).unwrap()
+}
+
+fn assert_measured(all: &[Series]) {
+    for series in all {
+        assert_eq!(series.failure, None, "{}", series.name);
+        assert_eq!((series.rate.len(), series.cpu.len()), (PACE.rounds, PACE.rounds));
+        assert!(series.rate.iter().all(|rate| *rate > 0.0) && !series.latency.is_empty());
+    }
+    let ratios = table::ratios("request", all);
+    assert!(ratios.contains("1.000 (1.000 to 1.000)"), "a baseline is as good as itself:\n{ratios}");
+}
+
+#[test]
+fn echo_measures_raw_and_tokio() {
+    for plan in [ECHO, Plan { pipeline: 16, ..ECHO }, Plan { message: Message::Echo(10_000), ..ECHO }] {
+        let servers =
+            ["raw", "raw-epoll", "tokio-ct", "tokio-ct-ready"].map(|name| (name, start(name, "echo")));
+        let works = servers.iter().map(|(name, server)| {
+            let load: Box<dyn Work> = Box::new(Load::connect(server.addr(), plan).unwrap());
+            (*name, server, load)
+        });
+        assert_measured(&measure(works.collect()));
+    }
+}
+
+#[test]
+fn http_measures_raw_and_tokio() {
+    for pipeline in [1, 16] {
+        let plan = Plan { message: Message::Http, pipeline, ..ECHO };
+        let servers = ["raw", "tokio-ct"].map(|name| (name, start(name, "http")));
+        let works = servers.iter().map(|(name, server)| {
+            let load: Box<dyn Work> = Box::new(Load::connect(server.addr(), plan).unwrap());
+            (*name, server, load)
+        });
+        assert_measured(&measure(works.collect()));
+    }
+}
+
+#[test]
+fn churn_measures_raw_and_tokio() {
+    for per_connection in [1, 10] {
+        let servers = ["raw", "tokio-ct"].map(|name| (name, start(name, "echo")));
+        let works = servers.iter().map(|(name, server)| {
+            let churn: Box<dyn Work> = Box::new(Churn::start(server.addr(), 4, per_connection, 64).unwrap());
+            (*name, server, churn)
+        });
+        assert_measured(&measure(works.collect()));
+    }
+}
+
+#[test]
+fn idle_measures_what_a_connection_keeps() {
+    // tokio's echo holds a buffer of a page for each; allocation granularity makes it a little more or less.
+    let bytes = idle::per_connection(&start("tokio-ct", "echo"), 400, 64).unwrap();
+    assert!((2_000.0..12_000.0).contains(&bytes), "{bytes} bytes per connection");
+}
+
+/// A server within this process: `answer` gets each connection with its number.
+fn planted(answer: fn(usize, TcpStream)) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let stream = stream.unwrap();
+            thread::spawn(move || answer(number, stream));
+        }
+    });
+    addr
+}
+
+fn echo_changed(mut stream: TcpStream, answers: usize, change: fn(&mut [u8])) {
+    let mut message = [0; 64];
+    for _ in 0..answers {
+        if stream.read_exact(&mut message).is_err() {
+            return;
+        }
+        change(&mut message);
+        // The client may have seen enough and left.
+        let _ = stream.write_all(&message);
+    }
+}
+
+fn garbage(_: usize, stream: TcpStream) {
+    echo_changed(stream, usize::MAX, |message| message[63] ^= 1);
+}
+
+fn twice(_: usize, mut stream: TcpStream) {
+    let mut message = [0; 64];
+    while stream.read_exact(&mut message).is_ok() {
+        let _ = stream.write_all(&message.repeat(2));
+    }
+}
+
+fn only_two(number: usize, stream: TcpStream) {
+    if number < 2 {
+        echo_changed(stream, usize::MAX, |_| {});
+    } else {
+        // Held open, never answered.
+        let _ = (&stream).read_to_end(&mut Vec::new());
+    }
+}
+
+fn error_of<T>(result: Result<T>) -> String {
+    format!("{:#}", result.err().expect("a bad run must fail"))
+}
+
+#[test]
+fn wrong_answers_fail() {
+    let error = error_of(Load::connect(planted(garbage), ECHO));
+    assert!(error.contains("wrong answer"), "{error}");
+    let error = error_of(Churn::start(planted(garbage), 2, 1, 64));
+    assert!(error.contains("wrong answer"), "{error}");
+    let error = error_of(Load::connect(planted(garbage), Plan { message: Message::Http, ..ECHO }));
+    assert!(error.contains("wrong answer") || error.contains("no answer"), "{error}");
+}
+
+#[test]
+fn more_answers_than_requests_fail() {
+    let bad = Load::connect(planted(twice), ECHO)
+        .and_then(|mut load| load.slice(Duration::from_millis(5), &mut client::latencies()));
+    let error = error_of(bad);
+    assert!(error.contains("more answers than requests"), "{error}");
+}
+
+#[test]
+fn fewer_connections_than_asked_fail() {
+    let error = error_of(Load::connect(planted(only_two), ECHO));
+    assert!(error.contains("2 of 4 connections admitted"), "{error}");
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = error_of(Load::connect(nobody, ECHO));
+    assert!(error.contains("0 of 4 connections admitted"), "{error}");
+}
+
+#[test]
+fn a_server_that_hangs_up_fails_its_series_and_the_run() {
+    let addr = planted(|_, stream| echo_changed(stream, 5, |_| {}));
+    let load = Load::connect(addr, ECHO).unwrap();
+    let mut entrants =
+        [Entrant { name: "quitter".into(), cores: 1, pid: std::process::id(), work: Box::new(load) }];
+    let all = pairs::run(&mut entrants, PACE, 2, &ProgressBar::hidden()).unwrap();
+    assert!(all[0].failure.is_some());
+    assert!(runs::verdict(&all, |_| None).is_err());
+}
+
+/// A client that does nothing but use its CPU.
+struct Spin;
+
+impl Work for Spin {
+    fn slice(&mut self, length: Duration, latency: &mut Histogram<u64>) -> Result<Slice> {
+        let (before, start) = (CpuTime::of_this_thread()?, Instant::now());
+        while start.elapsed() < length {}
+        latency.saturating_record(1000);
+        let whole = start.elapsed();
+        Ok(Slice { wall: whole, counted: 1, total: 1, whole, client: CpuTime::of_this_thread()? - before })
+    }
+}
+
+#[test]
+fn a_client_that_is_the_bottleneck_fails_the_run() {
+    let idle = start("tokio-ct", "echo");
+    let all = measure(vec![("idle", &idle, Box::new(Spin))]);
+    let reason = all[0].client_bound.as_deref().expect("the server did nothing");
+    assert!(reason.contains("the client is the bottleneck"), "{reason}");
+    assert!(runs::verdict(&all, |series| series.client_bound.clone()).is_err());
+}
+
+fn is_running(pid: u32) -> bool {
+    PathBuf::from(format!("/proc/{pid}/stat")).exists()
+}
+
+#[test]
+fn servers_do_not_outlive_their_owner() {
+    let server = start("raw", "echo");
+    let pid = server.pid();
+    assert!(is_running(pid));
+    drop(server);
+    assert!(!is_running(pid), "dropped, and so killed and reaped");
+
+    let panicking = thread::spawn(move || {
+        let server = start("raw", "echo");
+        std::panic::panic_any(server.pid());
+    });
+    let pid = *panicking.join().unwrap_err().downcast::<u32>().unwrap();
+    assert!(!is_running(pid), "unwinding ends it as well");
+
+    let mut orphan = Command::new(EXE)
+        .args(["serve", "tokio-mt1", "echo", "1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(orphan.stdin.take());
+    assert!(orphan.wait().unwrap().success(), "a closed stdin ends it");
+}
+
+#[test]
+fn a_server_that_cannot_start_is_an_error() {
+    let bad = Server::start(Path::new(EXE), &["serve", "nothing", "echo", "1"].map(str::to_owned));
+    assert!(error_of(bad).contains("ended before it announced a port"));
+    let bad = Server::start(Path::new("/bin/echo"), &["hello".to_owned()]);
+    assert!(error_of(bad).contains("announced \"hello\" and not a port"));
+}
+
+#[test]
+fn unknown_input_is_one_clear_line() {
+    for args in [
+        &[] as &[&str],
+        &["walk"],
+        &["echo", "--speed", "9"],
+        &["echo", "--only", "apache"],
+        &["echo", "--connections", "0"],
+        &["http", "--size", "5"],
+        &["idle", "--connections", "900000", "--only", "raw"],
+        &["tasks", "--only", "x"],
+    ] {
+        let output = Command::new(EXE).args(args).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{args:?}: {error}");
+        assert!(error.starts_with("error: "), "{args:?}: {error}");
+    }
+}
+
+#[test]
+fn a_whole_run_prints_a_table_and_saves_its_figures() {
+    let file = std::env::temp_dir().join(format!("multikernel-benches-{}.json", std::process::id()));
+    let args = ["idle", "--only", "raw,tokio-ct-ready", "--connections", "20", "--rounds", "1", "--json"];
+    let output = Command::new(EXE).args(args).arg(&file).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("bytes/connection") && text.contains("Linux"), "{text}");
+    let saved: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(saved["bytes_per_connection"]["raw"].as_array().map(Vec::len), Some(1));
+}
