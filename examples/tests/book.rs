@@ -76,6 +76,17 @@ fn every_rust_listing_is_an_include() {
 }
 
 #[test]
+fn the_program_of_the_readme_is_hello() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let readme = fs::read_to_string(root.join("README.md")).expect("the page is there");
+    let hello = fs::read_to_string(root.join("examples/src/bin/hello.rs")).expect("the program is there");
+    let listing =
+        readme.split("```rust\n").nth(1).and_then(|rest| rest.split("\n```").next()).expect("a listing");
+    assert_eq!(listing.lines().collect::<Vec<_>>(), quoted(&hello, "all"));
+    assert_eq!(readme.matches("```rust").count(), 1, "a second listing needs a program of its own");
+}
+
+#[test]
 fn every_chapter_is_in_the_summary_and_links_lead_somewhere() {
     let chapters = chapters();
     let names: BTreeSet<_> =
