@@ -1,11 +1,14 @@
 //! An async runtime for servers with one executor per core, no shared run queue, and messages between cores.
 #![allow(dead_code)]
 
+pub mod compat;
 pub(crate) mod context;
 pub(crate) mod driver;
 pub(crate) mod executor;
+pub mod io;
 pub(crate) mod limits;
 pub(crate) mod machine;
+pub mod net;
 pub mod signal;
 pub mod task;
 pub mod time;
@@ -27,11 +30,6 @@ pub mod runtime {
 #[doc(hidden)]
 pub mod machine_support {
     pub use crate::machine::CoreLocalSlot;
-}
-
-/// Readiness of descriptors, and the traits of asynchronous input and output.
-pub mod io {
-    pub use crate::driver::{Interest, Ready};
 }
 
 /// Runs an `async fn` on a Machine: starts the cores, runs the body on the calling thread as core 0, stops the cores,

@@ -44,6 +44,41 @@ pub(crate) const TEST_RING_ENTRIES: u32 = 64;
 /// Cores of one Machine.
 pub(crate) const CORES: usize = 1024;
 
+/// Connections that wait for a listener to accept them. The system may hold fewer (`net.core.somaxconn`).
+pub(crate) const BACKLOG: i32 = 4096;
+
+/// How long a listener waits when the process or the system is out of descriptors or memory; doubled up to the longest.
+pub(crate) const SHORTEST_ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// See [`SHORTEST_ACCEPT_PAUSE`].
+pub(crate) const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Buffers in one vectored call; the system refuses more (`UIO_MAXIOV`).
+pub(crate) const BUFFERS_PER_CALL: usize = 1024;
+
+const _: () = assert!(SHORTEST_ACCEPT_PAUSE.as_nanos() <= LONGEST_ACCEPT_PAUSE.as_nanos());
+/// Bytes of one receive buffer.
+pub(crate) const RECEIVE_BUFFER_BYTES: usize = 4096;
+
+/// Receive buffers of one core that its sockets share: few enough to stay in a cache. A power of two.
+pub(crate) const RECEIVE_BUFFERS: u16 = 128;
+
+/// Sockets start to receive into shared buffers only while this many are free; else into buffers of their own.
+pub(crate) const RECEIVE_BUFFERS_LOW: u16 = 32;
+
+/// Shared buffers that one socket may fill before anybody reads them; then it stops receiving.
+pub(crate) const UNREAD_BUFFERS: usize = 16;
+
+/// Reads in a row that had to wait after which a socket streams, where it is read through `poll_read`. `None`: never.
+pub(crate) const STREAM_AFTER_WAITS: Option<u8> = Some(4);
+
+/// Receive buffers from the heap that a core keeps for later.
+pub(crate) const SPARE_BUFFERS: usize = 128;
+
 const _: () = assert!(POLLS_PER_TURN.is_multiple_of(POLLS_PER_LOOK));
-const _: () = assert!(RECYCLED_TASK_BYTES.is_multiple_of(64) && RECYCLED_TASK_BYTES < RECYCLED_BYTES_PER_CLASS);
+const _: () =
+    assert!(RECYCLED_TASK_BYTES.is_multiple_of(64) && RECYCLED_TASK_BYTES < RECYCLED_BYTES_PER_CLASS);
 const _: () = assert!(TEST_RING_ENTRIES <= RING_ENTRIES);
+const _: () = assert!(matches!(STREAM_AFTER_WAITS, None | Some(1..=64)));
+const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS_LOW < RECEIVE_BUFFERS);
+const _: () = assert!(UNREAD_BUFFERS < RECEIVE_BUFFERS as usize);

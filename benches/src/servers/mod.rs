@@ -12,6 +12,7 @@ mod compio;
 mod glommio;
 mod http;
 mod monoio;
+mod multikernel;
 mod raw;
 mod raw_epoll;
 mod smol;
@@ -78,6 +79,7 @@ pub fn all() -> impl Iterator<Item = &'static Server> {
         monoio::SERVERS,
         glommio::SERVERS,
         compio::SERVERS,
+        multikernel::SERVERS,
     ]
     .into_iter()
     .flatten()

@@ -4,8 +4,11 @@
 //! wakers that are not needed any more are handed back to be dropped outside.
 
 mod epoll;
+mod handover;
 mod interest;
 mod mailbox;
+mod recv;
+mod recv_buf;
 mod select;
 mod send;
 mod slots;
@@ -13,11 +16,18 @@ mod source;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_recv;
+#[cfg(test)]
+mod tests_recv_cores;
+#[cfg(test)]
+mod tests_recv_read;
+#[cfg(test)]
 mod tests_send;
 #[cfg(test)]
 mod tests_source;
 mod uring;
 
+use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -27,15 +37,20 @@ use std::task::Waker;
 use std::time::Duration;
 
 pub use interest::{Interest, Ready};
+pub use recv_buf::RecvBuf;
 pub use select::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};
-pub(crate) use send::{SendAll, Sent, StableBuf};
+pub use send::{SendAll, Sent, StableBuf};
 pub(crate) use source::Source;
 
 use epoll::Epoll;
 use mailbox::Mailbox;
+use recv_buf::Region;
 use slots::{Key, Leftover, Remains, Slots};
 use source::{Afterlife, Descriptor};
-use uring::{Progress, Uring};
+use uring::{Chunk, Next, Pool, Progress, Uring};
+
+use crate::context::CoreUid;
+use crate::limits::{RECEIVE_BUFFER_BYTES, SPARE_BUFFERS, STREAM_AFTER_WAITS};
 
 /// Decides on the driver: `MULTIKERNEL_DRIVER` if set, else `choice`; epoll wherever io_uring is refused. Says through
 /// `tracing` what was decided: a warning when io_uring was refused, else an information.
@@ -105,6 +120,8 @@ enum Driver {
 pub(crate) struct Reactor {
     driver: Driver,
     slots: Slots,
+    /// Receive buffers of the heap, for the next receive.
+    spares: Vec<Vec<u8>>,
     /// The ring takes entries from the thread that opened it, and from no other.
     _here: PhantomData<*mut ()>,
 }
@@ -124,7 +141,7 @@ impl Reactor {
             DriverKind::Uring => Driver::Uring(Box::new(Uring::open(settings.entries, bell)?)),
             DriverKind::Epoll => Driver::Epoll(Epoll::open(bell)?),
         };
-        Ok(Reactor { driver, slots: Slots::new(), _here: PhantomData })
+        Ok(Reactor { driver, slots: Slots::new(), spares: Vec::new(), _here: PhantomData })
     }
 
     /// Submits what is queued, waits if told to, and collects in `woken` those for whom something happened.
@@ -276,6 +293,80 @@ impl Reactor {
         }
     }
 
+    /// A read of this core waits. True when it would better stream.
+    fn read_waits(&mut self, descriptor: &Descriptor) -> bool {
+        let Some(enough) = STREAM_AFTER_WAITS else { return false };
+        self.slots.find_mut(descriptor).is_some_and(|(_, slot)| slot.read_waits() >= enough)
+    }
+
+    /// A read of this core found something; `drained` says that it took all there was.
+    fn read_ended(&mut self, descriptor: &Descriptor, drained: bool) {
+        if let Some((_, slot)) = self.slots.find_mut(descriptor) {
+            slot.read_ended();
+            if drained {
+                slot.drained(Interest::READABLE);
+            }
+        }
+    }
+
+    /// Makes this core the one that receives for `descriptor`. `None` where nothing can stream, now or ever.
+    fn start_stream(&mut self, descriptor: &Arc<Descriptor>, home: CoreUid) -> Option<Watched> {
+        let Driver::Uring(uring) = &mut self.driver else { return None };
+        if !uring.is_willing_to_stream(home) || !descriptor.handover.start(home) {
+            return None;
+        }
+        let known = self.slots.find_mut(descriptor).map(|(key, _)| key);
+        let key = known.unwrap_or_else(|| self.slots.insert(descriptor.clone()));
+        uring.start_stream(self.slots.get_mut(key).expect("the slot was just found or made"));
+        Some(Watched { key, is_new: known.is_none() })
+    }
+
+    /// Reads from a stream of this core with `take`, which must leave no empty chunk.
+    fn read_stream<R>(
+        &mut self,
+        descriptor: &Descriptor,
+        take: impl FnOnce(&mut Pool, &mut VecDeque<Chunk>) -> R,
+    ) -> Next<R> {
+        match (&mut self.driver, self.slots.find_mut(descriptor)) {
+            (Driver::Uring(uring), Some((key, slot))) => uring.read_stream(slot, key, take),
+            _ => Next::Stopping,
+        }
+    }
+
+    /// Ends a stream of this core for the sake of another reader.
+    fn stop_stream(&mut self, descriptor: &Descriptor, woken: &mut Vec<Waker>) {
+        if let (Driver::Uring(uring), Some((key, slot))) = (&mut self.driver, self.slots.find_mut(descriptor))
+        {
+            uring.stop_stream(slot, key, woken);
+        }
+    }
+
+    /// Takes back a shared receive buffer. False when it is not one of ours.
+    fn give_back(&mut self, region: &Arc<Region>, id: u16) -> bool {
+        match &mut self.driver {
+            Driver::Uring(uring) => match uring.pool() {
+                Some(pool) if pool.is(region) => {
+                    pool.give_back(id);
+                    true
+                }
+                _ => false,
+            },
+            Driver::Epoll(_) => false,
+        }
+    }
+
+    /// Memory for a receive, with room for [`RECEIVE_BUFFER_BYTES`].
+    fn take_spare(&mut self) -> Vec<u8> {
+        self.spares.pop().unwrap_or_else(|| Vec::with_capacity(RECEIVE_BUFFER_BYTES))
+    }
+
+    fn keep_spare(&mut self, mut bytes: Vec<u8>) {
+        if self.spares.len() < SPARE_BUFFERS && bytes.capacity() >= RECEIVE_BUFFER_BYTES {
+            bytes.clear();
+            self.spares.push(bytes);
+        }
+    }
+
     fn poll_op(&mut self, key: Key, waker: Waker) -> Progress {
         match &mut self.driver {
             Driver::Uring(uring) => uring.ops.poll(key, waker),
@@ -315,13 +406,16 @@ impl Reactor {
             Driver::Uring(uring) => {
                 let mut remains = None;
                 if let Some((key, armed)) = known {
+                    let slot = self.slots.get_mut(key).expect("the slot was just found");
+                    let streams = uring.end_stream(slot, key);
                     uring.cancel(key, armed);
                     // Ours and the slot's: nobody else can have or get one, since only holders make new ones.
                     let is_last = Arc::strong_count(&descriptor) == 2;
-                    if is_last || armed.is_none() {
+                    if !streams && (is_last || armed.is_none()) {
                         remains = self.slots.remove(key).map(|(_, remains)| remains);
                     } else {
-                        // The number must stay taken until the cancel is through: the slot keeps its reference.
+                        // The number must stay taken until the cancel is through, and a receive that the cancel
+                        // misses would hold the file open: the slot keeps its reference.
                         remains = self.slots.hide(key);
                     }
                 }

@@ -21,7 +21,7 @@ use crate::context::{self, CoreUid};
 ///
 /// `bytes` returns the same memory every time, it does not change and stays valid until the value is dropped: also
 /// while the value is moved, and for good when it is forgotten.
-pub(crate) unsafe trait StableBuf: Send + Sync + Unpin + 'static {
+pub unsafe trait StableBuf: Send + Sync + Unpin + 'static {
     /// The bytes to send.
     fn bytes(&self) -> &[u8];
 }
@@ -55,16 +55,18 @@ unsafe impl StableBuf for &'static [u8] {
 }
 
 /// What became of a send.
-pub(crate) struct Sent<B> {
+#[derive(Debug)]
+#[must_use = "the result says whether the bytes were sent"]
+pub struct Sent<B> {
     /// All bytes, or the error that ended it; some bytes may have been sent before an error.
-    pub(crate) result: io::Result<()>,
+    pub result: io::Result<()>,
     /// `None` only when the core that sent it has ended and may not have let go of the buffer.
-    pub(crate) buffer: Option<B>,
+    pub buffer: Option<B>,
 }
 
 /// Sends all of a buffer. Dropped before it is ready, it has sent some part of the buffer, or none.
 #[must_use = "a future does nothing until it is polled"]
-pub(crate) struct SendAll<'a, B: StableBuf> {
+pub struct SendAll<'a, B: StableBuf> {
     source: &'a Source,
     buffer: Option<B>,
     sent: usize,

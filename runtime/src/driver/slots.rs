@@ -26,6 +26,8 @@ pub(super) struct Key {
 const GENERATION_MASK: u32 = (1 << 28) - 1;
 /// In `Slots::by_fd`: no slot.
 const NOWHERE: u32 = u32::MAX;
+/// In `Slot::stream`: the socket does not stream here.
+pub(super) const NO_STREAM: u32 = u32::MAX;
 /// Waiters beyond the two inline ones before the set is swept for the first time.
 const SWEEP_AT_FIRST: usize = 8;
 
@@ -38,8 +40,12 @@ pub(super) struct Slot {
     pub(super) armed: Interest,
     /// The source is gone; the slot waits for the driver to let go of the descriptor.
     pub(super) leaving: bool,
+    /// Reads in a row that had to wait, twice; odd while one waits.
+    waits: u8,
     /// Why the driver stopped watching, for the next one who asks.
     fault: i32,
+    /// Which of the ring's streams is this socket's.
+    pub(super) stream: u32,
     reader: Option<Waker>,
     writer: Option<Waker>,
     crowd: Option<Box<Crowd>>,
@@ -85,7 +91,9 @@ impl Slot {
             ready: Ready::EMPTY,
             armed: Interest::NONE,
             leaving: false,
+            waits: 0,
             fault: 0,
+            stream: NO_STREAM,
             reader: None,
             writer: None,
             crowd: None,
@@ -113,6 +121,19 @@ impl Slot {
         }
     }
 
+    /// A read found nothing and waits. Says how many in a row have.
+    pub(super) fn read_waits(&mut self) -> u8 {
+        if self.waits.is_multiple_of(2) {
+            self.waits = self.waits.saturating_add(3);
+        }
+        self.waits / 2
+    }
+
+    /// A read found something. One that never waited ends the row.
+    pub(super) fn read_ended(&mut self) {
+        self.waits = if self.waits.is_multiple_of(2) { 0 } else { self.waits & !1 };
+    }
+
     pub(super) fn take_fault(&mut self) -> i32 {
         mem::take(&mut self.fault)
     }
@@ -122,6 +143,18 @@ impl Slot {
         self.fault = errno;
         let ready = if interest.is_readable() { Ready::READABLE } else { Ready::WRITABLE };
         self.arrive(ready, woken);
+    }
+
+    /// Nothing at work names the descriptor of a source that is gone.
+    pub(super) fn is_released(&self) -> bool {
+        self.leaving && self.armed.is_none() && self.stream == NO_STREAM
+    }
+
+    /// Collects those who wait to read, whatever there is.
+    pub(super) fn wake_readers(&mut self, woken: &mut Vec<Waker>) {
+        let ready = self.ready;
+        self.arrive(Ready::READABLE, woken);
+        self.ready = ready;
     }
 
     /// Takes in readiness the driver reported and collects those who waited for it.

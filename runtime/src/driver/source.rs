@@ -7,6 +7,7 @@
 //! | field of `Source` | who touches it, when |
 //! |---|---|
 //! | `descriptor` | anyone, read only; taken at the end |
+//! | `descriptor.handover` | who starts a stream, and whoever reads while there is one |
 //! | `first`, `others` | a core's (or guest's) first registration; read at the end, by the owner alone |
 
 use std::io;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
+use super::handover::Handover;
 use super::interest::{Interest, Ready};
 use crate::context::{self, CoreUid, Resources};
 
@@ -25,11 +27,18 @@ pub(super) struct Descriptor {
     gone: AtomicBool,
     /// Why a core could not register the descriptor for a guest, until the guest asks.
     fault: AtomicI32,
+    /// Who receives, and what was received ahead of the reader.
+    pub(super) handover: Handover,
 }
 
 impl Descriptor {
     fn new(fd: OwnedFd) -> Arc<Descriptor> {
-        Arc::new(Descriptor { fd, gone: AtomicBool::new(false), fault: AtomicI32::new(0) })
+        Arc::new(Descriptor {
+            fd,
+            gone: AtomicBool::new(false),
+            fault: AtomicI32::new(0),
+            handover: Handover::new(),
+        })
     }
 
     pub(super) fn into_fd(self) -> OwnedFd {
@@ -100,35 +109,68 @@ impl Source {
         &self,
         cx: &mut Context<'_>,
         interest: Interest,
-        mut op: impl FnMut() -> io::Result<R>,
+        op: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         let progress = ready!(context::poll_proceed(cx));
-        context::with_core(|core| {
-            let idle = core.is_some_and(|core| core.reactor.borrow().is_idle(self.descriptor(), interest));
-            if !idle {
-                match retry(&mut op) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    result => {
-                        progress.made();
-                        return Poll::Ready(result);
-                    }
-                }
+        let polled = context::with_core(|core| {
+            if interest.is_readable() && self.is_streaming() {
+                ready!(self.poll_readiness_mode(core, cx))?;
             }
-            let waiting = match core {
-                Some(core) => self.wait_here(core, interest, cx.waker(), !idle),
-                None => self.wait_as_guest(interest, cx.waker()),
-            };
-            match waiting {
-                Ok(()) => Poll::Pending,
-                Err(error) => Poll::Ready(Err(error)),
+            self.attempt(core, cx, interest, op)
+        });
+        if polled.is_ready() {
+            progress.made();
+        }
+        polled
+    }
+
+    /// [`Source::poll_io`] without the budget, for a source that does not stream.
+    pub(super) fn attempt<R>(
+        &self,
+        core: Option<&Resources>,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        mut op: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        let idle = core.is_some_and(|core| core.reactor.borrow().is_idle(self.descriptor(), interest));
+        if !idle {
+            match retry(&mut op) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
             }
-        })
+        }
+        self.wait(core, cx, interest, !idle)
+    }
+
+    /// Waits for `interest`; `blocked` says that an attempt just found nothing.
+    pub(super) fn wait<R>(
+        &self,
+        core: Option<&Resources>,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        blocked: bool,
+    ) -> Poll<io::Result<R>> {
+        let waiting = match core {
+            Some(core) => self.wait_here(core, interest, cx.waker(), blocked),
+            None => self.wait_as_guest(interest, cx.waker()),
+        };
+        match waiting {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
     }
 
     /// Waits until `interest` is ready, and says how. The readiness stays until an attempt finds it used up.
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<Ready>> {
         let progress = ready!(context::poll_proceed(cx));
         context::with_core(|core| {
+            if interest.is_readable() && self.is_streaming() {
+                let left = ready!(self.poll_left_over_ready(core, cx));
+                if !left.is_empty() {
+                    progress.made();
+                    return Poll::Ready(Ok(left));
+                }
+            }
             let found = match core {
                 Some(core) => core.reactor.borrow().ready(self.descriptor(), interest),
                 None => self.descriptor().level(interest),
@@ -137,14 +179,7 @@ impl Source {
                 progress.made();
                 return Poll::Ready(Ok(found));
             }
-            let waiting = match core {
-                Some(core) => self.wait_here(core, interest, cx.waker(), false),
-                None => self.wait_as_guest(interest, cx.waker()),
-            };
-            match waiting {
-                Ok(()) => Poll::Pending,
-                Err(error) => Poll::Ready(Err(error)),
-            }
+            self.wait(core, cx, interest, false)
         })
     }
 
@@ -155,6 +190,9 @@ impl Source {
         mut op: impl FnMut() -> io::Result<R>,
     ) -> io::Result<R> {
         context::with_core(|core| {
+            if interest.is_readable() && self.is_streaming() {
+                self.enter_readiness_mode(core)?;
+            }
             if core.is_some_and(|core| core.reactor.borrow().is_idle(self.descriptor(), interest)) {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
@@ -186,8 +224,12 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// No descriptor number is free; the file is closed then.
+    /// No descriptor number is free, or bytes may have been received that no reader has ([`Source::is_streaming`]): the
+    /// file would continue in the wrong place. It is closed then.
     pub(crate) fn into_fd(mut self) -> io::Result<OwnedFd> {
+        if self.is_streaming() {
+            return Err(io::Error::other("bytes received ahead of the reader would be lost"));
+        }
         let descriptor = self.descriptor.take().expect("a source has its descriptor until it is dropped");
         if *self.first.get_mut() == 0 {
             return match Arc::try_unwrap(descriptor) {
@@ -250,7 +292,7 @@ impl Source {
     }
 
     /// Remembers that `uid` has the descriptor registered, or is about to.
-    fn note(&self, uid: CoreUid) {
+    pub(super) fn note(&self, uid: CoreUid) {
         let id = uid.0.get();
         // Relaxed twice: read again only by the owner of the whole source, whom every user happens before.
         match self.first.compare_exchange(0, id, Ordering::Relaxed, Ordering::Relaxed) {
@@ -272,6 +314,7 @@ impl Source {
         if super::is_forked_child() {
             return;
         }
+        drop(descriptor.handover.clear());
         // Relaxed: a core that misses it registers, and is told to forget by the message that follows.
         descriptor.gone.store(true, Ordering::Relaxed);
         context::with_core(|core| {

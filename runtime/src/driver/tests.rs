@@ -89,10 +89,11 @@ impl TestCore {
         let woken = Count::new();
         let waker = Waker::from(woken.clone());
         loop {
+            context::begin_poll();
+            let before = woken.get();
             if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                 return output;
             }
-            let before = woken.get();
             self.turn_until("a wake", || woken.get() > before);
         }
     }

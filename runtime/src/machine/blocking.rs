@@ -68,7 +68,9 @@ impl Blocking {
             let spawned = thread::Builder::new().name(self.0.name.clone()).spawn(move || shared.work());
             match spawned {
                 Ok(_) => state.threads += 1,
-                Err(error) if state.threads > 0 => tracing::warn!(%error, "no more threads for blocking calls"),
+                Err(error) if state.threads > 0 => {
+                    tracing::warn!(%error, "no more threads for blocking calls")
+                }
                 Err(error) => panic!("no thread for a blocking call: {error}"),
             }
         }

@@ -88,7 +88,12 @@ impl Drop for AbortOnPanic {
 }
 
 /// Starts the threads of the cores `from..`, and waits until each has its driver.
-fn start(machine: &Arc<Machine>, pins: &pinning::Plan<'_>, name: &str, from: usize) -> io::Result<Vec<JoinHandle<()>>> {
+fn start(
+    machine: &Arc<Machine>,
+    pins: &pinning::Plan<'_>,
+    name: &str,
+    from: usize,
+) -> io::Result<Vec<JoinHandle<()>>> {
     let (ready, started) = mpsc::channel();
     let mut threads = Vec::new();
     let mut failed = None;
@@ -135,7 +140,10 @@ where
     Fut: Future + 'static,
     Fut::Output: 'static,
 {
-    assert!(executor::with(|core| core.is_none()), "cannot start a runtime and wait for it on a core of another");
+    assert!(
+        executor::with(|core| core.is_none()),
+        "cannot start a runtime and wait for it on a core of another"
+    );
     let (machine, pins) = plan(builder)?;
     let _mask = match pins.cpu(0) {
         Some(_) => Some(pinning::KeepAffinity::of_current_thread()?),

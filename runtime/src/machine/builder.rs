@@ -87,7 +87,11 @@ impl Builder {
     /// # Panics
     /// If `cores` is zero or more than 1,024.
     pub fn cores(mut self, cores: usize) -> Self {
-        assert!((1..=limits::CORES).contains(&cores), "a Machine has 1 to {} cores, not {cores}", limits::CORES);
+        assert!(
+            (1..=limits::CORES).contains(&cores),
+            "a Machine has 1 to {} cores, not {cores}",
+            limits::CORES
+        );
         self.cores = Some(cores);
         self
     }

@@ -121,7 +121,9 @@ impl Machine {
             ended = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
                 None => self.all_ended.wait(ended).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => return false,
-                Some(left) => self.all_ended.wait_timeout(ended, left).unwrap_or_else(PoisonError::into_inner).0,
+                Some(left) => {
+                    self.all_ended.wait_timeout(ended, left).unwrap_or_else(PoisonError::into_inner).0
+                }
             };
         }
         true

@@ -42,7 +42,8 @@ pub(crate) fn less_delayed<'a>(machine: &'a Machine, from: &Core) -> Option<&'a 
         return None;
     }
     // The better of two at random (Mitzenmacher 2001): no need to read every core's line for each spawn.
-    let pick = || &*machine.cores[(own.index as usize + 1 + from.random() as usize % others) % machine.cores.len()];
+    let pick =
+        || &*machine.cores[(own.index as usize + 1 + from.random() as usize % others) % machine.cores.len()];
     let (one, other) = (pick(), pick());
     let target = if delay(other) < delay(one) { other } else { one };
     (delay(target) < worth).then_some(target)

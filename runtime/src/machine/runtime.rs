@@ -97,7 +97,8 @@ impl Drop for Runtime {
     /// # Panics
     /// On a core of this runtime, which would wait for itself.
     fn drop(&mut self) {
-        let own = executor::with(|core| core.is_some_and(|core| Arc::ptr_eq(&core.machine, &self.handle.machine)));
+        let own =
+            executor::with(|core| core.is_some_and(|core| Arc::ptr_eq(&core.machine, &self.handle.machine)));
         if own {
             self.handle.machine.stop();
             if !std::thread::panicking() {
@@ -159,7 +160,9 @@ impl Handle {
     {
         let at = Location::caller();
         executor::with(|core| match core {
-            Some(core) if Arc::ptr_eq(&core.machine, &self.machine) => task::spawn_at_home(&core.home, future, at),
+            Some(core) if Arc::ptr_eq(&core.machine, &self.machine) => {
+                task::spawn_at_home(&core.home, future, at)
+            }
             _ => task::spawn_elsewhere(placement::balanced(&self.machine, 0), future, at, false),
         })
     }

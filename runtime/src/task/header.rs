@@ -99,7 +99,11 @@ pub(crate) struct Header {
 
 impl Header {
     /// A task with two references: the home's list (or, until adoption, the message) and the join handle.
-    pub(crate) fn new(mailbox: *const Mailbox, vtable: &'static VTable, at: &'static Location<'static>) -> Self {
+    pub(crate) fn new(
+        mailbox: *const Mailbox,
+        vtable: &'static VTable,
+        at: &'static Location<'static>,
+    ) -> Self {
         Self {
             envelope: Envelope::new(deliver),
             vtable,

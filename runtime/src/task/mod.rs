@@ -41,8 +41,8 @@ pub(crate) mod recycle;
 mod waker;
 mod yield_now;
 
-pub use join::{AbortHandle, JoinError, JoinHandle};
 pub use crate::machine::spawn::{on_each_core, spawn, spawn_balanced, spawn_blocking, spawn_local, spawn_on};
+pub use join::{AbortHandle, JoinError, JoinHandle};
 pub use yield_now::{YieldNow, yield_now};
 
 pub(crate) use home::Home;
@@ -62,7 +62,11 @@ pub(crate) fn quietly(f: impl FnOnce()) {
 }
 
 /// Spawns on the home of the calling thread.
-pub(crate) fn spawn_at_home<F>(home: &Home, future: F, at: &'static Location<'static>) -> JoinHandle<F::Output>
+pub(crate) fn spawn_at_home<F>(
+    home: &Home,
+    future: F,
+    at: &'static Location<'static>,
+) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,

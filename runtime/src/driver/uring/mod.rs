@@ -5,6 +5,8 @@
 //! queued before it can meet the number's next owner.
 
 mod ops;
+mod pool;
+mod receiver;
 mod setup;
 mod token;
 
@@ -21,11 +23,15 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode};
 
 use super::interest::{Interest, Ready};
-use super::slots::{Key, Slots};
+use super::slots::{Key, Slot, Slots};
 use super::source::Descriptor;
 use super::{Peer, Wait};
+use crate::context::CoreUid;
 use ops::Ops;
 pub(super) use ops::Progress;
+pub(super) use pool::{Chunk, Pool};
+pub(super) use receiver::Next;
+use receiver::{Order, Receiver};
 pub(super) use setup::{Refusal, probe};
 use token::Token;
 
@@ -45,6 +51,7 @@ pub(super) struct Uring {
     bell: RawFd,
     bell_armed: bool,
     pub(super) ops: Ops,
+    receiver: Receiver,
     /// Cores rung so far; a failed ring is told by its number here.
     peers: Vec<Peer>,
 }
@@ -63,6 +70,7 @@ impl Uring {
             bell: bell.as_raw_fd(),
             bell_armed: false,
             ops: Ops::default(),
+            receiver: Receiver::default(),
             peers: Vec::new(),
         };
         driver.arm_bell();
@@ -156,6 +164,66 @@ impl Uring {
         surplus
     }
 
+    /// Gives the source of `slot` a stream; its first read arms the receive.
+    pub(super) fn start_stream(&mut self, slot: &mut Slot) {
+        self.receiver.start(slot);
+    }
+
+    /// True when a stream that starts now would find buffers.
+    pub(super) fn is_willing_to_stream(&mut self, home: CoreUid) -> bool {
+        self.receiver.is_willing(&self.ring, home)
+    }
+
+    /// Reads from a stream with `take`, which must leave no empty chunk, or says what to do instead.
+    pub(super) fn read_stream<R>(
+        &mut self,
+        slot: &mut Slot,
+        key: Key,
+        take: impl FnOnce(&mut Pool, &mut VecDeque<Chunk>) -> R,
+    ) -> Next<R> {
+        let (next, order) = self.receiver.next(slot, key, take);
+        self.carry_out(order, slot, key);
+        next
+    }
+
+    /// Ends a stream for the sake of another reader.
+    pub(super) fn stop_stream(&mut self, slot: &mut Slot, key: Key, woken: &mut Vec<Waker>) {
+        let order = self.receiver.stop(slot, woken);
+        self.carry_out(order, slot, key);
+    }
+
+    /// Ends the stream of a source that is gone. True when its receive has yet to end.
+    pub(super) fn end_stream(&mut self, slot: &mut Slot, key: Key) -> bool {
+        let (at_work, order) = self.receiver.end(slot);
+        self.carry_out(order, slot, key);
+        at_work
+    }
+
+    /// The pool of receive buffers, if there is one yet.
+    pub(super) fn pool(&mut self) -> Option<&mut Pool> {
+        self.receiver.pool()
+    }
+
+    fn carry_out(&mut self, order: Order, slot: &mut Slot, key: Key) {
+        match order {
+            Order::Nothing => {}
+            Order::Cancel => self.cancel_receive(key),
+            Order::Arm => {
+                // A poll would complete along with each receive. Its end clears `armed`.
+                self.cancel(key, readable(slot.armed));
+                slot.clear(Interest::READABLE);
+                let receive = opcode::RecvMulti::new(Fd(slot.descriptor.as_raw_fd()), pool::GROUP).build();
+                self.in_flight += 1;
+                self.push(receive.user_data(Token::Receive(key).pack()));
+            }
+        }
+    }
+
+    fn cancel_receive(&mut self, key: Key) {
+        let cancel = opcode::AsyncCancel::new(Token::Receive(key).pack()).build();
+        self.push(cancel.flags(Flags::SKIP_SUCCESS).user_data(Token::Stop(key).pack()));
+    }
+
     fn arm_bell(&mut self) {
         self.bell_armed = true;
         // Edge mode: every ring is an event of its own, so the counter need not be read back.
@@ -237,6 +305,7 @@ impl Uring {
 
     /// Submits what is queued, lets completions arrive and waits for one if told to.
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        self.receiver.publish();
         let no_iowait = self.ring.params().is_feature_no_iowait();
         let submitter = self.ring.submitter();
         let count = self.queued as u32;
@@ -274,6 +343,9 @@ impl Uring {
                 Some(Token::Poll(direction, key)) => {
                     self.in_flight -= usize::from(ended);
                     polled(slots, key, direction, result, ended, woken);
+                    if ended {
+                        self.receiver.release_if_idle(slots, key);
+                    }
                 }
                 Some(Token::Bell) => {
                     self.in_flight -= usize::from(ended);
@@ -283,6 +355,11 @@ impl Uring {
                     self.in_flight -= usize::from(ended);
                     self.ops.finish(key, result, woken);
                 }
+                Some(Token::Receive(key)) => {
+                    self.in_flight -= usize::from(ended);
+                    self.receiver.completed(slots, key, result, completion.flags(), woken);
+                }
+                Some(Token::Stop(key)) => self.receiver.cancel_failed(slots, key),
                 // The message did not get through: that ring is gone, full or not ready for it.
                 Some(Token::Ring(number)) => {
                     if let Some(peer) = self.peers.get(number as usize) {
@@ -291,6 +368,14 @@ impl Uring {
                 }
                 Some(Token::Silent | Token::Rung) => {}
                 None => tracing::debug!(?completion, "a completion that belongs to nothing"),
+            }
+        }
+        for key in std::mem::take(&mut self.receiver.cancels) {
+            self.cancel_receive(key);
+        }
+        for descriptor in std::mem::take(&mut self.receiver.released) {
+            if let Some(descriptor) = Arc::into_inner(descriptor) {
+                self.close_fd(descriptor.into_fd());
             }
         }
     }
@@ -309,6 +394,9 @@ impl Uring {
             self.cancel_token(Token::Bell);
         }
         let mut woken = Vec::new();
+        for key in self.receiver.stop_all(slots, &mut woken) {
+            self.cancel_receive(key);
+        }
         while self.in_flight > 0 || self.has_submissions() {
             let left = end.saturating_duration_since(Instant::now());
             self.refill();
@@ -318,8 +406,12 @@ impl Uring {
             self.reap(slots, &mut woken);
             if entered.is_err() || left.is_zero() {
                 tracing::warn!(in_flight = self.in_flight, ?entered, "io_uring did not come to rest");
+                self.receiver.give_up(slots, &mut woken);
                 break;
             }
+        }
+        if self.in_flight == 0 {
+            self.receiver.close(&self.ring);
         }
         woken.into_iter().for_each(Waker::wake);
     }
@@ -337,6 +429,10 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINTR | libc::ETIME | libc::EBUSY | libc::EAGAIN))
 }
 
+fn readable(interest: Interest) -> Interest {
+    interest.without(Interest::WRITABLE)
+}
+
 /// A poll of one direction completed.
 fn polled(
     slots: &mut Slots,
@@ -351,14 +447,13 @@ fn polled(
         slot.armed = slot.armed.without(direction);
     }
     if slot.leaving {
-        if slot.armed.is_none() {
-            // Its waiters were taken when it was hidden, so nothing but the descriptor is dropped here.
-            drop(slots.remove(key));
-        }
         return;
     }
     if result >= 0 {
         slot.arrive(Ready::from_poll(result as u32), woken);
+    } else if -result == libc::ECANCELED {
+        // A stream took its place. Who waits all the same watches again.
+        slot.wake_readers(woken);
     } else if ended {
         slot.fail(direction, -result, woken);
     }

@@ -9,6 +9,10 @@ pub(super) enum Token {
     Poll(Interest, Key),
     /// An operation in the in-flight table.
     Op(Key),
+    /// The receive of a streaming source.
+    Receive(Key),
+    /// The cancel of a receive; completes visibly only when it fails.
+    Stop(Key),
     /// The core's own eventfd.
     Bell,
     /// A cancel or a close; completes visibly only when it fails.
@@ -27,6 +31,8 @@ const SILENT: u64 = 4;
 const RING: u64 = 5;
 const RUNG: u64 = 6;
 const OP: u64 = 7;
+const RECEIVE: u64 = 8;
+const STOP: u64 = 9;
 
 impl Token {
     pub(super) fn pack(self) -> u64 {
@@ -36,6 +42,8 @@ impl Token {
                 (kind, place(key))
             }
             Token::Op(key) => (OP, place(key)),
+            Token::Receive(key) => (RECEIVE, place(key)),
+            Token::Stop(key) => (STOP, place(key)),
             Token::Bell => (BELL, 0),
             Token::Silent => (SILENT, 0),
             Token::Ring(peer) => (RING, u64::from(peer)),
@@ -55,6 +63,8 @@ impl Token {
             RING => Token::Ring(bits as u32),
             RUNG => Token::Rung,
             OP => Token::Op(key),
+            RECEIVE => Token::Receive(key),
+            STOP => Token::Stop(key),
             _ => return None,
         })
     }
@@ -75,6 +85,8 @@ mod tests {
             Token::Poll(Interest::READABLE, key),
             Token::Poll(Interest::WRITABLE, key),
             Token::Op(key),
+            Token::Receive(key),
+            Token::Stop(key),
             Token::Bell,
             Token::Silent,
             Token::Ring(255),

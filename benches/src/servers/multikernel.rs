@@ -1,0 +1,131 @@
+//! multikernel: on either driver, through tokio's traits, through owned buffers, and by readiness.
+
+use std::cell::RefCell;
+use std::io;
+
+use hyper::service::service_fn;
+use multikernel::net::{TcpListener, TcpStream};
+use multikernel::runtime::{Builder, DriverChoice};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::Cores::{Many, One};
+use super::Protocol::{Echo, Http};
+use super::{BUFFER, Job, Server, http};
+
+pub(super) const SERVERS: &[Server] = &[
+    Server { name: "multikernel", cores: One, protocols: &[Echo, Http], run: uring },
+    Server { name: "multikernel-epoll", cores: One, protocols: &[Echo, Http], run: epoll },
+    Server { name: "multikernel-owned", cores: One, protocols: &[Echo], run: owned },
+    Server { name: "multikernel-ready", cores: One, protocols: &[Echo], run: ready },
+    Server { name: "multikernel-each", cores: Many, protocols: &[Echo, Http], run: uring },
+];
+
+/// What a connection's task does.
+#[derive(Clone, Copy)]
+enum Form {
+    /// Reads and writes through tokio's traits.
+    Traits,
+    /// Receives and sends whole buffers.
+    Owned,
+    /// Waits without a buffer and reads into one that all connections share.
+    Ready,
+    /// HTTP through hyper.
+    Http,
+}
+
+fn uring(job: &Job) -> io::Result<()> {
+    run(job, DriverChoice::Uring, if job.protocol == Http { Form::Http } else { Form::Traits })
+}
+
+fn epoll(job: &Job) -> io::Result<()> {
+    run(job, DriverChoice::Epoll, if job.protocol == Http { Form::Http } else { Form::Traits })
+}
+
+fn owned(job: &Job) -> io::Result<()> {
+    run(job, DriverChoice::Uring, Form::Owned)
+}
+
+fn ready(job: &Job) -> io::Result<()> {
+    run(job, DriverChoice::Uring, Form::Ready)
+}
+
+fn run(job: &Job, driver: DriverChoice, form: Form) -> io::Result<()> {
+    let listener = job.listener()?;
+    Builder::new().cores(job.cores).driver(driver).run(move || async move {
+        let listener = TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            match form {
+                Form::Traits => drop(multikernel::spawn(echo(stream))),
+                Form::Owned => drop(multikernel::spawn(echo_owned(stream))),
+                Form::Ready => drop(multikernel::spawn(echo_when_ready(stream))),
+                Form::Http => drop(multikernel::spawn(
+                    http::http1().serve_connection(stream, service_fn(http::hello)),
+                )),
+            }
+        }
+    })?
+}
+
+async fn echo(mut stream: TcpStream) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let len = stream.read(&mut buffer).await?;
+        if len == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buffer[..len]).await?;
+    }
+}
+
+async fn echo_owned(stream: TcpStream) -> io::Result<()> {
+    loop {
+        let bytes = stream.recv().await?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        stream.send_all(bytes).await.result?;
+    }
+}
+
+async fn echo_when_ready(mut stream: TcpStream) -> io::Result<()> {
+    loop {
+        stream.readable().await?;
+        match echo_at_once(&stream) {
+            Ok(Echoed::All) => {}
+            Ok(Echoed::Some { rest }) => stream.write_all(&rest).await?,
+            Ok(Echoed::End) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+enum Echoed {
+    All,
+    /// The socket took a part only; the connection keeps what is left until it is sent.
+    Some {
+        rest: Vec<u8>,
+    },
+    End,
+}
+
+/// Reads into the one buffer of this core and writes out of it. Not part of the future, so that no connection carries
+/// a buffer while it waits.
+fn echo_at_once(stream: &TcpStream) -> io::Result<Echoed> {
+    multikernel::core_local! {
+        static SHARED: RefCell<[u8; BUFFER]> = RefCell::new([0; BUFFER]);
+    }
+    SHARED.with(|shared| {
+        let shared = &mut *shared.borrow_mut();
+        let len = stream.try_read(shared)?;
+        if len == 0 {
+            return Ok(Echoed::End);
+        }
+        let sent = match stream.try_write(&shared[..len]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            result => result?,
+        };
+        Ok(if sent == len { Echoed::All } else { Echoed::Some { rest: shared[sent..len].to_vec() } })
+    })
+}

@@ -1,0 +1,65 @@
+//! The traits of `futures::io`.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::io::{AsyncRead, AsyncWrite};
+
+use crate::net::TcpStream;
+use crate::net::as_uninit;
+use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+
+macro_rules! reads {
+    ($($name:ty),*) => {$(
+        impl AsyncRead for $name {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                // SAFETY: `StreamIo::poll_read` writes only what it received.
+                self.io().poll_read(cx, unsafe { as_uninit(buf) })
+            }
+
+            fn poll_read_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &mut [IoSliceMut<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.io().poll_read_vectored(cx, bufs)
+            }
+        }
+    )*};
+}
+
+macro_rules! writes {
+    ($($name:ty),*) => {$(
+        impl AsyncWrite for $name {
+            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                self.io().poll_write(cx, buf)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.io().poll_write_vectored(cx, bufs)
+            }
+
+            /// Ready at once: nothing is kept back.
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            /// Ends the direction, at once: what was written arrives before the end does.
+            fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(self.get_mut().end())
+            }
+        }
+    )*};
+}
+
+reads!(TcpStream, ReadHalf<'_>, OwnedReadHalf);
+writes!(TcpStream, WriteHalf<'_>, OwnedWriteHalf);

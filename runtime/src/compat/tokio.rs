@@ -1,0 +1,97 @@
+//! tokio's traits.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::net::{StreamIo, TcpStream};
+
+/// Lets `receive` fill the unfilled part of `buf`; it says how many bytes it wrote to the front.
+///
+/// # Safety
+///
+/// `receive` writes only initialised bytes, and as many as it says.
+unsafe fn fill(
+    buf: &mut ReadBuf<'_>,
+    receive: impl FnOnce(&mut [std::mem::MaybeUninit<u8>]) -> Poll<io::Result<usize>>,
+) -> Poll<io::Result<usize>> {
+    // SAFETY: by the caller's promise no byte is made uninitialised.
+    let got = ready!(receive(unsafe { buf.unfilled_mut() }))?;
+    // SAFETY: by the caller's promise that many bytes at the front have been written.
+    unsafe { buf.assume_init(got) };
+    buf.advance(got);
+    Poll::Ready(Ok(got))
+}
+
+fn poll_read(io: &StreamIo, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    // SAFETY: what is received is all that is written.
+    unsafe { fill(buf, |unfilled| io.poll_read(cx, unfilled)) }.map_ok(drop)
+}
+
+fn poll_peek(io: &StreamIo, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
+    // SAFETY: what is received is all that is written.
+    unsafe { fill(buf, |unfilled| io.poll_peek(cx, unfilled)) }
+}
+
+macro_rules! reads {
+    ($($name:ty),*) => {$(
+        impl AsyncRead for $name {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                poll_read(self.io(), cx, buf)
+            }
+        }
+
+        impl $name {
+            /// Polls what `peek` waits for, and copies it to the unfilled part of `buf`.
+            ///
+            /// # Errors
+            ///
+            /// The error of the connection.
+            pub fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
+                poll_peek(self.io(), cx, buf)
+            }
+        }
+    )*};
+}
+
+macro_rules! writes {
+    ($($name:ty),*) => {$(
+        impl AsyncWrite for $name {
+            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                self.io().poll_write(cx, buf)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.io().poll_write_vectored(cx, bufs)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+
+            /// Ready at once: nothing is kept back.
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            /// Ready at once: what was written arrives before the end does.
+            fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(self.get_mut().end())
+            }
+        }
+    )*};
+}
+
+reads!(TcpStream, ReadHalf<'_>, OwnedReadHalf);
+writes!(TcpStream, WriteHalf<'_>, OwnedWriteHalf);

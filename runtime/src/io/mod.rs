@@ -1,0 +1,33 @@
+//! Readiness of descriptors, and the traits of asynchronous input and output.
+//!
+//! With the feature `tokio` (on by default) the traits and helpers here are tokio's own, so that what is written
+//! against them works with our sockets and with any other crate's.
+//!
+//! # Examples
+//!
+//! ```
+//! # #[cfg(feature = "tokio")]
+//! # multikernel::runtime::Builder::new_test().run(|| async {
+//! use multikernel::io::{AsyncReadExt, AsyncWriteExt, duplex};
+//!
+//! let (mut near, mut far) = duplex(64);
+//! near.write_all(b"hello").await?;
+//! drop(near);
+//! let mut text = String::new();
+//! far.read_to_string(&mut text).await?;
+//! assert_eq!(text, "hello");
+//! # std::io::Result::Ok(())
+//! # }).unwrap().unwrap();
+//! ```
+
+pub use std::io::{Error, ErrorKind, Result, SeekFrom};
+
+pub use crate::driver::{Interest, Ready};
+
+#[cfg(feature = "tokio")]
+pub use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, AsyncWrite,
+    AsyncWriteExt, BufReader, BufStream, BufWriter, DuplexStream, Empty, Join, Lines, ReadBuf, ReadHalf,
+    Repeat, SimplexStream, Sink, Split, Take, WriteHalf, copy, copy_bidirectional,
+    copy_bidirectional_with_sizes, copy_buf, duplex, empty, join, repeat, simplex, sink, split,
+};

@@ -1,0 +1,48 @@
+//! TCP, with tokio's names and meaning.
+//!
+//! Sockets are `Send + Sync` and belong to no core: any core, and any thread inside a `block_on`, may use one at any
+//! time, and several at once. A call is first tried where it is made; only when it would block does that core's driver
+//! watch the socket. What comes from this module allocates no read buffer: bytes go straight into the caller's.
+//!
+//! Reading and writing is done through the traits in [`compat`](crate::compat), or by waiting for readiness and trying:
+//!
+//! ```
+//! use multikernel::net::{TcpListener, TcpStream};
+//!
+//! # multikernel::runtime::Builder::new_test().run(|| async {
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let client = TcpStream::connect(listener.local_addr()?).await?;
+//! let (server, _peer) = listener.accept().await?;
+//!
+//! client.writable().await?;
+//! assert_eq!(client.try_write(b"hello")?, 5);
+//!
+//! server.readable().await?;
+//! let mut bytes = [0; 16];
+//! assert_eq!(server.try_read(&mut bytes)?, 5);
+//! # std::io::Result::Ok(())
+//! # }).unwrap().unwrap();
+//! ```
+
+mod addr;
+mod incoming;
+mod owned;
+mod split;
+mod split_owned;
+mod stream_io;
+mod tcp_listener;
+mod tcp_stream;
+
+pub use crate::driver::{RecvBuf, SendAll, Sent, StableBuf};
+pub use addr::{ToSocketAddrs, lookup_host};
+pub use tcp_listener::TcpListener;
+pub use tcp_stream::TcpStream;
+
+/// The halves of a [`TcpStream`], and the stream of a [`TcpListener`]'s connections.
+pub mod tcp {
+    pub use super::incoming::Incoming;
+    pub use super::split::{ReadHalf, WriteHalf};
+    pub use super::split_owned::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
+}
+
+pub(crate) use stream_io::{StreamIo, as_uninit};

@@ -1,0 +1,421 @@
+//! A socket that accepts TCP connections.
+
+use std::future::poll_fn;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use std::{fmt, io, net::SocketAddr};
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::addr::resolve;
+use super::incoming::Incoming;
+use super::tcp_stream::ip_address;
+use super::{TcpStream, ToSocketAddrs};
+use crate::context;
+use crate::driver::{Interest, Source};
+use crate::limits::{BACKLOG, LONGEST_ACCEPT_PAUSE, SHORTEST_ACCEPT_PAUSE};
+use crate::runtime::Handle;
+use crate::time::{Sleep, sleep};
+
+/// A socket that accepts TCP connections.
+///
+/// Any core may accept from it, several at once too. The first task spawned in the poll in which `accept` gave a
+/// connection is taken to serve it, and goes to the core with the fewest connections; that is how one listener keeps
+/// all cores busy. Where connections are short, [`bind_each_core`](Self::bind_each_core) saves the way between cores.
+///
+/// # Examples
+///
+/// ```no_run
+/// use multikernel::net::TcpListener;
+///
+/// #[multikernel::main]
+/// async fn main() -> std::io::Result<()> {
+///     let listener = TcpListener::bind("127.0.0.1:8080").await?;
+///     loop {
+///         let (stream, peer) = listener.accept().await?;
+///         multikernel::spawn(async move {
+///             println!("{peer} is served by {:?}", multikernel::CoreId::current());
+///             drop(stream);
+///         });
+///     }
+/// }
+/// ```
+pub struct TcpListener {
+    source: Source,
+    /// The last attempt to accept found no descriptor or no memory free, and that has been said.
+    is_short: AtomicBool,
+    /// The pause that `poll_accept` makes then.
+    pause: Mutex<Pause>,
+}
+
+impl TcpListener {
+    fn from_fd(fd: OwnedFd) -> TcpListener {
+        TcpListener { source: Source::new(fd), is_short: AtomicBool::new(false), pause: Mutex::default() }
+    }
+
+    /// Listens on the first address of `addr` that can be bound. Port 0 asks for any free port:
+    /// [`local_addr`](Self::local_addr) says which it became.
+    ///
+    /// Sets `SO_REUSEADDR`, so that a server can start again while connections of its last run linger.
+    ///
+    /// # Errors
+    ///
+    /// When `addr` cannot be resolved, as [`lookup_host`](super::lookup_host). Else why the last address tried cannot be
+    /// bound, with that address in the message: `AddrInUse`, `PermissionDenied` and so on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multikernel::net::TcpListener;
+    ///
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let addr = listener.local_addr()?;
+    ///
+    /// let error = TcpListener::bind(addr).await.unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    /// assert!(error.to_string().starts_with(&addr.to_string()));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
+        bind_first(addr, |addr| {
+            let socket = bound(addr, Sharing::No)?;
+            socket.listen(BACKLOG)?;
+            Ok(TcpListener::from_fd(socket.into()))
+        })
+        .await
+    }
+
+    /// Makes one listener for each core of the Machine, all on one address (`SO_REUSEPORT`), in the order of
+    /// [`cores`](crate::cores): all of them or none.
+    ///
+    /// The system spreads connections over the listeners by a hash of both addresses, without regard to load: with few
+    /// connections some cores get none, and a listener that nobody accepts from strands its share. So give each core its
+    /// own, and serve with [`spawn_local`](crate::spawn_local), which keeps a connection where it was accepted.
+    ///
+    /// An address that somebody listens on already is refused, even if they would share it.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Panics
+    ///
+    /// On a thread that is neither a core nor a guest of a runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multikernel::net::TcpListener;
+    ///
+    /// # multikernel::runtime::Builder::new().cores(2).run(|| async {
+    /// let listeners = TcpListener::bind_each_core("127.0.0.1:0").await?;
+    /// for (core, listener) in multikernel::cores().zip(listeners) {
+    ///     multikernel::spawn_on(core, move || async move {
+    ///         while let Ok((stream, _peer)) = listener.accept().await {
+    ///             multikernel::spawn_local(async move { drop(stream) });
+    ///         }
+    ///     });
+    /// }
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn bind_each_core<A: ToSocketAddrs>(addr: A) -> io::Result<Vec<TcpListener>> {
+        let cores = Handle::current().cores().len();
+        bind_first(addr, |addr| {
+            let first = bound(addr, Sharing::FromNowOn)?;
+            let addr = ip_address(first.local_addr()?)?;
+            let others = (1..cores).map(|_| bound(addr, Sharing::Yes));
+            let sockets = std::iter::once(Ok(first)).chain(others).collect::<io::Result<Vec<_>>>()?;
+            // All are bound before one listens: a failure resets nobody's connection.
+            sockets.iter().try_for_each(|socket| socket.listen(BACKLOG))?;
+            Ok(sockets.into_iter().map(|socket| TcpListener::from_fd(socket.into())).collect())
+        })
+        .await
+    }
+
+    /// Waits for a connection; gives it and the peer's address.
+    ///
+    /// When the process or the system is out of descriptors or memory, this says so once through `tracing`, waits a
+    /// little (10 to 100 ms) and goes on; the connection waits with the system meanwhile. A connection that ended before
+    /// it was accepted is passed over.
+    ///
+    /// # Errors
+    ///
+    /// The listener itself is unusable.
+    ///
+    /// # Panics
+    ///
+    /// When it has to wait on a thread that is neither a core nor inside a `block_on`.
+    ///
+    /// # Cancel safety
+    ///
+    /// No connection is lost when the future is dropped.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let mut pause = Pause::default();
+        poll_fn(|cx| self.poll_accept_pausing(cx, &mut pause)).await
+    }
+
+    /// Polls for a connection, as [`accept`](Self::accept). Only the last task that polled is sure to be woken.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        let mut pause = std::mem::take(&mut *self.shared_pause());
+        let result = self.poll_accept_pausing(cx, &mut pause);
+        *self.shared_pause() = pause;
+        result
+    }
+
+    fn shared_pause(&self) -> std::sync::MutexGuard<'_, Pause> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connections as a [`Stream`](futures::Stream) that never ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures::StreamExt;
+    /// use multikernel::net::{TcpListener, TcpStream};
+    ///
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let server = listener.incoming().next().await.unwrap()?;
+    /// assert_eq!(server.peer_addr()?, client.local_addr()?);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming::new(self)
+    }
+
+    /// As [`poll_accept`](Self::poll_accept), for a caller with a pause of its own.
+    pub(super) fn poll_accept_pausing(
+        &self,
+        cx: &mut Context<'_>,
+        pause: &mut Pause,
+    ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        loop {
+            ready!(pause.poll(cx));
+            let attempt = self.source.poll_io(cx, Interest::READABLE, || accept(self.source.fd()));
+            match ready!(attempt) {
+                Err(error) if is_shortage(&error) => {
+                    self.tell(&error);
+                    pause.begin();
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(connection) => {
+                    // Relaxed, here and in `tell`: it decides about a line in the log and orders nothing.
+                    if self.is_short.load(Ordering::Relaxed) {
+                        self.is_short.store(false, Ordering::Relaxed);
+                    }
+                    *pause = Pause::default();
+                    context::note_accept();
+                    return Poll::Ready(Ok(connection));
+                }
+            }
+        }
+    }
+
+    fn tell(&self, error: &io::Error) {
+        if !self.is_short.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, listener = ?self, "cannot accept connections now; they wait");
+        }
+    }
+
+    /// The address it listens on.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        ip_address(SockRef::from(self).local_addr()?)
+    }
+
+    /// Takes over a listener of the standard library and makes it non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses to make it non-blocking.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multikernel::net::TcpListener;
+    ///
+    /// let inherited = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let listener = TcpListener::from_std(inherited)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        listener.set_nonblocking(true)?;
+        Ok(TcpListener::from_fd(listener.into()))
+    }
+
+    /// Gives the listener to the standard library, non-blocking still.
+    ///
+    /// Where a core was watching it, its descriptor has another number now.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor number is free; the listener is closed then.
+    pub fn into_std(self) -> io::Result<std::net::TcpListener> {
+        Ok(self.source.into_fd()?.into())
+    }
+
+    /// The most routers an answer may pass (`IP_TTL`); connections inherit it.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn ttl(&self) -> io::Result<u32> {
+        SockRef::from(self).ttl_v4()
+    }
+
+    /// Sets the most routers an answer may pass.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        SockRef::from(self).set_ttl_v4(ttl)
+    }
+}
+
+/// Whether a listening socket shares its port with others of the same user.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    No,
+    /// Not with who is there already, but with who comes.
+    FromNowOn,
+    Yes,
+}
+
+fn bound(addr: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
+    socket.set_reuse_address(true)?;
+    if sharing == Sharing::Yes {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&addr.into())?;
+    if sharing == Sharing::FromNowOn {
+        socket.set_reuse_port(true)?;
+    }
+    Ok(socket)
+}
+
+/// Calls `bind` with each address in turn until it succeeds; an error says which address it is about.
+async fn bind_first<A: ToSocketAddrs, T>(
+    addr: A,
+    bind: impl Fn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut last = None;
+    for addr in resolve(&addr).await? {
+        match bind(addr) {
+            Ok(bound) => return Ok(bound),
+            Err(error) => last = Some(io::Error::new(error.kind(), format!("{addr}: {error}"))),
+        }
+    }
+    let none = || io::Error::new(io::ErrorKind::InvalidInput, "there is no address to bind to");
+    Err(last.unwrap_or_else(none))
+}
+
+fn accept(listener: BorrowedFd<'_>) -> io::Result<(TcpStream, SocketAddr)> {
+    loop {
+        match SockRef::from(&listener).accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) {
+            Err(error) if is_of_connection(&error) => {}
+            result => {
+                let (socket, peer) = result?;
+                return Ok((TcpStream::from_fd(socket.into()), ip_address(peer)?));
+            }
+        }
+    }
+}
+
+/// Errors that accept(2) reports but that ended the one connection only.
+fn is_of_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENONET
+        )
+    )
+}
+
+/// Errors that leave the connection where it was and pass with time.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// Waits between attempts to accept while there is a shortage: longer each time.
+#[derive(Default)]
+pub(super) struct Pause {
+    length: Duration,
+    sleep: Option<Sleep>,
+}
+
+impl Pause {
+    fn begin(&mut self) {
+        self.length = (self.length * 2).clamp(SHORTEST_ACCEPT_PAUSE, LONGEST_ACCEPT_PAUSE);
+        self.sleep = Some(sleep(self.length));
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(sleep) = &mut self.sleep {
+            ready!(Future::poll(Pin::new(sleep), cx));
+            self.sleep = None;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl TryFrom<std::net::TcpListener> for TcpListener {
+    type Error = io::Error;
+
+    /// As [`TcpListener::from_std`].
+    fn try_from(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        TcpListener::from_std(listener)
+    }
+}
+
+impl AsFd for TcpListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.fd()
+    }
+}
+
+impl AsRawFd for TcpListener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.source.fd().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("TcpListener");
+        if let Ok(addr) = self.local_addr() {
+            debug.field("addr", &addr);
+        }
+        debug.field("fd", &self.as_raw_fd()).finish()
+    }
+}
+
+const _: fn() = || {
+    fn is_send_sync<T: Send + Sync + Unpin>() {}
+    is_send_sync::<TcpListener>();
+};
