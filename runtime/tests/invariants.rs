@@ -18,9 +18,12 @@ const UNSAFE: &[&str] = &[
     "runtime/src/context.rs",
     "runtime/src/driver/epoll/mod.rs",
     "runtime/src/driver/mod.rs",
+    "runtime/src/driver/recv.rs",
+    "runtime/src/driver/recv_buf.rs",
     "runtime/src/driver/send.rs",
     "runtime/src/driver/source.rs",
     "runtime/src/driver/uring/mod.rs",
+    "runtime/src/driver/uring/pool.rs",
     "runtime/src/executor/mod.rs",
     "runtime/src/machine/call.rs",
     "runtime/src/machine/cpus.rs",
@@ -36,10 +39,12 @@ const UNSAFE: &[&str] = &[
     "runtime/src/task/raw.rs",
     "runtime/src/task/recycle.rs",
     "runtime/src/task/waker.rs",
+    "runtime/src/time/instant.rs",
 ];
 
 /// Where locks are, and why no message, poll or I/O event waits for one of them.
 const LOCKS: &[(&str, &str)] = &[
+    ("runtime/src/driver/handover.rs", "a socket that stops streaming, once for each stop"),
     ("runtime/src/driver/mailbox.rs", "a send whose future is polled away from the core that runs it"),
     ("runtime/src/driver/source.rs", "the second core that watches a socket, once"),
     ("runtime/src/machine/blocking.rs", "the pool of blocking threads"),
