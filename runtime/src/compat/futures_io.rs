@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures::io::{AsyncRead, AsyncWrite};
 
 use crate::net::TcpStream;
-use crate::net::as_uninit;
+use crate::net::stream_io::as_uninit;
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 
 macro_rules! reads {

@@ -104,11 +104,8 @@ impl Iterator for Addresses {
 /// What is left to do to get from the user's value to addresses.
 #[derive(Debug)]
 pub enum Request {
-    #[doc(hidden)]
     Known(#[allow(private_interfaces)] Addresses),
-    #[doc(hidden)]
     Name(String, u16),
-    #[doc(hidden)]
     Invalid(io::Error),
 }
 
@@ -143,7 +140,6 @@ mod sealed {
     use super::*;
 
     pub trait Resolve {
-        #[doc(hidden)]
         fn request(&self) -> Request;
     }
 
@@ -209,7 +205,7 @@ mod sealed {
 
     impl Resolve for [SocketAddr] {
         fn request(&self) -> Request {
-            Request::Known(Addresses::Many(self.to_vec().into_iter()))
+            Request::Known(Addresses::Many(Vec::from(self).into_iter()))
         }
     }
 

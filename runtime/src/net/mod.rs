@@ -29,8 +29,9 @@ mod incoming;
 mod owned;
 mod split;
 mod split_owned;
-mod stream_io;
+pub(crate) mod stream_io;
 mod tcp_listener;
+mod tcp_options;
 mod tcp_stream;
 
 pub use crate::driver::{RecvBuf, SendAll, Sent, StableBuf};
@@ -45,4 +46,4 @@ pub mod tcp {
     pub use super::split_owned::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 }
 
-pub(crate) use stream_io::{StreamIo, as_uninit};
+pub(crate) use stream_io::StreamIo;

@@ -5,7 +5,6 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::BufMut;
 use socket2::{Domain, Socket, Type};
@@ -405,76 +404,6 @@ impl TcpStream {
     /// `NotConnected` when the connection has been reset.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         ip_address(self.io.socket().peer_addr()?)
-    }
-
-    /// Fetches and clears the error pending on the socket (`SO_ERROR`).
-    ///
-    /// # Errors
-    ///
-    /// The system's. As for all options below.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.io.socket().take_error()
-    }
-
-    /// Whether small writes are sent at once (`TCP_NODELAY`). Off at first.
-    pub fn nodelay(&self) -> io::Result<bool> {
-        self.io.socket().tcp_nodelay()
-    }
-
-    /// Sets whether small writes are sent at once, instead of waiting for the answer to earlier ones.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use multikernel::net::{TcpListener, TcpStream};
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// stream.set_nodelay(true)?;
-    /// assert!(stream.nodelay()?);
-    /// # std::io::Result::Ok(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.io.socket().set_tcp_nodelay(nodelay)
-    }
-
-    /// Whether received data is acknowledged at once (`TCP_QUICKACK`).
-    pub fn quickack(&self) -> io::Result<bool> {
-        self.io.socket().tcp_quickack()
-    }
-
-    /// Sets whether received data is acknowledged at once. The system may take it back as the connection goes on.
-    pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
-        self.io.socket().set_tcp_quickack(quickack)
-    }
-
-    /// The most routers a packet may pass (`IP_TTL`).
-    pub fn ttl(&self) -> io::Result<u32> {
-        self.io.socket().ttl_v4()
-    }
-
-    /// Sets the most routers a packet may pass.
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.io.socket().set_ttl_v4(ttl)
-    }
-
-    /// How long closing waits for written data to arrive (`SO_LINGER`); `None`, the default, sends it in the background.
-    pub fn linger(&self) -> io::Result<Option<Duration>> {
-        self.io.socket().linger()
-    }
-
-    /// Sets how long closing waits for written data to arrive.
-    ///
-    /// Anything but `None` and zero makes dropping the stream **block its core** for as long. To reset the connection
-    /// when it is dropped, use [`set_zero_linger`](Self::set_zero_linger).
-    pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        self.io.socket().set_linger(linger)
-    }
-
-    /// Makes dropping the stream reset the connection, and throw away what has not been sent.
-    pub fn set_zero_linger(&self) -> io::Result<()> {
-        self.set_linger(Some(Duration::ZERO))
     }
 }
 

@@ -66,7 +66,8 @@ fn hub() -> io::Result<&'static Hub> {
     let run = move || {
         let mut bytes = [0; 64];
         while read.read(&mut bytes).is_ok_and(|count| count > 0) {
-            let lines: Vec<_> = HUB.get().map(|hub| lock(&hub.lines).values().cloned().collect()).unwrap_or_default();
+            let lines: Vec<_> =
+                HUB.get().map(|hub| lock(&hub.lines).values().cloned().collect()).unwrap_or_default();
             lines.iter().for_each(|line| line.wake());
         }
     };
@@ -82,7 +83,10 @@ pub(super) fn line(signal: i32) -> io::Result<Arc<Line>> {
         return Ok(line.clone());
     }
     if signal_hook_registry::FORBIDDEN.contains(&signal) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("signal {signal} cannot be listened to")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("signal {signal} cannot be listened to"),
+        ));
     }
     let line = Arc::new(Line { count: AtomicU64::new(0), waiting: Mutex::default() });
     let counted = line.clone();

@@ -72,7 +72,9 @@ impl Instant {
         let (theirs, ours) = *ORIGIN;
         let since = ours.checked_add(std.saturating_duration_since(theirs));
         let nanos = since.map_or(u64::MAX, |instant| instant.nanos);
-        Instant { nanos: nanos.saturating_sub(nanos_of(theirs.saturating_duration_since(std)).unwrap_or(u64::MAX)) }
+        Instant {
+            nanos: nanos.saturating_sub(nanos_of(theirs.saturating_duration_since(std)).unwrap_or(u64::MAX)),
+        }
     }
 
     /// The same point in time for the standard library.

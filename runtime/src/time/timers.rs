@@ -5,8 +5,8 @@
 //! has let go of the borrow.
 
 use std::collections::HashMap;
-use std::task::Waker;
 use std::mem;
+use std::task::Waker;
 
 use super::wheel::{Key, Wheel};
 use super::{Duration, Instant};

@@ -75,8 +75,8 @@ fn errors_say_what_is_wrong() {
         // Reserved: no resolver knows it (RFC 6761).
         let error = TcpListener::bind("nobody.invalid:80").await.unwrap_err();
         assert!(error.to_string().contains("nobody.invalid"), "{error}");
-        let taken = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
-        let _holder = TcpListener::bind(taken).await?;
+        let holder = TcpListener::bind("127.0.0.1:0").await?;
+        let taken = holder.local_addr()?;
         let error = TcpListener::bind(taken).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
         assert_eq!(error.to_string(), format!("{taken}: Address already in use (os error 98)"));

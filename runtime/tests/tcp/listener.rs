@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -128,7 +129,7 @@ fn a_listener_for_each_core() {
         for server in servers {
             assert!(server.await.unwrap_err().is_cancelled());
         }
-        TcpListener::bind_each_core(addr).await.map(drop)
+        until_free(addr).await
     });
 }
 
@@ -150,14 +151,19 @@ fn a_listener_dropped_while_another_core_accepts() {
         acceptor.abort();
         drop(listener);
         assert!(acceptor.await.unwrap_err().is_cancelled());
-        loop {
-            match TcpListener::bind(addr).await {
-                Ok(_) => return Ok(()),
-                Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse),
-            }
-            multikernel::task::yield_now().await;
-        }
+        until_free(addr).await
     });
+}
+
+/// A listener that several cores had registered is closed when the last of them has heard of its end.
+async fn until_free(addr: SocketAddr) -> io::Result<()> {
+    loop {
+        match TcpListener::bind(addr).await {
+            Ok(_) => return Ok(()),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse),
+        }
+        multikernel::task::yield_now().await;
+    }
 }
 
 #[test]

@@ -310,3 +310,42 @@ impl Drop for Receiver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::super::super::Wait;
+    use super::super::super::handover::Mode;
+    use super::super::super::source::Source;
+    use super::super::{Uring, probe};
+    use super::*;
+
+    #[test]
+    fn a_cancel_that_finds_no_receive_is_repeated() {
+        let (Ok(()), (bell, _other)) = (probe(), UnixStream::pair().unwrap()) else { return };
+        let mut uring = Uring::open(8, bell.as_fd()).unwrap();
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let source = Source::new(ours.into());
+        let home = CoreUid(NonZeroU64::MIN);
+        assert!(uring.is_willing_to_stream(home) && source.descriptor().handover.start(home));
+        let (mut slots, mut woken) = (Slots::new(), Vec::new());
+        let key = slots.insert(source.descriptor().clone());
+        let slot = slots.get_mut(key).unwrap();
+        uring.start_stream(slot);
+        // Issued before the receive, so it finds nothing; it stands for the one that the stop asks for.
+        uring.cancel_receive(key);
+        assert!(matches!(uring.read_stream(slot, key, |_, _| ()), Next::Wait(_)));
+        assert!(matches!(uring.receiver.stop(slot, &mut woken), Order::Cancel));
+        for _ in 0..10 {
+            uring.turn(Wait::No, &mut slots, &mut woken).unwrap();
+        }
+        assert_eq!(slots.get_mut(key).unwrap().stream, NO_STREAM, "the receive goes on");
+        assert_eq!(source.descriptor().handover.mode(), Mode::Left);
+        uring.close(&mut slots, Duration::from_secs(10));
+    }
+}
