@@ -1,4 +1,4 @@
-//! The one door to atomics, fences, cells, `Arc` and threads for the whole project.
+//! The one door to atomics, fences, cells, `Arc`, threads and the allocator for the whole project.
 //!
 //! Normally these are the ones of `std`. Under `--cfg loom` they are loom's, so that the model checker runs the code
 //! that ships and no other file has to choose. Write code for the smaller of the two: atomics here have no `const`
@@ -34,6 +34,7 @@ macro_rules! per_thread {
 
 #[cfg(not(loom))]
 mod imp {
+    pub use std::alloc::{alloc, dealloc};
     pub use std::cell::Cell;
     pub use std::hint::spin_loop;
     pub use std::sync::Arc;
@@ -79,6 +80,7 @@ mod imp {
 
 #[cfg(loom)]
 mod imp {
+    pub use loom::alloc::{alloc, dealloc};
     pub use loom::cell::{Cell, UnsafeCell};
     pub use loom::hint::spin_loop;
     pub use loom::sync::Arc;

@@ -3,18 +3,13 @@
 //! Everything that needs "this core" comes through here, so that sockets and timers own no thread-locals.
 
 use std::cell::{Cell, RefCell};
-use std::num::NonZeroU64;
-use std::task::{Context, Poll};
 
+pub(crate) use crate::budget::poll_proceed;
 use crate::driver::Reactor;
-use crate::limits::BUDGET_PER_POLL;
+pub(crate) use crate::machine::mailbox::CoreUid;
 use crate::machine::{self, Machine, registry};
 use crate::time::Timers;
 use multikernel_channels::sync::Arc;
-
-/// Names one core of one Machine; never reused within the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct CoreUid(pub(crate) NonZeroU64);
 
 /// The per-core state that sockets and sleeps use. Lives on its core's thread and never leaves it.
 pub(crate) struct Resources {
@@ -25,7 +20,6 @@ pub(crate) struct Resources {
 
 thread_local! {
     static CORE: Cell<*const Resources> = const { Cell::new(std::ptr::null()) };
-    static BUDGET: Cell<u8> = const { Cell::new(u8::MAX) };
     static ACCEPTED: Cell<bool> = const { Cell::new(false) };
     static GUEST: RefCell<Vec<Arc<Machine>>> = const { RefCell::new(Vec::new()) };
 }
@@ -101,37 +95,6 @@ pub(crate) fn take_accept() -> bool {
 
 /// The executor is about to poll a task.
 pub(crate) fn begin_poll() {
-    BUDGET.set(BUDGET_PER_POLL);
+    crate::budget::refill();
     ACCEPTED.set(false);
-}
-
-/// Takes one unit of the running task's budget. `Pending`, after waking the task, when none is left.
-///
-/// A resource calls this first in each poll, and [`Progress::made`] when the poll turns out ready; a poll that ends
-/// pending costs nothing.
-pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<Progress> {
-    let left = BUDGET.get();
-    if left == 0 {
-        cx.waker().wake_by_ref();
-        return Poll::Pending;
-    }
-    // A thread that is no core has no turns to be fair in.
-    BUDGET.set(if CORE.get().is_null() { left } else { left - 1 });
-    Poll::Ready(Progress(left))
-}
-
-/// Gives the unit of budget back when dropped, unless progress was made.
-#[must_use]
-pub(crate) struct Progress(u8);
-
-impl Progress {
-    pub(crate) fn made(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        BUDGET.set(self.0);
-    }
 }

@@ -1,25 +1,43 @@
 //! An async runtime for servers with one executor per core, no shared run queue, and messages between cores.
 #![allow(dead_code)]
 
+pub(crate) mod budget;
+#[cfg(not(loom))]
 pub mod compat;
+#[cfg(not(loom))]
 pub(crate) mod context;
+#[cfg(not(loom))]
 pub(crate) mod driver;
+#[cfg(not(loom))]
 pub(crate) mod executor;
+#[cfg(not(loom))]
 pub mod io;
 pub(crate) mod limits;
+#[cfg(not(loom))]
 pub(crate) mod machine;
+/// The models of loom take tasks and the inboxes between them, not the Machine around them.
+#[cfg(loom)]
+pub(crate) mod machine {
+    pub(crate) mod mailbox;
+}
+#[cfg(not(loom))]
 pub mod net;
+#[cfg(not(loom))]
 pub mod signal;
 pub mod task;
+#[cfg(not(loom))]
 pub mod time;
 
+#[cfg(not(loom))]
 pub use machine::{CoreId, CoreLocal, cores};
+#[cfg(not(loom))]
 pub use task::{on_each_core, spawn, spawn_balanced, spawn_local, spawn_on};
 
 #[cfg(feature = "tokio")]
 pub use tokio::{join, pin, select, try_join};
 
 /// Building and owning a runtime.
+#[cfg(not(loom))]
 pub mod runtime {
     pub use crate::driver::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};
     pub use crate::machine::builder::{Builder, Polling};
@@ -28,6 +46,7 @@ pub mod runtime {
 }
 
 #[doc(hidden)]
+#[cfg(not(loom))]
 pub mod machine_support {
     pub use crate::machine::CoreLocalSlot;
 }

@@ -11,11 +11,13 @@
 //! Everything here is one thread's; what another core wants comes through the mailbox.
 
 use std::cell::{Cell, RefCell};
+use std::process;
 use std::task::Waker;
 use std::time::Duration;
 
 use multikernel_channels::sync::{Arc, Ordering};
 
+use crate::budget;
 use crate::context::{self, Resources};
 use crate::driver::Wait;
 use crate::limits::{DRIVER_PATIENCE, POLLS_PER_LOOK, POLLS_PER_TURN, TURN_TIME};
@@ -67,6 +69,17 @@ pub(crate) fn ring(target: &Mailbox) {
     }
 }
 
+/// A core's loop catches every panic of users' code. Its own would leave the other cores waiting for ever, and this
+/// thread believing that it is a core.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        eprintln!("multikernel: a core failed; this is a bug in multikernel");
+        process::abort();
+    }
+}
+
 impl Core {
     pub(crate) fn new(machine: Arc<Machine>, index: usize, resources: Resources) -> Self {
         let mailbox = machine.cores[index].clone();
@@ -85,7 +98,8 @@ impl Core {
         }
     }
 
-    /// Makes this core the thread's while `f` runs, then ends it: every future dropped, every message answered.
+    /// Makes this core the thread's while `f` runs, then ends it: every future dropped, every message answered. If `f`
+    /// panics the process is aborted.
     pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         struct Clear;
         impl Drop for Clear {
@@ -94,15 +108,21 @@ impl Core {
             }
         }
         assert!(CURRENT.get().is_null(), "this thread is a core already");
+        let fatal = AbortOnPanic;
         CURRENT.set(self);
-        let _clear = Clear;
-        context::enter(&self.resources, || {
+        let clear = Clear;
+        let result = context::enter(&self.resources, || {
             // SAFETY: `self` is borrowed until after `leave`, on this one thread.
             unsafe { self.home.enter() };
             let result = f();
             self.end();
+            drop(clear); // nothing can be spawned here any more
+            self.home.leave();
             result
-        })
+        });
+        budget::lift();
+        std::mem::forget(fatal);
+        result
     }
 
     /// Runs the loop until `done`, or until the Machine stops.
@@ -288,22 +308,28 @@ impl Core {
     }
 
     /// The two phases of a core's end. First every future is dropped, here and on every other core, while messages
-    /// are still served; when all cores are quiet, the inbox closes.
+    /// are still served; when all cores are quiet, the last tasks that came go the same way, and the inbox can close.
     fn end(&self) {
         self.machine.stop();
         self.ending.set(true);
         self.home.cancel_all();
         let sleepers = self.resources.timers.borrow_mut().clear();
-        quietly(|| drop(sleepers));
+        sleepers.into_iter().for_each(|sleeper| quietly(|| drop(sleeper)));
         self.machine.report_quiet();
         while !self.machine.all_quiet() {
             self.work();
             self.wait(Wait::For(Duration::from_millis(100)));
         }
-        while let Some(drop_state) = self.take_end() {
-            quietly(drop_state);
+        // Dropping core-local state may spawn, and dropping what was spawned may make such state anew.
+        loop {
+            while let Some(drop_state) = self.take_end() {
+                quietly(drop_state);
+            }
+            self.home.finish_all();
+            if self.at_end.borrow().is_empty() {
+                return;
+            }
         }
-        self.home.leave();
     }
 
     /// Has `f` called when this core ends, while its driver still works.

@@ -3,22 +3,22 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::pin::pin;
 use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
-use std::{pin::pin, process};
 
 use multikernel_channels::sync::{Arc, Ordering};
 
-use crate::context::Resources;
+use crate::context::{self, Resources};
 use crate::driver::{self, Reactor};
 use crate::executor::{self, Core};
 use crate::machine::builder::{Builder, Polling};
 use crate::machine::mailbox::Mailbox;
 use crate::machine::runtime::Runtime;
 use crate::machine::{Machine, pinning, registry};
-use crate::task;
+use crate::task::{self, JoinError};
 use crate::time::Timers;
 
 /// Decides what the builder left open, and makes the parts that all cores share.
@@ -32,8 +32,9 @@ fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, pinning::Plan<'static>)>
         Polling::For(time) => Some(time),
         Polling::Auto => alone.then_some(crate::limits::POLLING),
     };
+    let number = registry::new_uid().0;
     let mailboxes = (0..cores)
-        .map(|index| Mailbox::new(registry::new_uid(), index as u32, executor::ring))
+        .map(|index| Mailbox::new(registry::new_uid(), number, index as u32, executor::ring))
         .collect::<io::Result<Box<[_]>>>()?;
     mailboxes.iter().for_each(registry::enlist);
     let pins = pinning::plan(builder.pinning, cores, &available, &pinning::REGISTRY);
@@ -68,23 +69,9 @@ fn core_thread(machine: Arc<Machine>, index: usize, cpu: Option<usize>, ready: m
     };
     let _ = ready.send(Ok(()));
     drop(ready);
-    let fatal = AbortOnPanic;
     core.enter(|| core.run(|| false));
     core.close();
-    std::mem::forget(fatal);
     machine.report_end(index);
-}
-
-/// A core's loop catches every panic of users' code. Its own would leave the other cores waiting for ever.
-struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("multikernel: a core failed; this is a bug in multikernel");
-            process::abort();
-        }
-    }
 }
 
 /// Starts the threads of the cores `from..`, and waits until each has its driver.
@@ -158,8 +145,10 @@ where
     };
     let threads = start(&machine, &pins, &builder.thread_name, 1)?;
     let output = core.enter(|| {
-        let handle = task::spawn_at_home(&core.home, main(), std::panic::Location::caller());
+        let main = catch_unwind(AssertUnwindSafe(main)).map_err(JoinError::panicked)?;
+        let handle = task::spawn_at_home(&core.home, main, Location::caller());
         core.run(|| handle.is_finished());
+        context::begin_poll(); // the last task polled may have left no budget
         let taken = pin!(handle).poll(&mut Context::from_waker(Waker::noop()));
         let Poll::Ready(output) = taken else { unreachable!("it is finished, or the Machine has stopped") };
         output

@@ -3,7 +3,7 @@
 use std::ptr::NonNull;
 
 use crate::context::{self, Resources};
-use crate::machine::mailbox::{Envelope, Mailbox};
+use crate::machine::mailbox::{Arrival, Envelope, Mailbox};
 use crate::task::quietly;
 
 #[repr(C)]
@@ -27,7 +27,9 @@ where
     }
 }
 
-unsafe fn deliver<F: FnOnce(&Resources)>(envelope: NonNull<Envelope>) {
+/// A call found in the closed inbox runs like any other: the core is no home any more, but its driver and its timers
+/// are still there.
+unsafe fn deliver<F: FnOnce(&Resources)>(envelope: NonNull<Envelope>, _: Arrival) {
     // SAFETY: `post` pairs this function with a boxed `Call<F>`, whose envelope comes first; the message owned it.
     let call = unsafe { Box::from_raw(envelope.cast::<Call<F>>().as_ptr()) };
     quietly(|| context::with_core(|core| (call.f)(core.expect("delivered on a core"))));

@@ -5,39 +5,52 @@
 //! would cost two atomic operations a spawn; they are counted, the core's share of the count without atomics.
 
 use std::io;
-use std::ptr::NonNull;
+use std::num::NonZeroU64;
+use std::ptr::{NonNull, null_mut};
 
 use crossbeam_utils::CachePadded;
 use multikernel_channels::doorbell::Doorbell;
 use multikernel_channels::inbox::{Batch, Closed, Inbox, Link, Linked};
-use multikernel_channels::sync::{Arc, AtomicI32, AtomicIsize, AtomicU32, Ordering};
+use multikernel_channels::sync::{Arc, AtomicI32, AtomicIsize, AtomicPtr, AtomicU32, Ordering};
 
-use crate::context::CoreUid;
-use crate::driver::{Bell, Peer};
+/// Names one core of one Machine; never reused within the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CoreUid(pub(crate) NonZeroU64);
+
+/// How an envelope left its inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// The core takes it.
+    Open,
+    /// The core has closed the inbox and is no home any more: as if the post had been refused.
+    Closed,
+}
 
 /// What an inbox carries: the first field of everything that can be posted.
 #[repr(C)]
 pub(crate) struct Envelope {
     link: Link,
     /// Called once, on the core that took the envelope from its inbox. From then on that core owns the object.
-    deliver: unsafe fn(NonNull<Envelope>),
+    deliver: Deliver,
 }
+
+type Deliver = unsafe fn(NonNull<Envelope>, Arrival);
 
 // SAFETY: `repr(C)` and `link` comes first.
 unsafe impl Linked for Envelope {}
 
 impl Envelope {
-    pub(crate) fn new(deliver: unsafe fn(NonNull<Envelope>)) -> Self {
+    pub(crate) fn new(deliver: Deliver) -> Self {
         Self { link: Link::new(), deliver }
     }
 
     /// # Safety
     /// `envelope` came out of an inbox of the calling core just now.
-    pub(crate) unsafe fn deliver(envelope: NonNull<Envelope>) {
+    pub(crate) unsafe fn deliver(envelope: NonNull<Envelope>, arrival: Arrival) {
         // SAFETY: what is in an inbox is alive, and this core has become its owner.
         let deliver = unsafe { envelope.as_ref().deliver };
         // SAFETY: `deliver` was paired with this very object when the envelope was made.
-        unsafe { deliver(envelope) }
+        unsafe { deliver(envelope, arrival) }
     }
 }
 
@@ -52,12 +65,6 @@ pub(crate) struct Load {
     pub(crate) connections: AtomicU32,
 }
 
-impl Bell for Mailbox {
-    fn ring(&self) {
-        self.doorbell.ring();
-    }
-}
-
 /// A count that the core has not yet merged never reaches zero.
 const UNMERGED: isize = isize::MAX / 2;
 
@@ -66,10 +73,14 @@ pub(crate) struct Mailbox {
     pub(crate) doorbell: Doorbell,
     pub(crate) load: CachePadded<Load>,
     pub(crate) uid: CoreUid,
+    /// The Machine's number. It keeps the mailboxes of all its cores until the last of them has ended.
+    pub(crate) machine: NonZeroU64,
     /// The core's number within its Machine.
     pub(crate) index: u32,
     /// The descriptor of the core's io_uring, or -1: without one the doorbell's eventfd is rung.
     pub(crate) ring_fd: AtomicI32,
+    /// What `Arc` would call `this`: the address with the right to reach the counts beside the mailbox.
+    this: AtomicPtr<Mailbox>,
     /// Tasks of this core freed elsewhere, subtracted from [`UNMERGED`] until the core adds its own count.
     outstanding: AtomicIsize,
     /// Wakes the parked owner; the runtime's knows about io_uring, the models' does not.
@@ -77,20 +88,35 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
-    pub(crate) fn new(uid: CoreUid, index: u32, ring: fn(&Mailbox)) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self {
+    pub(crate) fn new(
+        uid: CoreUid,
+        machine: NonZeroU64,
+        index: u32,
+        ring: fn(&Mailbox),
+    ) -> io::Result<Arc<Self>> {
+        let mailbox = Arc::new(Self {
             inbox: CachePadded::new(Inbox::new()),
             doorbell: Doorbell::new()?,
             load: CachePadded::new(Load::default()),
             uid,
+            machine,
+            this: AtomicPtr::new(null_mut()),
             index,
             ring_fd: AtomicI32::new(-1),
             outstanding: AtomicIsize::new(UNMERGED),
             ring,
-        }))
+        });
+        mailbox.this.store(Arc::as_ptr(&mailbox).cast_mut(), Ordering::Relaxed); // published with the `Arc`
+        Ok(mailbox)
     }
 
-    /// Posts `envelope` and wakes the core if it is parked.
+    /// The address by which tasks know their mailbox.
+    pub(crate) fn this(&self) -> *const Self {
+        self.this.load(Ordering::Relaxed) // never changes after `new`
+    }
+
+    /// Posts `envelope` and wakes the core if it is parked. The caller holds the mailbox by other means than the
+    /// message: see [`post_unheld`](Self::post_unheld).
     ///
     /// # Safety
     /// The object is in no inbox, stays valid until it is delivered, and may be handed to the owner's thread. The
@@ -102,6 +128,22 @@ impl Mailbox {
             (self.ring)(self);
         }
         Ok(())
+    }
+
+    /// As [`post`](Self::post), for a caller that has no hold on the mailbox but the reference that goes with the
+    /// message. Once that is pushed the core may take it, end, and let go of the mailbox before we have rung.
+    ///
+    /// # Safety
+    /// As for `post`; `this` is a mailbox that a task of its core keeps until the message is pushed.
+    pub(crate) unsafe fn post_unheld(this: *const Self, envelope: NonNull<Envelope>) -> Result<(), Closed> {
+        // SAFETY: kept by the task, then by our own count.
+        unsafe {
+            // Relaxed: the task's count exists, as in `Arc::clone`; the push orders it before that count can go.
+            (*this).outstanding.fetch_add(1, Ordering::Relaxed);
+            let posted = (*this).post(envelope);
+            Self::subtract(this, 1);
+            posted
+        }
     }
 
     /// A hint, without a read-modify-write: false positives and negatives last one turn.
@@ -127,39 +169,53 @@ impl Mailbox {
 
     /// Another handle on this mailbox.
     pub(crate) fn to_arc(&self) -> Arc<Self> {
-        // SAFETY: `new` is the only constructor, so every mailbox lives in an `Arc`, and `&self` keeps it alive.
+        // SAFETY: `new` is the only constructor, so `this` came from an `Arc`, and `&self` keeps it alive.
         unsafe {
-            Arc::increment_strong_count(self);
-            Arc::from_raw(self)
+            Arc::increment_strong_count(self.this());
+            Arc::from_raw(self.this())
         }
     }
 
-    /// How a core's driver reaches this one's.
-    pub(crate) fn ring_peer(&self) -> Option<Peer> {
-        let ring_fd = self.ring_fd.load(Ordering::Relaxed); // a hint: a stale one fails over to the eventfd
-        (ring_fd >= 0).then(|| Peer::new(Some(ring_fd), self.to_arc()))
+    /// The core begins: from here its tasks, together, keep the mailbox.
+    pub(crate) fn begin_tasks(&self) {
+        std::mem::forget(self.to_arc());
     }
 
-    /// The core begins: from here its tasks, together, keep the mailbox.
-    pub(crate) fn begin_tasks(self: &Arc<Self>) {
-        std::mem::forget(self.clone());
+    /// A task was found in the closed inbox: it keeps the mailbox, though the core has not counted it.
+    ///
+    /// # Safety
+    /// Only the core's own thread, before [`end_tasks`](Self::end_tasks).
+    pub(crate) unsafe fn task_came_late(&self) {
+        self.outstanding.fetch_add(1, Ordering::Relaxed); // the core's own count keeps the sum above zero
     }
 
     /// A task of this core was freed on another thread, or after the core had ended.
-    pub(crate) fn task_freed_elsewhere(&self) {
-        self.subtract(1);
+    ///
+    /// # Safety
+    /// `this` is the mailbox that the task kept until now.
+    pub(crate) unsafe fn task_freed_elsewhere(this: *const Self) {
+        // SAFETY: passed on to the caller.
+        unsafe { Self::subtract(this, 1) }
     }
 
     /// The core ends: `live` of its tasks are still referenced somewhere.
-    pub(crate) fn end_tasks(&self, live: isize) {
-        self.subtract(UNMERGED - live);
+    ///
+    /// # Safety
+    /// Only the core's own thread, once, after [`begin_tasks`](Self::begin_tasks).
+    pub(crate) unsafe fn end_tasks(&self, live: isize) {
+        // SAFETY: what `begin_tasks` forgot keeps the mailbox until the sum is zero.
+        unsafe { Self::subtract(self.this(), UNMERGED - live) }
     }
 
-    fn subtract(&self, count: isize) {
+    /// # Safety
+    /// The caller has `count` of what is outstanding, and gives it up.
+    unsafe fn subtract(this: *const Self, count: isize) {
+        // SAFETY: alive by what the caller has. Not through a reference that would have to last until the return:
+        // another thread may free the mailbox as soon as we have subtracted.
         // AcqRel: the last one to subtract frees what all the others (their Release) have used.
-        if self.outstanding.fetch_sub(count, Ordering::AcqRel) == count {
+        if unsafe { (*this).outstanding.fetch_sub(count, Ordering::AcqRel) } == count {
             // SAFETY: this is the count that `begin_tasks` forgot; the sum reaches zero once.
-            unsafe { Arc::decrement_strong_count(self) }
+            unsafe { Arc::decrement_strong_count(this) }
         }
     }
 }

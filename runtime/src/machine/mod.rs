@@ -10,6 +10,7 @@ use multikernel_channels::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 
 use crate::driver::{self, DriverInfo};
 
+mod bell;
 pub(crate) mod blocking;
 pub(crate) mod boot;
 pub(crate) mod builder;

@@ -1,21 +1,22 @@
 //! The part of a task that does not depend on its future, and who counts references to it.
 
 use std::alloc::Layout;
-use std::cell::UnsafeCell;
 use std::panic::Location;
 use std::ptr::{NonNull, null};
 use std::task::{Context, Waker};
 
 use futures::task::AtomicWaker;
-use multikernel_channels::sync::{AtomicBool, AtomicIsize, AtomicUsize, Cell, Ordering, fence};
+use multikernel_channels::sync::{AtomicBool, AtomicIsize, AtomicUsize, Cell, Ordering, UnsafeCell, fence};
 
-use crate::machine::mailbox::{Envelope, Mailbox};
+use crate::machine::mailbox::{Arrival, Envelope, Mailbox};
 use crate::task::home::{self, Home};
 use crate::task::quietly;
 
 /// Where a task is in its life. Written and read by the home alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// Not adopted yet. Its handle may come to the home before it does.
+    Newborn,
     /// Waiting to be woken.
     Idle,
     /// In the run queue.
@@ -68,7 +69,7 @@ const MERGED: isize = 1;
 pub(crate) struct Header {
     envelope: Envelope,
     pub(crate) vtable: &'static VTable,
-    /// The home's mailbox; null for a task that was refused by a core that had ended.
+    /// The home's mailbox; null for a newborn that was refused because its core had ended.
     mailbox: Cell<*const Mailbox>,
     pub(crate) spawned_at: &'static Location<'static>,
 
@@ -77,8 +78,9 @@ pub(crate) struct Header {
     pub(crate) list_next: Cell<*const Header>,
     pub(crate) list_prev: Cell<*const Header>,
     pub(crate) joiner: UnsafeCell<Option<Waker>>,
-    /// References made at home less those dropped at home; may be negative.
-    local_refs: Cell<i32>,
+    /// References made at home less those dropped at home. Sinks without end in a task that lives for ever: a wake by
+    /// reference from elsewhere adds one to `shared_refs` and takes one here, hence the width.
+    local_refs: Cell<isize>,
     pub(crate) phase: Cell<Phase>,
     pub(crate) aborted: Cell<bool>,
     /// A join handle exists that may still take the output.
@@ -114,7 +116,7 @@ impl Header {
             list_prev: Cell::new(null()),
             joiner: UnsafeCell::new(None),
             local_refs: Cell::new(2),
-            phase: Cell::new(Phase::Idle),
+            phase: Cell::new(Phase::Newborn),
             aborted: Cell::new(false),
             wanted: Cell::new(true),
             joined_elsewhere: Cell::new(false),
@@ -197,8 +199,8 @@ impl TaskRef {
     }
 
     /// Adds the home's count to the shared one; frees the task if the sum is zero.
-    fn merge_count(self, local: i32) {
-        let add = local as isize * ONE + MERGED;
+    fn merge_count(self, local: isize) {
+        let add = local * ONE + MERGED;
         // AcqRel: as the last decrement of an `Arc`; pairs with the other decrements.
         let before = self.header().shared_refs.fetch_add(add, Ordering::AcqRel);
         if before + add == MERGED {
@@ -237,9 +239,9 @@ impl TaskRef {
 
     fn free(self, home: Option<&Home>) {
         let header = self.header();
-        let mailbox = header.mailbox.get();
-        // SAFETY: no reference is left, so nobody else looks at the waker.
-        let joiner = unsafe { (*header.joiner.get()).take() };
+        // Taken, not read: a write here is what lets loom see that every other use comes before.
+        let mailbox = header.mailbox.replace(null());
+        let joiner = self.take_joiner();
         // SAFETY: read out once, for nobody is left; unlike `take`, this costs no atomic operation.
         let remote = unsafe { std::ptr::read(&raw const header.remote_joiner) };
         let layout = header.vtable.layout;
@@ -248,10 +250,24 @@ impl TaskRef {
         unsafe { crate::task::recycle::free(home::recycler(), self.0.cast(), layout) };
         match home {
             Some(home) => home.task_freed(),
-            // SAFETY: a task keeps its mailbox (see there) until this call; null if it never had one.
-            None => unsafe { mailbox.as_ref() }.into_iter().for_each(Mailbox::task_freed_elsewhere),
+            None if mailbox.is_null() => {} // refused at birth: never counted
+            // SAFETY: a task keeps its mailbox (see there) until this call.
+            None => unsafe { Mailbox::task_freed_elsewhere(mailbox) },
         }
-        quietly(|| drop((joiner, remote)));
+        quietly(|| drop(joiner));
+        quietly(|| drop(remote));
+    }
+
+    /// Takes the waker of a join handle at home. Only the home, or whoever frees the task.
+    pub(super) fn take_joiner(self) -> Option<Waker> {
+        // SAFETY: nobody else looks at the waker, and no borrow of it lasts across a call.
+        self.header().joiner.with_mut(|joiner| unsafe { (*joiner).take() })
+    }
+
+    /// Leaves a waker of a join handle at home, in the empty place.
+    pub(super) fn put_joiner(self, waker: Waker) {
+        // SAFETY: as in `take_joiner`; nothing is dropped here, which could be code of users.
+        self.header().joiner.with_mut(|joiner| unsafe { joiner.write(Some(waker)) });
     }
 
     // --- asking the home --------------------------------------------------------------------------------------
@@ -276,9 +292,17 @@ impl TaskRef {
         if before & ask::POSTED != 0 {
             return Ok(()); // the message under way carries our bits and our reference
         }
-        // SAFETY: POSTED was clear, so the envelope is in no inbox; our reference goes with it. A mailbox lives as
-        // long as any of its tasks.
-        let posted = unsafe { (*header.mailbox.get()).post(self.0.cast()) };
+        let mailbox = header.mailbox.get();
+        let envelope = self.0.cast();
+        // SAFETY: POSTED was clear, so the envelope is in no inbox; our reference goes with it. The task keeps the
+        // mailbox until it is pushed; afterwards the thread's own Machine does, or we must.
+        let posted = unsafe {
+            if home::is_of_machine((*mailbox).machine) {
+                (*mailbox).post(envelope)
+            } else {
+                Mailbox::post_unheld(mailbox, envelope)
+            }
+        };
         if posted.is_err() {
             self.home_has_ended();
         }
@@ -312,47 +336,40 @@ impl TaskRef {
         }
     }
 
-    /// Our post was refused: the home has closed its inbox. Only one thread comes here for a task, since POSTED is
-    /// never cleared again; it answers for all whose bits it carried.
+    /// A post was refused, or came out of the inbox when it closed: nobody is the task's home any more. Only one thread
+    /// comes here for a task, since POSTED is never cleared again; it answers for all whose bits it carried.
+    ///
+    /// The plain fields are ours to read: their last change comes before the close, which we have acquired.
     fn home_has_ended(self) {
         let header = self.header();
+        // Relaxed: the bit was there before the task was shared.
+        let newborn = header.remote.load(Ordering::Relaxed) & ask::ADOPT != 0;
+        if newborn {
+            // SAFETY: never adopted, so the future was never polled; it is with the message, and so with us.
+            unsafe { (header.vtable.cancel)(self.0) };
+            header.done.store(true, Ordering::Release); // pairs with the Acquire in the join handle
+            self.answer_at_home();
+        }
         // AcqRel: Acquire pairs with those who added their bits to our post, Release with those who see CLOSED.
         let bits = header.remote.swap(ask::CLOSED, Ordering::AcqRel);
         if bits & ask::JOIN != 0 {
             quietly(|| header.remote_joiner.wake());
         }
         if bits & ask::DETACH != 0 {
-            // SAFETY: the home completed the task before it closed; the handle has gone and left us its claim to the
-            // output. A handle leaves its home's thread only if the output is `Send`.
+            // SAFETY: the home completed the task before it closed, or we did; the handle has gone and left us its
+            // claim to the output. A handle leaves its home's thread only if the output is `Send`.
             unsafe { (header.vtable.drop_output)(self.0) };
         }
-        // The home's count has not changed since it closed, and is ours to read: the refused post acquired the close.
-        let given = (bits >> ask::GIVEN_SHIFT) as i32;
-        let local = if header.merged.get() { None } else { Some(header.local_refs.get()) };
-        match local {
-            Some(local) => self.merge_count(local - given),
-            None => (0..given).for_each(|_| self.subtract_shared()),
+        // A newborn's message has the list's reference.
+        let given = (bits >> ask::GIVEN_SHIFT) as isize + isize::from(newborn);
+        if header.merged.get() {
+            (0..given).for_each(|_| self.subtract_shared());
+        } else {
+            self.merge_count(header.local_refs.get() - given);
         }
     }
 
-    /// Settles a newborn that its core would not take any more. No other reference than the handle's remains.
-    ///
-    /// # Safety
-    /// The task was never posted successfully, and the caller has its only two references.
-    pub(crate) unsafe fn refuse(self) {
-        let header = self.header();
-        header.mailbox.set(null());
-        header.local_refs.set(0);
-        header.merged.set(true);
-        header.phase.set(Phase::Complete);
-        header.remote.store(ask::CLOSED, Ordering::Relaxed); // not shared yet
-        header.shared_refs.store(ONE + MERGED, Ordering::Relaxed); // not shared yet
-        // SAFETY: the future was never polled and is ours.
-        unsafe { (header.vtable.cancel)(self.0) };
-        header.done.store(true, Ordering::Release); // pairs with the Acquire in the join handle
-    }
-
-    /// Posts a newborn to its core.
+    /// Posts a newborn to its core. If that has ended, the task is cancelled here and now.
     ///
     /// # Safety
     /// Freshly made for another core's mailbox; what it holds may be sent there.
@@ -363,17 +380,25 @@ impl TaskRef {
         // mailbox.
         let posted = unsafe { (*header.mailbox.get()).post(self.0.cast()) };
         if posted.is_err() {
-            // SAFETY: nobody has seen the task.
-            unsafe { self.refuse() };
+            header.mailbox.set(null()); // nobody has seen the task, and the mailbox has not counted it
+            self.home_has_ended();
         }
     }
 }
 
-/// An envelope has arrived at its home: does what the bits ask for.
-unsafe fn deliver(envelope: NonNull<Envelope>) {
+/// An envelope has come out of the inbox: does what the bits ask for.
+unsafe fn deliver(envelope: NonNull<Envelope>, arrival: Arrival) {
     // SAFETY: the envelope is a header's first field, and the message owns a reference.
     let task = unsafe { TaskRef::new(envelope.cast()) };
     let header = task.header();
+    if arrival == Arrival::Closed {
+        // Relaxed: as in `home_has_ended`.
+        if header.remote.load(Ordering::Relaxed) & ask::ADOPT != 0 {
+            // SAFETY: the core's thread, which has not ended its tasks: it is emptying its inbox. The mailbox lives.
+            unsafe { (*header.mailbox.get()).task_came_late() };
+        }
+        return task.home_has_ended();
+    }
     let home = task.home().expect("delivered by the home");
     // AcqRel. Acquire pairs with the Release of whoever asked. From here the envelope may be posted again.
     let bits = header.remote.swap(0, Ordering::AcqRel);
@@ -402,12 +427,12 @@ unsafe fn deliver(envelope: NonNull<Envelope>) {
             quietly(|| header.remote_joiner.wake());
         }
     }
-    task.take_given((bits >> ask::GIVEN_SHIFT) as i32, home);
+    task.take_given((bits >> ask::GIVEN_SHIFT) as isize, home);
 }
 
 impl TaskRef {
     /// Drops the references that came with a message.
-    fn take_given(self, given: i32, home: &Home) {
+    fn take_given(self, given: isize, home: &Home) {
         let header = self.header();
         if header.merged.get() {
             (0..given).for_each(|_| self.subtract_shared());
@@ -419,20 +444,25 @@ impl TaskRef {
         }
     }
 
+    /// The output is stored: for a join handle that has been here.
+    fn answer_at_home(self) {
+        let header = self.header();
+        if !header.wanted.get() {
+            // SAFETY: the handle was dropped here before the task completed, so nobody will ask for the output.
+            unsafe { (header.vtable.drop_output)(self.0) };
+        }
+        if let Some(joiner) = self.take_joiner() {
+            quietly(|| joiner.wake());
+        }
+    }
+
     /// The home has stored the output: tells whoever waits, and gives up the list's reference.
     pub(crate) fn complete(self) {
         let header = self.header();
         header.phase.set(Phase::Complete);
-        if !header.wanted.get() {
-            // SAFETY: the output was stored just now and nobody will ask for it.
-            unsafe { (header.vtable.drop_output)(self.0) };
-        }
         // Release pairs with the Acquire of a join handle elsewhere, which reads the output after it.
         header.done.store(true, Ordering::Release);
-        // SAFETY: the home's field, on the home's thread; not borrowed across a call.
-        if let Some(joiner) = unsafe { (*header.joiner.get()).take() } {
-            quietly(|| joiner.wake());
-        }
+        self.answer_at_home();
         if header.joined_elsewhere.get() {
             quietly(|| header.remote_joiner.wake());
         }

@@ -1,11 +1,12 @@
 //! The home's side: the run queue, the list of live tasks, and how the thread knows which tasks are its own.
 
+use std::num::NonZeroU64;
 use std::ptr::{NonNull, null};
 use std::task::Context;
 
 use multikernel_channels::sync::{Arc, Cell, Ordering, per_thread};
 
-use crate::machine::mailbox::{Envelope, Mailbox};
+use crate::machine::mailbox::{Arrival, Envelope, Mailbox};
 use crate::task::header::{Header, Phase, TaskRef};
 use crate::task::recycle::Recycler;
 use crate::task::waker;
@@ -36,6 +37,13 @@ pub(super) fn if_current<'a>(mailbox: *const Mailbox) -> Option<&'a Home> {
     // thread, before `leave`.
     let home = unsafe { home.as_ref() }?;
     std::ptr::eq(&*home.mailbox, mailbox).then_some(home)
+}
+
+/// Whether this thread is a core of the Machine with this number, and so keeps all its mailboxes.
+pub(super) fn is_of_machine(machine: NonZeroU64) -> bool {
+    let home = HOME.with(|home| home.get());
+    // SAFETY: as in `if_current`.
+    unsafe { home.as_ref() }.is_some_and(|home| home.mailbox.machine == machine)
 }
 
 /// The recycler of this thread, if it has one.
@@ -74,18 +82,29 @@ impl Home {
         self.mailbox.begin_tasks();
     }
 
-    /// Ends the home: closes the inbox, cancels what is left in it, and hands the task count to the mailbox.
-    pub(crate) fn leave(&self) {
+    /// Completes every task: delivers what has come and cancels the rest. Nothing may be spawned here after this.
+    pub(crate) fn finish_all(&self) {
         self.ending.set(true);
+        self.deliver();
         self.cancel_all();
+    }
+
+    /// Ends the home, after [`finish_all`](Self::finish_all). What is left in the inbox is refused, as is whatever
+    /// comes later.
+    ///
+    /// The order matters: a thread that is refused reads the tasks' plain fields, so nobody may write them from the
+    /// close on. That is why this thread is no home any more when it closes, though the rest of the inbox runs code of
+    /// users (drops, wakers) after that.
+    pub(crate) fn leave(&self) {
+        debug_assert!(self.list.first().is_none() && self.queue.is_empty(), "a task would outlive its home");
+        HOME.with(|home| home.set(null()));
         // SAFETY: this is the owner's thread, since `enter`.
         for envelope in unsafe { self.mailbox.close() } {
             // SAFETY: just taken.
-            unsafe { Envelope::deliver(envelope) };
+            unsafe { Envelope::deliver(envelope, Arrival::Closed) };
         }
-        self.cancel_all();
-        HOME.with(|home| home.set(null()));
-        self.mailbox.end_tasks(self.live.get());
+        // SAFETY: as above; `enter` began them.
+        unsafe { self.mailbox.end_tasks(self.live.get()) };
     }
 
     /// Delivers what has been posted.
@@ -93,7 +112,7 @@ impl Home {
         // SAFETY: this is the owner's thread, since `enter`.
         for envelope in unsafe { self.mailbox.take() } {
             // SAFETY: just taken.
-            unsafe { Envelope::deliver(envelope) };
+            unsafe { Envelope::deliver(envelope, Arrival::Open) };
         }
     }
 
@@ -117,7 +136,8 @@ impl Home {
                 self.queue.push(task);
             }
             Phase::Running => phase.set(Phase::RunningWoken),
-            Phase::Queued | Phase::RunningWoken | Phase::Complete => {}
+            // A newborn is polled soon after it arrives, or cancelled if it was aborted before.
+            Phase::Newborn | Phase::Queued | Phase::RunningWoken | Phase::Complete => {}
         }
     }
 

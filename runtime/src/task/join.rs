@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use multikernel_channels::sync::Ordering;
 
-use crate::context::poll_proceed;
+use crate::budget::poll_proceed;
 use crate::task::header::{Phase, TaskRef, ask};
 use crate::task::quietly;
 
@@ -130,9 +130,7 @@ fn poll_at_home(task: TaskRef, waker: &Waker) -> bool {
     if task.header().phase.get() == Phase::Complete {
         return true;
     }
-    // SAFETY: the home's field, on the home's thread. The borrow ends before code of users (clone, drop) runs.
-    let old = unsafe { (*task.header().joiner.get()).take() };
-    let new = match old {
+    let new = match task.take_joiner() {
         Some(old) if old.will_wake(waker) => old,
         old => {
             let new = waker.clone();
@@ -140,8 +138,7 @@ fn poll_at_home(task: TaskRef, waker: &Waker) -> bool {
             new
         }
     };
-    // SAFETY: as above; the slot is empty, so nothing is dropped here.
-    unsafe { (*task.header().joiner.get()) = Some(new) };
+    task.put_joiner(new);
     false
 }
 

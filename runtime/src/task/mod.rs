@@ -17,7 +17,7 @@
 //! | `done` | home, once, Release | anyone, Acquire |
 //! | `remote` | anyone adds bits and posts the envelope; home takes them | home |
 //! | `shared_refs` | anyone | anyone |
-//! | `local_refs`, `merged`, after the home has closed its inbox | whoever's post is refused, once | nobody else |
+//! | `local_refs`, `merged`, once the home has closed its inbox | nobody | whoever's post is refused, once |
 //!
 //! **References.** Those made and dropped at home are a plain count, the rest an atomic one; either may hold what the
 //! other lost, and only the sum means anything ("biased" counting; Choi, Shull, Torrellas, PACT 2018). A thread that
@@ -36,11 +36,14 @@ pub(crate) mod header;
 pub(crate) mod home;
 mod join;
 mod lazy;
+#[cfg(all(test, loom))]
+mod loom_tests;
 mod raw;
 pub(crate) mod recycle;
 mod waker;
 mod yield_now;
 
+#[cfg(not(loom))]
 pub use crate::machine::spawn::{on_each_core, spawn, spawn_balanced, spawn_blocking, spawn_local, spawn_on};
 pub use join::{AbortHandle, JoinError, JoinHandle};
 pub use yield_now::{YieldNow, yield_now};
@@ -71,7 +74,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let task = raw::allocate(&**home.mailbox(), future, at);
+    let task = raw::allocate(home.mailbox().this(), future, at);
     home.adopt(task);
     // SAFETY: the second of the two references a task is born with.
     unsafe { JoinHandle::new(task) }
@@ -87,7 +90,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let task = raw::allocate(&**home.mailbox(), future, at);
+    let task = raw::allocate(home.mailbox().this(), future, at);
     task.header().connection.set(true);
     home.adopt(task);
     // SAFETY: the second of the two references a task is born with.
@@ -151,7 +154,7 @@ where
     F: Future + 'static,
     F::Output: Send + 'static,
 {
-    let task = raw::allocate(target, future, at);
+    let task = raw::allocate(target.this(), future, at);
     if connection {
         task.header().connection.set(true);
         target.load.connections.fetch_add(1, Ordering::Relaxed); // a figure

@@ -1,7 +1,6 @@
 //! A task in memory: the header, then the future, whose place its output takes.
 
 use std::alloc::Layout;
-use std::cell::UnsafeCell;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -9,6 +8,8 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
+
+use multikernel_channels::sync::UnsafeCell;
 
 use crate::machine::mailbox::Mailbox;
 use crate::task::header::{Header, TaskRef, VTable};
@@ -59,20 +60,22 @@ where
         layout: Layout::new::<Task<F>>(),
     };
 
-    fn stage(task: NonNull<Header>) -> *mut Stage<F> {
-        // SAFETY: this vtable belongs to tasks of this very type, which begin with their header; no reference is made.
-        unsafe { UnsafeCell::raw_get(&raw const (*task.cast::<Task<F>>().as_ptr()).stage) }
+    fn stage<'a>(task: NonNull<Header>) -> &'a UnsafeCell<Stage<F>> {
+        // SAFETY: this vtable belongs to tasks of this very type, which begin with their header. The reference ends
+        // within a call from someone who has one of the task's.
+        unsafe { &(*task.cast::<Task<F>>().as_ptr()).stage }
     }
 
     /// # Safety
     /// Home's thread; the stage holds the future, and nobody is polling it.
     unsafe fn poll(task: NonNull<Header>, cx: &mut Context<'_>) -> bool {
         let stage = Self::stage(task);
-        let result = catch_unwind(AssertUnwindSafe(|| {
+        let poll = |stage: *mut Stage<F>| {
             // SAFETY: the future is there, is ours, and stays in place until it is dropped.
             let future = unsafe { Pin::new_unchecked(&mut *(*stage).future) };
             future.poll(cx)
-        }));
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| stage.with_mut(poll)));
         let output = match result {
             Ok(Poll::Pending) => return false,
             Ok(Poll::Ready(output)) => Ok(output),
@@ -94,9 +97,11 @@ where
     ///
     /// # Safety
     /// The stage holds the future.
-    unsafe fn replace(stage: *mut Stage<F>, output: Output<F>) {
-        // SAFETY: dropped in place, once; from here on the stage is empty.
-        let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { ManuallyDrop::drop(&mut (*stage).future) }));
+    unsafe fn replace(stage: &UnsafeCell<Stage<F>>, output: Output<F>) {
+        let dropped = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: dropped in place, once; from here on the stage is empty.
+            stage.with_mut(|stage| unsafe { ManuallyDrop::drop(&mut (*stage).future) })
+        }));
         let output = match dropped {
             Ok(()) => output,
             Err(payload) => {
@@ -105,23 +110,24 @@ where
             }
         };
         // SAFETY: the stage is empty and ours.
-        unsafe { (*stage).output = ManuallyDrop::new(output) };
+        stage.with_mut(|stage| unsafe { (*stage).output = ManuallyDrop::new(output) });
     }
 
     /// # Safety
     /// The stage holds the output, and the caller has the claim to it.
     unsafe fn drop_output(task: NonNull<Header>) {
-        // SAFETY: dropped once, by the caller's claim.
-        quietly(|| unsafe { ManuallyDrop::drop(&mut (*Self::stage(task)).output) });
+        quietly(|| {
+            // SAFETY: dropped once, by the caller's claim.
+            Self::stage(task).with_mut(|stage| unsafe { ManuallyDrop::drop(&mut (*stage).output) })
+        });
     }
 
     /// # Safety
     /// As for `drop_output`; `to` points to room for an `Option<Output<F>>`.
     unsafe fn take_output(task: NonNull<Header>, to: *mut ()) {
-        // SAFETY: moved out once, by the caller's claim; `to` is as the caller says.
-        unsafe {
-            let output = ManuallyDrop::take(&mut (*Self::stage(task)).output);
-            to.cast::<Option<Output<F>>>().write(Some(output));
-        }
+        // SAFETY: moved out once, by the caller's claim.
+        let output = Self::stage(task).with_mut(|stage| unsafe { ManuallyDrop::take(&mut (*stage).output) });
+        // SAFETY: `to` is as the caller says.
+        unsafe { to.cast::<Option<Output<F>>>().write(Some(output)) };
     }
 }

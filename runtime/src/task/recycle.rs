@@ -4,9 +4,11 @@
 //! has few kinds of task. Blocks freed on their home are kept in one list per size class up to a bound; blocks freed
 //! on another thread go to the system allocator.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, handle_alloc_error};
 use std::cell::Cell;
 use std::ptr::{NonNull, null_mut};
+
+use multikernel_channels::sync::{alloc, dealloc};
 
 use crate::limits::{RECYCLED_BYTES_PER_CLASS, RECYCLED_TASK_BYTES};
 
@@ -104,7 +106,7 @@ impl Drop for Recycler {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
