@@ -1,0 +1,122 @@
+//! Holds the rules of ARCHITECTURE.md that show in how programs behave.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use multikernel::runtime::Builder;
+use multikernel::task::yield_now;
+use multikernel::time::sleep;
+use multikernel::{CoreId, core_local, on_each_core, spawn_local, spawn_on};
+
+/// Hands its waker out at each poll, and checks that its thread stays the same until it is dropped.
+struct Settled {
+    polls: usize,
+    home: Option<CoreId>,
+    wakers: mpsc::Sender<Waker>,
+}
+
+impl Future for Settled {
+    type Output = usize;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<usize> {
+        let here = CoreId::current();
+        assert_eq!(*self.home.get_or_insert(here), here);
+        self.polls += 1;
+        if self.polls == 100 {
+            return Poll::Ready(here.index());
+        }
+        self.wakers.send(cx.waker().clone()).expect("the other thread wakes until nobody sends");
+        Poll::Pending
+    }
+}
+
+impl Drop for Settled {
+    fn drop(&mut self) {
+        assert_eq!(self.home, CoreId::try_current());
+    }
+}
+
+#[test]
+fn a_task_stays_on_its_core_whoever_wakes_it() {
+    let (wakers, woken) = mpsc::channel::<Waker>();
+    let waking = thread::spawn(move || woken.iter().for_each(Waker::wake));
+    let homes = Builder::new().cores(4).run(move || async move {
+        let settle = move || Settled { polls: 0, home: None, wakers };
+        let mut homes = Vec::new();
+        for task in on_each_core(settle) {
+            homes.push(task.await.expect("no assertion fails"));
+        }
+        homes
+    });
+    assert_eq!(homes.unwrap(), [0, 1, 2, 3]);
+    waking.join().unwrap();
+}
+
+#[test]
+fn the_calling_thread_is_core_0_and_its_body_need_not_be_send() {
+    let caller = thread::current().id();
+    let not_send = Rc::new(Cell::new(0));
+    let inside = not_send.clone();
+    let output = Builder::new().cores(2).run(move || async move {
+        assert_eq!(thread::current().id(), caller);
+        assert_eq!(CoreId::current().index(), 0);
+        inside.set(1);
+        yield_now().await;
+        inside
+    });
+    assert!(Rc::ptr_eq(&output.unwrap(), &not_send));
+    assert_eq!(not_send.get(), 1);
+}
+
+#[test]
+fn a_core_that_never_runs_out_of_work_still_gets_mail_and_fires_timers() {
+    let run = || async {
+        let busy = CoreId::new(1);
+        let greedy = spawn_on(busy, || async {
+            loop {
+                yield_now().await;
+            }
+        });
+        let timer = spawn_on(busy, || sleep(Duration::from_millis(1)));
+        timer.await.expect("it ends though the core is busy");
+        greedy.abort();
+        assert!(greedy.await.unwrap_err().is_cancelled());
+    };
+    Builder::new().cores(2).run(run).unwrap();
+}
+
+core_local! {
+    static AT_END: RefCell<Option<Farewell>> = RefCell::new(None);
+}
+
+/// Spawns a task when it is dropped, as a pool that closes its connections might.
+struct Farewell(mpsc::Sender<usize>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let here = CoreId::current();
+        drop(spawn_local(async {}));
+        self.0.send(here.index()).expect("the test listens");
+    }
+}
+
+#[test]
+fn state_of_a_core_is_dropped_on_that_core() {
+    let (send, receive) = mpsc::channel();
+    let run = move || async move {
+        let keep = move || async move { AT_END.with(|slot| *slot.borrow_mut() = Some(Farewell(send))) };
+        for task in on_each_core(keep) {
+            task.await.unwrap();
+        }
+    };
+    Builder::new().cores(3).run(run).unwrap();
+    let mut cores: Vec<_> = receive.iter().collect();
+    cores.sort_unstable();
+    assert_eq!(cores, [0, 1, 2]);
+}
