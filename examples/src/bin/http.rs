@@ -102,6 +102,7 @@ async fn serve(stream: TcpStream, stop: CancellationToken) {
     let connection = server::conn::http1::Builder::new()
         .timer(CoreTimer)
         .header_read_timeout(HEAD_PATIENCE)
+        .half_close(true)
         .serve_connection(stream, service_fn(hello));
     let mut connection = std::pin::pin!(connection);
     // A client that resets or talks nonsense ends its own connection, and only that.
