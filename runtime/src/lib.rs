@@ -1,5 +1,4 @@
 //! An async runtime for servers with one executor per core, no shared run queue, and messages between cores.
-#![allow(dead_code)]
 
 pub(crate) mod budget;
 #[cfg(not(loom))]

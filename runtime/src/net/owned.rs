@@ -52,7 +52,7 @@ impl TcpStream {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn recv(&self) -> io::Result<RecvBuf> {
-        std::future::poll_fn(|cx| self.poll_recv(cx)).await
+        self.io.recv().await
     }
 
     /// As [`recv`](Self::recv), for futures written by hand.

@@ -60,11 +60,16 @@ impl StreamIo {
         self.source.poll_recv(cx)
     }
 
+    pub(crate) async fn recv(&self) -> io::Result<RecvBuf> {
+        self.source.recv().await
+    }
+
     /// Sends all of a buffer, which is given away meanwhile.
     pub(crate) fn send_all<B: StableBuf>(&self, buffer: B) -> SendAll<'_, B> {
         SendAll::new(&self.source, buffer)
     }
 
+    #[cfg(feature = "futures-io")] // tokio's and hyper's traits have no such call
     pub(crate) fn poll_read_vectored(
         &self,
         cx: &mut Context<'_>,

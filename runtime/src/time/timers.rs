@@ -54,6 +54,7 @@ impl Timers {
     }
 
     /// How many sleeps are registered.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.wheel.len()
     }
