@@ -352,7 +352,8 @@ fn without_descriptors_connections_wait_and_the_server_does_not_spin(driver: Dri
     std::thread::sleep(Duration::from_secs(1));
     let share = (proc::cpu_time(server.pid()) - busy).as_secs_f64() / start.elapsed().as_secs_f64();
     println!("{:.1} % of a CPU while out of descriptors", share * 100.0);
-    assert!(share < 0.5, "{:.0} % of a CPU while out of descriptors", share * 100.0);
+    // Trying at most every 10 ms takes well under 1 %. One that spins takes what the CPUs' other users leave it.
+    assert!(share < 0.1, "{:.0} % of a CPU while out of descriptors", share * 100.0);
 
     // Those who leave make room: the last one's turn comes.
     let mut last = flood.pop().unwrap();
@@ -429,7 +430,9 @@ fn stopping_does_not_wait_for_ever() {
     for (server, half, start) in servers {
         let (code, lines) = server.wait();
         assert_eq!(code, Some(0));
-        assert_eq!(lines[1..], ["stopping: 1 connections to finish", "giving up on 1 connections"]);
+        let [_, stopping, giving_up] = &lines[..] else { panic!("{lines:?}") };
+        assert!(stopping.starts_with("stopping: 1 connection"), "{stopping}");
+        assert!(giving_up.starts_with("giving up on 1 connection"), "{giving_up}");
         let waited = start.elapsed();
         assert!(waited >= Duration::from_millis(9_900) && waited < PATIENCE, "it left after {waited:?}");
         Client::on(half).wait_for_end().unwrap();

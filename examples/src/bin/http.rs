@@ -54,10 +54,9 @@ async fn run() -> io::Result<()> {
     drop(listener);
     stop.cancel();
     connections.close();
-    let open = connections.len();
-    println!("stopping: {open} connections to finish");
+    println!("stopping: {} to finish", counted(connections.len(), "connection"));
     if time::timeout(STOP_PATIENCE, connections.wait()).await.is_err() {
-        println!("giving up on {} connections", connections.len());
+        println!("giving up on {}", counted(connections.len(), "connection"));
     }
     Ok(())
 }
@@ -78,7 +77,7 @@ fn address() -> io::Result<String> {
 fn announce(listener: &TcpListener) -> io::Result<()> {
     let address = listener.local_addr()?;
     let driver = Handle::current().driver().clone();
-    println!("serving HTTP on http://{address} with {} cores", cores().len());
+    println!("serving HTTP on http://{address} with {}", counted(cores().len(), "core"));
     println!("driver: {} ({})", driver.kind, driver.why);
     println!("try: curl http://{address}/");
     Ok(())
@@ -102,6 +101,7 @@ async fn serve(stream: TcpStream, stop: CancellationToken) {
     let connection = server::conn::http1::Builder::new()
         .timer(CoreTimer)
         .header_read_timeout(HEAD_PATIENCE)
+        // A client may close its side once it has asked, and still wait for the answer.
         .half_close(true)
         .serve_connection(stream, service_fn(hello));
     let mut connection = std::pin::pin!(connection);

@@ -61,7 +61,8 @@ impl Server {
             first.strip_prefix("serving HTTP on http://").expect("the first line says where it serves");
         let (addr, rest) = rest.split_once(" with ").expect("and with how many cores");
         server.addr = addr.parse().expect("an address");
-        server.cores = rest.trim_end_matches(" cores").parse().expect("a number of cores");
+        let count = rest.split_whitespace().next().expect("a number of cores");
+        server.cores = count.parse().expect("a number of cores");
 
         let second = server.line();
         match driver {

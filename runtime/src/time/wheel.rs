@@ -93,6 +93,7 @@ impl<T> Wheel<T> {
     }
 
     /// What the last `advance` said.
+    #[cfg(test)]
     pub(super) fn now(&self) -> u64 {
         self.now
     }
