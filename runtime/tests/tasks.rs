@@ -110,7 +110,7 @@ fn a_main_may_end_with_its_budget_used_up() {
                 yield_now().await;
             }
         });
-        for _ in 0..3 {
+        for _ in 0..64 {
             yield_now().await;
             std::thread::sleep(Duration::from_millis(1));
         }
