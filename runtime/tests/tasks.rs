@@ -110,7 +110,7 @@ fn a_main_may_end_with_its_budget_used_up() {
                 yield_now().await;
             }
         });
-        for _ in 0..3 {
+        for _ in 0..64 {
             yield_now().await;
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -119,9 +119,11 @@ fn a_main_may_end_with_its_budget_used_up() {
         }
     }
     Builder::new_test().run(join_many).unwrap();
-    // Nor does the thread, a core no longer, go without budget.
+    // Nor does the thread, a core no longer, run out of budget.
     let runtime = Builder::new_test().build().unwrap();
-    assert_eq!(runtime.block_on(runtime.spawn(async { 1 })).unwrap(), 1);
+    for n in 0..300 {
+        assert_eq!(runtime.block_on(runtime.spawn(async move { n })).unwrap(), n);
+    }
 }
 
 #[test]
