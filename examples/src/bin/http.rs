@@ -83,6 +83,10 @@ fn announce(listener: &TcpListener) -> io::Result<()> {
     Ok(())
 }
 
+fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 async fn accept(
     listener: &TcpListener,
     stop: &CancellationToken,
