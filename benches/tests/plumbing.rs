@@ -21,7 +21,8 @@ use multikernel_benches::harness::table;
 use multikernel_benches::runs::{self, idle};
 
 const EXE: &str = env!("CARGO_BIN_EXE_multikernel-benches");
-const PACE: Pace = Pace { slice: Duration::from_millis(5), rounds: 2 };
+/// Long enough for a slice to hold an answer while other tests keep all CPUs busy.
+const PACE: Pace = Pace { slice: Duration::from_millis(100), rounds: 2 };
 const ECHO: Plan =
     Plan { connections: 4, message: Message::Echo(64), pipeline: 1, patience: Duration::from_millis(200) };
 
