@@ -429,8 +429,8 @@ fn round(seed: u64) {
     let wakers = shared.wakers.take_all();
     for waker in &wakers {
         quietly(|| waker.wake_by_ref());
-        let again = waker.clone();
-        quietly(|| again.wake());
+        let copy = waker.clone();
+        quietly(|| copy.wake());
     }
     let elsewhere = std::thread::spawn(move || wakers.into_iter().for_each(|waker| quietly(|| waker.wake())));
     for handle in shared.handles.take_all() {
