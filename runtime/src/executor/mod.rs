@@ -169,15 +169,14 @@ impl Core {
         if !self.home.has_runnable() {
             return;
         }
-        let mut started = None;
+        let started = Instant::now();
         let mut polls = 0;
         while polls < POLLS_PER_TURN {
             let until = polls + if self.long_polls.get() { 1 } else { POLLS_PER_LOOK };
             while polls < until {
                 context::begin_poll();
                 if !self.home.run_one() {
-                    self.mailbox().load.delay.store(0, Ordering::Relaxed); // a figure
-                    return;
+                    return self.note_turn(polls, started.elapsed(), Duration::ZERO);
                 }
                 polls += 1;
                 if self.rang.get() {
@@ -186,21 +185,19 @@ impl Core {
             }
             self.mailbox().doorbell.tick();
             self.deliver();
-            let now = Instant::now();
-            let spent = now - *started.get_or_insert(now);
-            if spent > TURN_TIME || self.resources.reactor.borrow().has_completions() {
+            if started.elapsed() > TURN_TIME || self.resources.reactor.borrow().has_completions() {
                 break;
             }
         }
-        self.note_turn(polls, started);
+        // The queue is not empty: what is queued now waits about as long as this turn took.
+        let spent = started.elapsed();
+        self.note_turn(polls, spent, spent);
     }
 
-    /// The queue is not empty after a whole turn: what is queued now waits about as long as this turn took.
-    fn note_turn(&self, polls: u32, started: Option<Instant>) {
-        let spent = started.map_or(Duration::ZERO, |started| started.elapsed());
-        let delay = u32::try_from(spent.as_nanos()).unwrap_or(u32::MAX);
+    fn note_turn(&self, polls: u32, spent: Duration, delay: Duration) {
+        let delay = u32::try_from(delay.as_nanos()).unwrap_or(u32::MAX);
         self.mailbox().load.delay.store(delay, Ordering::Relaxed); // a figure
-        self.long_polls.set(spent / polls.max(1) > TURN_TIME / POLLS_PER_LOOK);
+        self.long_polls.set(spent > TURN_TIME / POLLS_PER_LOOK * polls);
     }
 
     fn fire_timers(&self) {
