@@ -1,4 +1,8 @@
 //! An async runtime for servers with one executor per core, no shared run queue, and messages between cores.
+#![cfg_attr(
+    any(loom, not(any(feature = "tokio", feature = "futures-io", feature = "hyper"))),
+    expect(dead_code, reason = "the models leave much out; without the traits nothing polls a stream")
+)]
 
 pub(crate) mod budget;
 #[cfg(not(loom))]
