@@ -83,6 +83,11 @@ where
     }
 }
 
+/// Whether the core `uid` has closed its timers and its driver, or is about to.
+pub(crate) fn has_ended(uid: CoreUid) -> bool {
+    registry::find(uid).is_none()
+}
+
 /// A listener of this core has just accepted: a task spawned before this poll ends serves that connection.
 pub(crate) fn note_accept() {
     ACCEPTED.set(true);

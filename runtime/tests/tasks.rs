@@ -273,3 +273,35 @@ fn block_on_sleeps_through_a_delegate() {
     runtime.block_on(multikernel::time::sleep(Duration::from_millis(10)));
     assert!(before.elapsed() >= Duration::from_millis(10));
 }
+
+#[test]
+fn who_blocks_on_a_runtime_that_ends_is_told() {
+    use multikernel::net::TcpListener;
+    for sleeps in [true, false] {
+        let runtime = Builder::new_test().build().unwrap();
+        let handle = runtime.handle().clone();
+        let (waiting, begun) = std::sync::mpsc::channel();
+        let guest = std::thread::spawn(move || {
+            handle.block_on(async {
+                let mut future: std::pin::Pin<Box<dyn Future<Output = bool>>> = if sleeps {
+                    Box::pin(async {
+                        multikernel::time::sleep(Duration::from_secs(3600)).await;
+                        true
+                    })
+                } else {
+                    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                    Box::pin(async move { listener.accept().await.is_ok() })
+                };
+                std::future::poll_fn(move |cx| {
+                    let polled = future.as_mut().poll(cx);
+                    waiting.send(()).unwrap();
+                    polled
+                })
+                .await
+            })
+        });
+        begun.recv().unwrap();
+        drop(runtime);
+        assert!(!guest.join().is_ok_and(|succeeded| succeeded), "sleeps: {sleeps}");
+    }
+}

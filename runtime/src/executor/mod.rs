@@ -21,8 +21,8 @@ use crate::budget;
 use crate::context::{self, Resources};
 use crate::driver::Wait;
 use crate::limits::{DRIVER_PATIENCE, POLLS_PER_LOOK, POLLS_PER_TURN, TURN_TIME};
-use crate::machine::Machine;
 use crate::machine::mailbox::Mailbox;
+use crate::machine::{Machine, registry};
 use crate::task::{Home, quietly};
 use crate::time::Instant;
 
@@ -310,8 +310,6 @@ impl Core {
         self.machine.stop();
         self.ending.set(true);
         self.home.cancel_all();
-        let sleepers = self.resources.timers.borrow_mut().clear();
-        sleepers.into_iter().for_each(|sleeper| quietly(|| drop(sleeper)));
         self.machine.report_quiet();
         while !self.machine.all_quiet() {
             self.work();
@@ -338,8 +336,12 @@ impl Core {
         self.at_end.borrow_mut().pop()
     }
 
-    /// Tears the driver down, after the core has ended.
+    /// Tears timers and driver down, after the core has ended. Who waits for them still, on a thread that is no core, is
+    /// woken to find that out.
     pub(crate) fn close(self) {
+        registry::strike(self.resources.uid);
+        let sleepers = self.resources.timers.into_inner().clear();
+        sleepers.into_iter().for_each(|sleeper| quietly(|| sleeper.wake()));
         self.resources.reactor.into_inner().close(DRIVER_PATIENCE);
     }
 }

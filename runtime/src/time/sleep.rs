@@ -280,6 +280,7 @@ impl Sleep {
         if let Place::Delegate(guest) = &self.place
             && guest.core == core
             && guest.waker.will_wake(cx.waker())
+            && !context::has_ended(core)
         {
             return Poll::Pending;
         }
