@@ -1,4 +1,43 @@
 //! An async runtime for servers with one executor per core, no shared run queue, and messages between cores.
+//!
+//! Each core of a Machine is one thread with its own run queue, timers and driver (io_uring or epoll). A task is placed
+//! when it is spawned and stays on its core. What crosses cores, a wake, a spawn, an abort, is a message.
+//!
+//! ```
+//! use multikernel::net::{TcpListener, TcpStream};
+//!
+//! #[multikernel::main(cores = 2)]
+//! async fn main() -> std::io::Result<()> {
+//!     let listener = TcpListener::bind("127.0.0.1:0").await?;
+//!     let address = listener.local_addr()?;
+//!     let server = multikernel::spawn(async move {
+//!         let (stream, _) = listener.accept().await?;
+//!         stream.send_all(&b"hello"[..]).await.result
+//!     });
+//!
+//!     let stream = TcpStream::connect(address).await?;
+//!     assert_eq!(&stream.recv().await?[..], b"hello");
+//!     server.await?
+//! }
+//! ```
+//!
+//! # Where to find what
+//!
+//! | module | for |
+//! |---|---|
+//! | [`task`] | spawning, joining, yielding; its main functions are at the root too |
+//! | [`runtime`] | building a Machine, using it from other threads |
+//! | [`net`], [`io`] | TCP; the traits and helpers of asynchronous I/O |
+//! | [`time`] | sleeping, time limits, intervals |
+//! | [`signal`] | Ctrl-C and other signals |
+//! | [`compat`] | the traits of tokio, `futures` and hyper |
+//!
+//! # Features
+//!
+//! - `tokio` (default): tokio's I/O traits for our types, its helpers in [`io`], its `select!` and `join!`. Tokio's
+//!   runtime is not used.
+//! - `futures-io`: the I/O traits of the `futures` crate.
+//! - `hyper`: hyper's runtime traits.
 #![cfg_attr(
     any(loom, not(any(feature = "tokio", feature = "futures-io", feature = "hyper"))),
     expect(dead_code, reason = "the models leave much out; without the traits nothing polls a stream")

@@ -180,7 +180,7 @@ const SLEEPS: [(&str, &str); 4] = [
     ("benches/", "measures"),
     ("examples/tests/support/mod.rs", "a pause between two looks at a condition"),
     ("examples/tests/bad_days.rs", "the second whose CPU time is measured"),
-    ("runtime/tests/tasks.rs", "a pause between two looks at a condition"),
+    ("runtime/tests/tasks.rs", "a poll that is meant to be long"),
 ];
 
 #[test]
