@@ -229,8 +229,9 @@ pub struct JoinError(Repr);
 
 enum Repr {
     Cancelled,
-    // The mutex makes the error `Sync`, which users of error crates expect; it is never contended.
-    Panicked(Mutex<Box<dyn Any + Send>>),
+    // The mutex makes the error `Sync`, which users of error crates expect; it is never contended. Boxed because every
+    // task has room for its error.
+    Panicked(Box<Mutex<Box<dyn Any + Send>>>),
 }
 
 impl JoinError {
@@ -239,7 +240,7 @@ impl JoinError {
     }
 
     pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
-        Self(Repr::Panicked(Mutex::new(payload)))
+        Self(Repr::Panicked(Box::new(Mutex::new(payload))))
     }
 
     /// The task was aborted, or its runtime ended.
@@ -267,7 +268,7 @@ impl JoinError {
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
         match self.0 {
             Repr::Panicked(payload) => {
-                Ok(payload.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
+                Ok((*payload).into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
             }
             Repr::Cancelled => Err(self),
         }

@@ -12,7 +12,7 @@ use multikernel_channels::sync::{alloc, dealloc};
 
 use crate::limits::{RECYCLED_BYTES_PER_CLASS, RECYCLED_TASK_BYTES};
 
-const STEP: usize = 64;
+const STEP: usize = 32;
 const CLASSES: usize = RECYCLED_TASK_BYTES / STEP;
 const ALIGN: usize = 16;
 
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_freed_block_serves_the_next_task_of_its_class() {
         let recycler = Recycler::new();
-        let first = Layout::from_size_align(130, 8).unwrap();
+        let first = Layout::from_size_align(161, 8).unwrap();
         let second = Layout::from_size_align(190, 16).unwrap();
         let block = allocate(Some(&recycler), first);
         // SAFETY: allocated with this layout just above; nothing uses it.
@@ -141,7 +141,7 @@ mod tests {
     fn large_and_over_aligned_tasks_go_to_the_system() {
         assert_eq!(class_of(Layout::from_size_align(RECYCLED_TASK_BYTES + 1, 8).unwrap()), None);
         assert_eq!(class_of(Layout::from_size_align(64, 128).unwrap()), None);
-        assert_eq!(class_of(Layout::from_size_align(64, 8).unwrap()), Some(0));
-        assert_eq!(class_of(Layout::from_size_align(65, 8).unwrap()), Some(1));
+        assert_eq!(class_of(Layout::from_size_align(STEP, 8).unwrap()), Some(0));
+        assert_eq!(class_of(Layout::from_size_align(STEP + 1, 8).unwrap()), Some(1));
     }
 }
