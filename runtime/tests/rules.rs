@@ -120,3 +120,19 @@ fn state_of_a_core_is_dropped_on_that_core() {
     cores.sort_unstable();
     assert_eq!(cores, [0, 1, 2]);
 }
+
+#[test]
+fn blocking_calls_are_not_tied_to_the_cpu_of_a_pinned_core() {
+    fn allowed() -> String {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        status.lines().find(|line| line.starts_with("Cpus_allowed_list")).unwrap().to_owned()
+    }
+    let before = allowed();
+    let there = Builder::new()
+        .cores(1)
+        .pinning(multikernel::runtime::Pinning::Always)
+        .run(|| async { multikernel::task::spawn_blocking(allowed).await.unwrap() })
+        .unwrap();
+    assert_eq!(there, before);
+    assert_eq!(allowed(), before);
+}

@@ -15,6 +15,7 @@ mod monoio;
 mod multikernel;
 mod raw;
 mod raw_epoll;
+mod ready;
 mod smol;
 mod tokio;
 

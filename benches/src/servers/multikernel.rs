@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Cores::{Many, One};
 use super::Protocol::{Echo, Http};
+use super::ready::{self, Echoed};
 use super::{BUFFER, Job, Server, http};
 
 pub(super) const SERVERS: &[Server] = &[
@@ -101,15 +102,6 @@ async fn echo_when_ready(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-enum Echoed {
-    All,
-    /// The socket took a part only; the connection keeps what is left until it is sent.
-    Some {
-        rest: Vec<u8>,
-    },
-    End,
-}
-
 /// Reads into the one buffer of this core and writes out of it. Not part of the future, so that no connection carries
 /// a buffer while it waits.
 fn echo_at_once(stream: &TcpStream) -> io::Result<Echoed> {
@@ -118,14 +110,6 @@ fn echo_at_once(stream: &TcpStream) -> io::Result<Echoed> {
     }
     SHARED.with(|shared| {
         let shared = &mut *shared.borrow_mut();
-        let len = stream.try_read(shared)?;
-        if len == 0 {
-            return Ok(Echoed::End);
-        }
-        let sent = match stream.try_write(&shared[..len]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            result => result?,
-        };
-        Ok(if sent == len { Echoed::All } else { Echoed::Some { rest: shared[sent..len].to_vec() } })
+        ready::echo(shared, |to| stream.try_read(to), |from| stream.try_write(from))
     })
 }

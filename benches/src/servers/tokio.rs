@@ -13,6 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::Cores::{Many, One};
 use super::Protocol::{Echo, Http};
+use super::ready::{self, Echoed};
 use super::{BUFFER, Job, Server, http};
 
 pub(super) const SERVERS: &[Server] = &[
@@ -93,15 +94,6 @@ async fn echo_when_ready(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-enum Echoed {
-    All,
-    /// The socket took a part only; the connection keeps what is left until it is sent.
-    Some {
-        rest: Vec<u8>,
-    },
-    End,
-}
-
 /// Reads into the one buffer of this thread and writes out of it. Not part of the future, so that no connection
 /// carries a buffer while it waits.
 fn echo_at_once(stream: &TcpStream) -> io::Result<Echoed> {
@@ -109,14 +101,6 @@ fn echo_at_once(stream: &TcpStream) -> io::Result<Echoed> {
         static SHARED: RefCell<[u8; BUFFER]> = const { RefCell::new([0; BUFFER]) };
     }
     SHARED.with_borrow_mut(|shared| {
-        let len = stream.try_read(shared)?;
-        if len == 0 {
-            return Ok(Echoed::End);
-        }
-        let sent = match stream.try_write(&shared[..len]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            result => result?,
-        };
-        Ok(if sent == len { Echoed::All } else { Echoed::Some { rest: shared[sent..len].to_vec() } })
+        ready::echo(shared, |to| stream.try_read(to), |from| stream.try_write(from))
     })
 }

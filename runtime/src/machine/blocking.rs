@@ -8,6 +8,7 @@ use std::thread;
 use futures::channel::oneshot;
 
 use crate::limits::BLOCKING_IDLE;
+use crate::machine::cpus;
 use crate::task::quietly;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -22,6 +23,8 @@ struct Shared {
     work: Condvar,
     limit: usize,
     name: String,
+    /// Where the threads may run, if whoever starts one may be pinned: a thread inherits that.
+    cpus: Option<Vec<usize>>,
 }
 
 #[derive(Default)]
@@ -33,9 +36,15 @@ struct State {
 }
 
 impl Blocking {
-    pub(crate) fn new(limit: usize, name: &str) -> Self {
+    pub(crate) fn new(limit: usize, name: &str, cpus: Option<Vec<usize>>) -> Self {
         let name = format!("{name}-blocking");
-        Self(Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), limit: limit.max(1), name }))
+        Self(Arc::new(Shared {
+            state: Mutex::default(),
+            work: Condvar::new(),
+            limit: limit.max(1),
+            name,
+            cpus,
+        }))
     }
 
     /// Runs `f` on a thread of the pool; a panic of `f` comes out of the future.
@@ -94,6 +103,11 @@ impl Shared {
     }
 
     fn work(&self) {
+        if let Some(cpus) = &self.cpus
+            && let Err(error) = cpus::set_affinity(cpus)
+        {
+            tracing::warn!(%error, "a thread for blocking calls stays on the CPU of the core that started it");
+        }
         let mut state = self.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {

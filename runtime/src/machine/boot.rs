@@ -14,6 +14,7 @@ use multikernel_channels::sync::{Arc, Ordering};
 use crate::context::{self, Resources};
 use crate::driver::{self, Reactor};
 use crate::executor::{self, Core};
+use crate::machine::blocking::Blocking;
 use crate::machine::builder::{Builder, Polling};
 use crate::machine::mailbox::Mailbox;
 use crate::machine::runtime::Runtime;
@@ -38,7 +39,9 @@ fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, pinning::Plan<'static>)>
         .collect::<io::Result<Box<[_]>>>()?;
     mailboxes.iter().for_each(registry::enlist);
     let pins = pinning::plan(builder.pinning, cores, &available, &pinning::REGISTRY);
-    Ok((Arc::new(Machine::new(mailboxes, driver, polling, builder)), pins))
+    let cpus = pins.pins().then_some(available.cpus);
+    let blocking = Blocking::new(builder.max_blocking_threads, &builder.thread_name, cpus);
+    Ok((Arc::new(Machine::new(mailboxes, driver, polling, blocking, builder.ring_entries)), pins))
 }
 
 /// On the core's own thread: opens its driver.
@@ -146,7 +149,7 @@ where
     let threads = start(&machine, &pins, &builder.thread_name, 1)?;
     let output = core.enter(|| {
         let main = catch_unwind(AssertUnwindSafe(main)).map_err(JoinError::panicked)?;
-        let handle = task::spawn_at_home(&core.home, main, Location::caller());
+        let handle = task::spawn_at_home(&core.home, main, Location::caller(), false);
         core.run(|| handle.is_finished());
         context::begin_poll(); // the last task polled may have left no budget
         let taken = pin!(handle).poll(&mut Context::from_waker(Waker::noop()));

@@ -34,7 +34,6 @@ pub use core_id::{CoreId, cores};
 pub use core_local::{CoreLocal, CoreLocalSlot};
 
 use blocking::Blocking;
-use builder::Builder;
 use mailbox::Mailbox;
 
 pub(crate) const NO_MACHINE: &str = "this must be called on a core of a multikernel runtime, inside \
@@ -60,14 +59,15 @@ impl Machine {
         cores: Box<[Arc<Mailbox>]>,
         driver: DriverInfo,
         polling: Option<Duration>,
-        builder: &Builder,
+        blocking: Blocking,
+        ring_entries: u32,
     ) -> Self {
         Self {
             cores,
             driver,
             polling,
-            blocking: Blocking::new(builder.max_blocking_threads, &builder.thread_name),
-            ring_entries: builder.ring_entries,
+            blocking,
+            ring_entries,
             stopping: AtomicBool::new(false),
             quiet: AtomicUsize::new(0),
             ended: Mutex::new(0),

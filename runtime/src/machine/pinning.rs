@@ -143,7 +143,6 @@ impl Plan<'_> {
     }
 
     /// Whether any core is to be pinned.
-    #[cfg(test)]
     pub(crate) fn pins(&self) -> bool {
         self.cpus.iter().any(Option::is_some)
     }

@@ -3,8 +3,6 @@
 use std::future::Future;
 use std::panic::Location;
 
-use multikernel_channels::sync::Ordering;
-
 use crate::context;
 use crate::executor::{self, Core};
 use crate::machine::runtime::Handle;
@@ -44,7 +42,7 @@ where
         }
         match placement::less_delayed(&core.machine, core) {
             Some(target) => task::spawn_elsewhere(target, future, at, false),
-            None => task::spawn_at_home(&core.home, future, at),
+            None => task::spawn_at_home(&core.home, future, at, false),
         }
     })
 }
@@ -56,8 +54,7 @@ where
 {
     let target = placement::for_connection(&core.machine, core);
     if target.index == core.home.mailbox().index {
-        target.load.connections.fetch_add(1, Ordering::Relaxed); // a figure
-        task::spawn_connection_at_home(&core.home, future, at)
+        task::spawn_at_home(&core.home, future, at, true)
     } else {
         task::spawn_elsewhere(target, future, at, true)
     }
@@ -90,7 +87,7 @@ where
         let Some(core) = core else { return Handle::current().spawn(future) };
         let target = placement::balanced(&core.machine, core.random());
         if target.index == core.home.mailbox().index {
-            task::spawn_at_home(&core.home, future, at)
+            task::spawn_at_home(&core.home, future, at, false)
         } else {
             task::spawn_elsewhere(target, future, at, false)
         }
@@ -121,7 +118,7 @@ where
     let at = Location::caller();
     executor::with(|core| {
         let core = core.expect("spawn_local must be called on a core of a multikernel runtime");
-        task::spawn_at_home(&core.home, future, at)
+        task::spawn_at_home(&core.home, future, at, false)
     })
 }
 

@@ -111,7 +111,7 @@ fn turns_until(home: &Home, done: impl Fn() -> bool) {
 }
 
 fn spawn<F: Future + 'static>(home: &Home, future: F) -> JoinHandle<F::Output> {
-    spawn_at_home(home, future, Location::caller())
+    spawn_at_home(home, future, Location::caller(), false)
 }
 
 /// A task that never ends by itself, and its waker.

@@ -71,29 +71,17 @@ pub(crate) fn spawn_at_home<F>(
     home: &Home,
     future: F,
     at: &'static Location<'static>,
+    connection: bool,
 ) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,
 {
     let task = raw::allocate(home.mailbox().this(), future, at);
-    home.adopt(task);
-    // SAFETY: the second of the two references a task is born with.
-    unsafe { JoinHandle::new(task) }
-}
-
-/// The same, for a task that counts as a connection of this core.
-pub(crate) fn spawn_connection_at_home<F>(
-    home: &Home,
-    future: F,
-    at: &'static Location<'static>,
-) -> JoinHandle<F::Output>
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    let task = raw::allocate(home.mailbox().this(), future, at);
-    task.header().connection.set(true);
+    if connection {
+        task.header().connection.set(true);
+        home.mailbox().load.connections.fetch_add(1, Ordering::Relaxed); // a figure
+    }
     home.adopt(task);
     // SAFETY: the second of the two references a task is born with.
     unsafe { JoinHandle::new(task) }
@@ -110,7 +98,7 @@ where
     Fut: Future + 'static,
     Fut::Output: 'static,
 {
-    spawn_at_home(home, lazy::Lazy::new(make), at)
+    spawn_at_home(home, lazy::Lazy::new(make), at, false)
 }
 
 /// Spawns on another core, by message. If that core has ended, the task is cancelled at once.
