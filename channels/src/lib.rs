@@ -81,5 +81,6 @@
 pub mod doorbell;
 pub mod inbox;
 pub mod ring;
+mod state_word;
 #[doc(hidden)]
 pub mod sync;

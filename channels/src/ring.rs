@@ -14,6 +14,16 @@ use crossbeam_utils::CachePadded;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence};
 
 /// Why a message could not be pushed. Holds the message.
+///
+/// ```
+/// use multikernel_channels::ring::{PushError, ring};
+///
+/// let (mut tx, rx) = ring(1);
+/// tx.try_push("first").unwrap();
+/// assert_eq!(tx.try_push("second"), Err(PushError::Full("second")));
+/// drop(rx);
+/// assert_eq!(tx.try_push("second"), Err(PushError::Closed("second")));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PushError<T> {
     /// As many messages as the ring may hold wait to be popped.
@@ -24,6 +34,14 @@ pub enum PushError<T> {
 
 impl<T> PushError<T> {
     /// The message that was not pushed.
+    ///
+    /// ```
+    /// # let (mut tx, rx) = multikernel_channels::ring::ring(1);
+    /// # drop(rx);
+    /// let error = tx.try_push("for somebody".to_owned()).unwrap_err();
+    /// let for_another: String = error.into_inner();
+    /// # assert_eq!(for_another, "for somebody");
+    /// ```
     pub fn into_inner(self) -> T {
         let (Self::Full(message) | Self::Closed(message)) = self;
         message
@@ -51,6 +69,15 @@ impl<T> fmt::Display for PushError<T> {
 impl<T> Error for PushError<T> {}
 
 /// Why there was no message to pop.
+///
+/// ```
+/// use multikernel_channels::ring::{PopError, ring};
+///
+/// let (tx, mut rx) = ring::<u8>(1);
+/// assert_eq!(rx.try_pop(), Err(PopError::Empty)); // look again later
+/// drop(tx);
+/// assert_eq!(rx.try_pop(), Err(PopError::Closed)); // nothing will come
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PopError {
     /// Nothing waits now; the producer may still push.
@@ -178,6 +205,16 @@ impl<T> Drop for Shared<T> {
 }
 
 /// The end of a [`ring`](ring()) to push into. Dropping it closes the ring: the consumer pops the rest and is told.
+///
+/// One core makes what another uses:
+///
+/// ```
+/// # use multikernel_channels::ring::ring;
+/// let (mut tx, mut rx) = ring(8);
+/// let maker = std::thread::spawn(move || (1..=8).try_for_each(|n| tx.try_push(n)));
+/// maker.join().unwrap().expect("there is room for eight");
+/// assert_eq!(std::iter::from_fn(|| rx.try_pop().ok()).sum::<i32>(), 36);
+/// ```
 pub struct Producer<T> {
     /// The truth about `shared.tail`, which nobody else writes.
     tail: usize,
@@ -197,6 +234,15 @@ impl<T> Producer<T> {
     ///
     /// [`PushError::Full`] when [`capacity`](Self::capacity) messages wait, [`PushError::Closed`] when the consumer is
     /// gone. Both give the message back.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use multikernel_channels::ring::{PushError, ring};
+    /// # let (mut tx, _rx) = ring(1);
+    /// tx.try_push("now").unwrap();
+    /// assert_eq!(tx.try_push("later"), Err(PushError::Full("later")));
+    /// ```
     #[inline]
     pub fn try_push(&mut self, message: T) -> Result<(), PushError<T>> {
         if self.shared.is_closed() {
@@ -222,6 +268,12 @@ impl<T> Producer<T> {
     }
 
     /// How many messages wait. The consumer may be popping, so there may be fewer by the time of return.
+    ///
+    /// ```
+    /// # let (mut tx, _rx) = multikernel_channels::ring::ring(4);
+    /// tx.try_push('a').unwrap();
+    /// assert_eq!((tx.len(), tx.capacity()), (1, 4));
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         // Relaxed: a count; no slot is touched on the strength of it.
@@ -229,18 +281,37 @@ impl<T> Producer<T> {
     }
 
     /// Whether the consumer has popped everything.
+    ///
+    /// ```
+    /// # let (mut tx, mut rx) = multikernel_channels::ring::ring(4);
+    /// tx.try_push('a').unwrap();
+    /// assert!(!tx.is_empty());
+    /// rx.try_pop().unwrap();
+    /// assert!(tx.is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The most messages that may wait: what [`ring`](ring()) was called with.
+    ///
+    /// ```
+    /// # let (tx, _rx) = multikernel_channels::ring::ring::<u8>(3);
+    /// assert_eq!(tx.capacity(), 3); // in four slots
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
     /// Whether the consumer is gone. It does not come back.
+    ///
+    /// ```
+    /// # let (tx, rx) = multikernel_channels::ring::ring::<u8>(1);
+    /// drop(rx);
+    /// assert!(tx.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.is_closed()
@@ -265,6 +336,15 @@ impl<T> fmt::Debug for Producer<T> {
 /// The end of a [`ring`](ring()) to pop from. Dropping it closes the ring: the producer gets its messages back.
 ///
 /// Messages that wait when the consumer is dropped are dropped when the producer is, too.
+///
+/// ```
+/// # let (mut tx, mut rx) = multikernel_channels::ring::ring(4);
+/// # tx.try_push("hello").unwrap();
+/// while let Ok(message) = rx.try_pop() {
+///     println!("{message}");
+/// }
+/// # assert!(rx.is_empty());
+/// ```
 pub struct Consumer<T> {
     /// The truth about `shared.head`, which nobody else writes.
     head: usize,
@@ -280,6 +360,16 @@ impl<T> Consumer<T> {
     /// # Errors
     ///
     /// [`PopError::Empty`] when nothing waits, [`PopError::Closed`] when nothing waits and the producer is gone.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use multikernel_channels::ring::{PopError, ring};
+    /// # let (mut tx, mut rx) = ring(4);
+    /// tx.try_push(7).unwrap();
+    /// assert_eq!(rx.try_pop(), Ok(7));
+    /// assert_eq!(rx.try_pop(), Err(PopError::Empty));
+    /// ```
     #[inline]
     pub fn try_pop(&mut self) -> Result<T, PopError> {
         self.find()?;
@@ -338,6 +428,12 @@ impl<T> Consumer<T> {
     }
 
     /// How many messages wait. The producer may be pushing, so there may be more by the time of return.
+    ///
+    /// ```
+    /// # let (mut tx, rx) = multikernel_channels::ring::ring(4);
+    /// tx.try_push('a').unwrap();
+    /// assert_eq!(rx.len(), 1);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         // Relaxed: a count; no slot is touched on the strength of it. As the check before parking it comes after the
@@ -346,18 +442,36 @@ impl<T> Consumer<T> {
     }
 
     /// Whether nothing waits.
+    ///
+    /// ```
+    /// # let (tx, rx) = multikernel_channels::ring::ring::<u8>(4);
+    /// drop(tx);
+    /// assert!(rx.is_empty() && rx.is_closed()); // now nothing will come
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The most messages that may wait: what [`ring`](ring()) was called with.
+    ///
+    /// ```
+    /// # let (_tx, rx) = multikernel_channels::ring::ring::<u8>(3);
+    /// assert_eq!(rx.capacity(), 3);
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
     /// Whether the producer is gone. Messages may still wait.
+    ///
+    /// ```
+    /// # let (mut tx, rx) = multikernel_channels::ring::ring(1);
+    /// tx.try_push("last words").unwrap();
+    /// drop(tx);
+    /// assert!(rx.is_closed() && !rx.is_empty());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.is_closed()
@@ -380,82 +494,5 @@ impl<T> fmt::Debug for Consumer<T> {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    fn ring_at_the_end_of_indices(capacity: usize) -> (Producer<usize>, Consumer<usize>) {
-        starting_at(usize::MAX - 2, NonZeroUsize::new(capacity).unwrap())
-    }
-
-    #[test]
-    fn indices_wrap_with_messages_in_the_ring() {
-        for capacity in 1..=5 {
-            let (mut tx, mut rx) = ring_at_the_end_of_indices(capacity);
-            for round in 0..3 * capacity {
-                for message in 0..capacity {
-                    assert_eq!(tx.len(), message);
-                    tx.try_push(round + message).unwrap();
-                    assert_eq!(rx.len(), message + 1);
-                }
-                assert_eq!(tx.try_push(99), Err(PushError::Full(99)));
-                for message in 0..capacity {
-                    assert_eq!(rx.peek(), Ok(&(round + message)));
-                    assert_eq!(rx.try_pop(), Ok(round + message));
-                }
-                assert_eq!(rx.try_pop(), Err(PopError::Empty));
-            }
-        }
-    }
-
-    #[test]
-    fn messages_are_dropped_across_the_wrap() {
-        let token = std::rc::Rc::new(());
-        let (mut tx, rx) = starting_at(usize::MAX, NonZeroUsize::new(3).unwrap());
-        for _ in 0..3 {
-            tx.try_push(std::rc::Rc::clone(&token)).unwrap();
-        }
-        drop(rx);
-        assert_eq!(std::rc::Rc::strong_count(&token), 4);
-        drop(tx);
-        assert_eq!(std::rc::Rc::strong_count(&token), 1);
-    }
-
-    #[test]
-    #[should_panic(expected = "at least one message")]
-    fn a_ring_without_room_is_refused() {
-        let _ = ring::<()>(0);
-    }
-
-    #[test]
-    fn holds_what_was_asked_for_and_no_more() {
-        let (mut tx, rx) = ring(5);
-        for message in 0..5 {
-            tx.try_push(message).unwrap();
-        }
-        assert_eq!(tx.try_push(5), Err(PushError::Full(5)));
-        assert_eq!((tx.capacity(), rx.capacity(), rx.len()), (5, 5, 5));
-    }
-
-    #[test]
-    fn errors_speak_and_give_the_message_back() {
-        let (mut tx, mut rx) = ring(1);
-        tx.try_push(Box::new(1)).unwrap();
-        let full = tx.try_push(Box::new(2)).unwrap_err();
-        assert_eq!(full.to_string(), "the ring is full");
-        assert_eq!(format!("{full:?}"), "Full(..)");
-        assert_eq!(*full.into_inner(), 2);
-        assert_eq!(rx.try_pop(), Ok(Box::new(1)));
-        assert_eq!(rx.try_pop().unwrap_err().to_string(), "the ring is empty");
-        drop(rx);
-        let closed = tx.try_push(Box::new(3)).unwrap_err();
-        assert_eq!(closed.to_string(), "the consumer of the ring is gone");
-        assert_eq!(*closed.into_inner(), 3);
-    }
-
-    #[test]
-    fn ends_move_between_threads_if_messages_do() {
-        fn crosses<T: Send + Sync>() {}
-        crosses::<Producer<std::cell::Cell<u8>>>();
-        crosses::<Consumer<std::cell::Cell<u8>>>();
-    }
-}
+#[path = "ring_tests.rs"]
+mod tests;
