@@ -98,7 +98,6 @@ writes!(TcpStream, WriteHalf<'_>, OwnedWriteHalf);
 
 /// Times hyper's connections with the timers of the core that polls them.
 ///
-///
 /// # Examples
 ///
 /// A client that is too slow with its headers is cut off:
@@ -146,7 +145,6 @@ impl Timer for CoreTimer {
 
 /// Spawns with [`spawn`](crate::spawn): futures that are `Send`, on whichever core suits.
 ///
-///
 /// # Examples
 ///
 /// ```
@@ -176,7 +174,6 @@ where
 }
 
 /// Spawns with [`spawn_local`](crate::spawn_local): any future, on this core.
-///
 ///
 /// # Examples
 ///

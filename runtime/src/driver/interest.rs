@@ -25,7 +25,6 @@ impl Interest {
 
     /// True when reading is part of this interest.
     ///
-    ///
     /// ```
     /// # use multikernel::io::Interest;
     /// assert!(Interest::READABLE.is_readable());
@@ -36,7 +35,6 @@ impl Interest {
     }
 
     /// True when writing is part of this interest.
-    ///
     ///
     /// ```
     /// # use multikernel::io::Interest;
@@ -147,7 +145,6 @@ impl Ready {
 
     /// True when nothing is ready.
     ///
-    ///
     /// ```
     /// # use multikernel::io::Ready;
     /// assert!(Ready::EMPTY.is_empty());
@@ -190,7 +187,6 @@ impl Ready {
     }
 
     /// True when what is written can no longer arrive.
-    ///
     ///
     /// ```
     /// # use multikernel::io::Ready;

@@ -78,7 +78,6 @@ impl Drop for Region {
 /// the value, on whatever thread, gives the buffer back. Keeping many slows nobody down but oneself: when few are
 /// left, sockets receive into memory of their own. A `RecvBuf` may outlive its socket and the runtime.
 ///
-///
 /// It is read as a slice of bytes, and can be sent as it is:
 ///
 /// ```

@@ -12,7 +12,6 @@ const VARIABLE: &str = "MULTIKERNEL_DRIVER";
 
 /// How a runtime learns that I/O can go on.
 ///
-///
 /// ```
 /// use multikernel::runtime::{Builder, DriverChoice, DriverKind};
 ///
@@ -76,7 +75,6 @@ impl FromStr for DriverChoice {
 }
 
 /// The error of [`DriverChoice::from_str`]: no driver has that name.
-///
 ///
 /// ```
 /// use multikernel::runtime::DriverChoice;

@@ -85,13 +85,13 @@ unsafe impl StableBuf for &'static [u8] {
 
 /// What became of a send.
 ///
-///
 /// # Examples
 ///
 /// A buffer that serves for one send after the other:
 ///
 /// ```
 /// use multikernel::net::Sent;
+///
 /// # use multikernel::net::{TcpListener, TcpStream};
 /// # multikernel::runtime::Builder::new_test().run(|| async {
 /// # let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -115,7 +115,6 @@ impl Builder {
     /// # Panics
     /// If `cores` is zero or more than 1,024.
     ///
-    ///
     /// # Examples
     /// ```
     /// # use multikernel::runtime::Builder;
@@ -135,7 +134,7 @@ impl Builder {
 
     /// Whether each core's thread is tied to a CPU. The default is [`Pinning::Auto`].
     ///
-    /// A CPU that cannot be had is no error: the core then runs wherever the system lets it, and says so through `tracing`.
+    /// A CPU that cannot be had is no error: the core runs where the system lets it, and says so through `tracing`.
     ///
     /// # Examples
     /// A program that shares its computer with others leaves the choice of CPUs to the system:
@@ -206,9 +205,9 @@ impl Builder {
         self
     }
 
-    /// How many threads may run blocking calls, such as name look-ups, at a time. Further calls wait. The default is 64.
+    /// How many threads may run blocking calls, such as name look-ups, at a time. Further calls wait.
     ///
-    /// Threads are started when they are needed, and end after ten seconds without work.
+    /// The default is 64. Threads are started when they are needed, and end after ten seconds without work.
     ///
     /// # Panics
     /// If `threads` is zero.
@@ -236,7 +235,6 @@ impl Builder {
     /// If a thread cannot be started, a driver cannot be opened, or `MULTIKERNEL_DRIVER` has an unknown value. No
     /// core is left running then.
     ///
-    ///
     /// # Examples
     /// The thread that builds the runtime is free for something else:
     /// ```
@@ -261,7 +259,6 @@ impl Builder {
     ///
     /// # Panics
     /// If the future panics, with its payload, after the runtime has ended; if the thread is a core already.
-    ///
     ///
     /// # Examples
     /// ```

@@ -21,7 +21,6 @@ pub struct CoreId(u32);
 impl CoreId {
     /// The core with this number. Whether there is one is found out where the id is used.
     ///
-    ///
     /// # Examples
     /// ```
     /// # multikernel::runtime::Builder::new().cores(2).run(|| async {
@@ -36,7 +35,6 @@ impl CoreId {
     }
 
     /// The core's number, from 0 to the number of cores less one.
-    ///
     ///
     /// # Examples
     /// ```
@@ -70,7 +68,6 @@ impl CoreId {
     }
 
     /// The core that this is called on, or `None` elsewhere.
-    ///
     ///
     /// # Examples
     /// A log line from code that may run anywhere:

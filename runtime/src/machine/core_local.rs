@@ -11,7 +11,6 @@ pub type CoreLocalSlot<T> = RefCell<Option<Rc<T>>>;
 
 /// State of which each core has its own; declared with [`core_local!`](crate::core_local).
 ///
-///
 /// # Examples
 /// ```
 /// use std::cell::RefCell;
@@ -43,7 +42,6 @@ impl<T: 'static> CoreLocal<T> {
     ///
     /// # Panics
     /// On a thread that is not a core.
-    ///
     ///
     /// # Examples
     /// ```

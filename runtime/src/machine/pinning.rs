@@ -70,7 +70,6 @@ impl fmt::Display for Pinning {
 
 /// The text names no [`Pinning`]. Its message lists those that exist.
 ///
-///
 /// ```
 /// use multikernel::runtime::Pinning;
 ///

@@ -18,7 +18,8 @@ use crate::task::{self, JoinHandle};
 /// A Machine whose cores all have threads of their own.
 ///
 /// Dropping it ends it: every future is dropped on its core, and the threads are joined, however long their last
-/// polls take; [`shutdown_timeout`](Self::shutdown_timeout) waits no longer than it is told.
+/// polls take; [`shutdown_timeout`](Self::shutdown_timeout) waits no longer than it is told. Both panic on one of its
+/// own cores, which would wait for itself.
 ///
 /// # Examples
 /// ```
@@ -94,7 +95,6 @@ impl Runtime {
 
     /// Which driver the cores use, and why.
     ///
-    ///
     /// # Examples
     /// ```
     /// # let runtime = multikernel::runtime::Builder::new().cores(1).build()?;
@@ -108,8 +108,8 @@ impl Runtime {
 
     /// Ends the runtime, waiting at most `patience` for cores that are inside a poll.
     ///
-    /// Futures are dropped, not completed: let a server finish what it is at before. What a core that is still stuck when
-    /// `patience` has passed holds is left to it: its thread ends when its poll does. Blocking calls under way run on.
+    /// Futures are dropped, not completed: let a server finish what it is at before. What a core holds that is still
+    /// stuck after `patience` is left to it: its thread ends when its poll does. Blocking calls under way run on.
     ///
     /// # Examples
     /// ```
@@ -203,7 +203,6 @@ impl Handle {
 
     /// The handle of the Machine that the calling thread is a core or a guest of, if any.
     ///
-    ///
     /// # Examples
     /// A library that spawns where it can, and does without elsewhere:
     /// ```
@@ -226,7 +225,6 @@ impl Handle {
 
     /// Spawns a task on this Machine: on the calling core if it is one of its cores, else on the one with the fewest
     /// tasks.
-    ///
     ///
     /// # Examples
     /// A thread that is no core hands over its work:
@@ -262,7 +260,6 @@ impl Handle {
     /// # Panics
     /// On a core: it would keep its other tasks from running. If the future panics.
     ///
-    ///
     /// # Examples
     /// ```
     /// use multikernel::time::{Duration, sleep};
@@ -287,7 +284,6 @@ impl Handle {
     /// Makes the calling thread a guest: until the guard is dropped, `spawn` and the like work on it.
     ///
     /// Guards are dropped in the reverse of their order.
-    ///
     ///
     /// # Examples
     /// For code that spawns but has no handle:

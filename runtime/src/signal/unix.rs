@@ -30,8 +30,6 @@ macro_rules! kinds {
             /// ```
             /// # use multikernel::signal::unix::{SignalKind, signal};
             #[doc = concat!("let signals = signal(SignalKind::", stringify!($name), "())?;")]
-            #[doc = concat!("# assert_eq!(SignalKind::", stringify!($name), "().as_raw_value(), libc::",
-                stringify!($signal), ");")]
             /// # std::io::Result::Ok(())
             /// ```
             pub const fn $name() -> Self {
@@ -69,7 +67,6 @@ kinds! {
 impl SignalKind {
     /// The signal with this number.
     ///
-    ///
     /// # Examples
     /// ```
     /// # use multikernel::signal::unix::{SignalKind, signal};
@@ -81,7 +78,6 @@ impl SignalKind {
     }
 
     /// The signal's number.
-    ///
     ///
     /// # Examples
     /// ```

@@ -17,6 +17,7 @@ use crate::task::quietly;
 
 /// Waits for a task and takes its output.
 ///
+/// Awaiting it gives the output, or a [`JoinError`] if the task panicked, was aborted, or ended with its runtime.
 /// Dropping the handle detaches the task, which goes on. A handle can be awaited on any core and on any thread; only
 /// the home of its task answers without a message.
 ///
@@ -286,7 +287,6 @@ impl fmt::Debug for AbortHandle {
 
 /// Why a task has no output: it was ended, or it panicked.
 ///
-///
 /// # Examples
 /// A task that panics does not take others with it:
 /// ```
@@ -317,7 +317,6 @@ impl JoinError {
 
     /// The task was aborted, or its runtime ended.
     ///
-    ///
     /// # Examples
     /// ```
     /// # multikernel::runtime::Builder::new_test().run(|| async {
@@ -331,7 +330,6 @@ impl JoinError {
     }
 
     /// The task panicked: in a poll, or when its future was dropped.
-    ///
     ///
     /// # Examples
     /// ```
@@ -348,7 +346,6 @@ impl JoinError {
     ///
     /// # Panics
     /// If the task did not panic.
-    ///
     ///
     /// # Examples
     /// Panics in turn, as if the task had been called:
@@ -373,7 +370,6 @@ impl JoinError {
     ///
     /// # Errors
     /// The error itself, if the task did not panic.
-    ///
     ///
     /// # Examples
     /// ```

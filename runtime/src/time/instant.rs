@@ -79,7 +79,6 @@ impl Instant {
 
     /// The same point in time for the standard library.
     ///
-    ///
     /// # Examples
     ///
     /// For a library that wants the standard library's:
@@ -121,7 +120,6 @@ impl Instant {
     }
 
     /// The time from `earlier` to this instant, or `None` when `earlier` is the later one.
-    ///
     ///
     /// # Examples
     ///
@@ -170,7 +168,6 @@ impl Instant {
 
     /// The instant `duration` after this one, or `None` when that cannot be represented.
     ///
-    ///
     /// # Examples
     ///
     /// ```
@@ -186,7 +183,6 @@ impl Instant {
     }
 
     /// The instant `duration` before this one, or `None` when that cannot be represented.
-    ///
     ///
     /// # Examples
     ///

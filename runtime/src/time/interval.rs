@@ -121,7 +121,6 @@ fn reachable(period: Duration) -> Duration {
 
 /// A stream of ticks, from [`interval`] and [`interval_at`].
 ///
-///
 /// # Examples
 ///
 /// A task that looks after something every millisecond, ten times:
@@ -169,7 +168,6 @@ impl Interval {
     }
 
     /// Asks for the next tick, and has the task woken when there is none yet.
-    ///
     ///
     /// # Examples
     ///
@@ -267,7 +265,6 @@ impl Interval {
 
     /// What happens after a missed tick.
     ///
-    ///
     /// # Examples
     ///
     /// ```
@@ -282,7 +279,6 @@ impl Interval {
 
     /// Sets what happens after a missed tick, from the next one on.
     ///
-    ///
     /// # Examples
     ///
     /// ```
@@ -296,7 +292,6 @@ impl Interval {
     }
 
     /// The time between ticks.
-    ///
     ///
     /// # Examples
     ///

@@ -120,7 +120,6 @@ struct Guest {
 impl Sleep {
     /// When this sleep ends.
     ///
-    ///
     /// # Examples
     ///
     /// ```

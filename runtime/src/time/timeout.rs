@@ -68,7 +68,6 @@ where
 pin_project! {
     /// The future of [`timeout`] and [`timeout_at`].
     ///
-    ///
     /// # Examples
     ///
     /// A limit for a future that is polled by hand:
@@ -95,7 +94,6 @@ pin_project! {
 impl<T> Timeout<T> {
     /// The future inside.
     ///
-    ///
     /// # Examples
     ///
     /// ```
@@ -109,7 +107,6 @@ impl<T> Timeout<T> {
     }
 
     /// The future inside.
-    ///
     ///
     /// # Examples
     ///
