@@ -103,13 +103,7 @@ impl TcpStream {
         self.ready(Interest::WRITABLE).await.map(drop)
     }
 
-    /// Polls what [`readable`](Self::readable) waits for.
-    ///
-    /// # Errors
-    ///
-    /// # Panics
-    ///
-    /// As [`ready`](Self::ready).
+    /// Polls what [`readable`](Self::readable) waits for. Errors and panics are those of [`ready`](Self::ready).
     ///
     /// # Examples
     ///

@@ -143,10 +143,9 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// No descriptor number is free, or bytes would be lost that were received ahead of the reader. The connection is
-    /// closed then. A core may receive ahead after [`recv`](Self::recv) and after reads through the traits of
-    /// [`compat`](crate::compat); to end that, call [`readable`](Self::readable) before, and [`try_read`](Self::try_read)
-    /// until it returns `WouldBlock`.
+    /// No descriptor number is free, or bytes could be lost that a core receives ahead of the reader. The connection is
+    /// closed then. Cores receive ahead on io_uring, for streams that are read with [`recv`](Self::recv) or through the
+    /// traits of [`compat`](crate::compat); never for one that is read with [`try_read`](Self::try_read) alone.
     ///
     /// # Examples
     ///

@@ -52,7 +52,7 @@ kinds! {
     io = SIGIO;
     /// `SIGPIPE`: a write to a pipe that nobody reads.
     pipe = SIGPIPE;
-    /// `SIGQUIT`: Ctrl-\.
+    /// `SIGQUIT`: `Ctrl-\`, which also writes a core dump by default.
     quit = SIGQUIT;
     /// `SIGTERM`: a polite request to end.
     terminate = SIGTERM;

@@ -12,8 +12,8 @@
 //! | [`on_each_core`] | on every core, one each | a closure that makes the future |
 //! | [`spawn_blocking`] | on a thread for calls that block | the function |
 //!
-//! All but `on_each_core`, which gives one for each core, return a [`JoinHandle`]: await it for the output, abort the
-//! task with it, or drop it and let the task go on.
+//! The output must be `Send` too, but for `spawn_local`. All return a [`JoinHandle`], `on_each_core` one for each core:
+//! await it for the output, abort the task with it, or drop it and let the task go on.
 //!
 //! # Examples
 //! ```

@@ -125,7 +125,7 @@ impl Sleep {
     /// ```
     /// use multikernel::time::{Duration, Instant, sleep};
     ///
-    /// let sleep = sleep(Duration::from_secs(1));
+    /// let sleep = sleep(Duration::from_secs(3_600));
     /// assert!(sleep.deadline() > Instant::now());
     /// ```
     #[must_use]
