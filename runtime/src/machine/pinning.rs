@@ -69,6 +69,13 @@ impl fmt::Display for Pinning {
 }
 
 /// The text names no [`Pinning`]. Its message lists those that exist.
+///
+/// ```
+/// use multikernel::runtime::Pinning;
+///
+/// let error = "perhaps".parse::<Pinning>().unwrap_err();
+/// assert_eq!(error.to_string(), "unknown pinning \"perhaps\"; the valid values are auto, always and never");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsePinningError {
     given: String,
