@@ -4,7 +4,7 @@ use std::fmt;
 use std::iter::FusedIterator;
 
 use crate::ring::{Indices, PopError, Slots};
-use crate::sync::{Ordering, SharedArc};
+use crate::sync::{Arc, Ordering};
 
 /// The end of a [`ring`](crate::ring::ring()) to pop from. Dropping it closes the ring: the producer gets its messages
 /// back.
@@ -25,12 +25,12 @@ pub struct Consumer<T> {
     head: usize,
     /// `indices.tail` as last seen: never ahead of it, so we may think the ring emptier than it is, not fuller (R8).
     seen_tail: usize,
-    indices: SharedArc<Indices>,
-    slots: SharedArc<Slots<T>>,
+    indices: Arc<Indices>,
+    slots: Arc<Slots<T>>,
 }
 
 impl<T> Consumer<T> {
-    pub(super) fn new(start: usize, indices: SharedArc<Indices>, slots: SharedArc<Slots<T>>) -> Self {
+    pub(super) fn new(start: usize, indices: Arc<Indices>, slots: Arc<Slots<T>>) -> Self {
         Self { head: start, seen_tail: start, indices, slots }
     }
 

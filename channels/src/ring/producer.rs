@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::ring::{Indices, PushError, Slots};
-use crate::sync::{Ordering, SharedArc};
+use crate::sync::{Arc, Ordering};
 
 /// The end of a [`ring`](crate::ring::ring()) to push into. Dropping it closes the ring: the consumer pops the rest and
 /// is told.
@@ -20,12 +20,12 @@ pub struct Producer<T> {
     tail: usize,
     /// `indices.head` as last seen: never ahead of it, so we may think the ring fuller than it is, not emptier (R8).
     seen_head: usize,
-    indices: SharedArc<Indices>,
-    slots: SharedArc<Slots<T>>,
+    indices: Arc<Indices>,
+    slots: Arc<Slots<T>>,
 }
 
 impl<T> Producer<T> {
-    pub(super) fn new(start: usize, indices: SharedArc<Indices>, slots: SharedArc<Slots<T>>) -> Self {
+    pub(super) fn new(start: usize, indices: Arc<Indices>, slots: Arc<Slots<T>>) -> Self {
         Self { tail: start, seen_head: start, indices, slots }
     }
 
@@ -235,7 +235,7 @@ impl<T> Producer<T> {
         self.indices.is_closed()
     }
 
-    pub(crate) fn indices(&self) -> &SharedArc<Indices> {
+    pub(crate) fn indices(&self) -> &Arc<Indices> {
         &self.indices
     }
 }

@@ -50,6 +50,8 @@ impl<B: Bell> Sleeper<B> {
         if may_sleep() && !self.is_woken() {
             self.bell.sleep();
             self.bell.drain();
+        } else {
+            thread::yield_now(); // perhaps another thread is at the gate: loom must know that it has to go on
         }
         self.bell.unpark();
         self.woken.store(false, Ordering::Relaxed); // what woke us is seen by the next poll
@@ -139,7 +141,8 @@ pub fn spsc_tells_the_sender<B: Bell>(bell: fn() -> B, [sending, receiving]: [Ru
         tx.closed().await;
         sent
     });
-    assert!((received..=received + 1).contains(&sent));
+    // One may have waited in the channel, and one be pushed by a sender that looked before the receiver went.
+    assert!((received..=received + 2).contains(&sent));
     receiver.join().unwrap();
     drop(tx);
     assert_nothing_left(&token);
@@ -162,8 +165,9 @@ pub fn spsc_receiver_moves<B: Bell>(bell: fn() -> B, then: Runner) {
             hub.knock(&mut woken);
             hub.prepare_park(&mut woken);
             sleeper.bell.prepare_park();
-            let _ = hub.may_sleep(&mut woken); // it would be woken in time, or not at all: its receiver is gone
+            let _ = hub.may_sleep(&mut woken);
             sleeper.bell.unpark();
+            woken.into_iter().for_each(Waker::wake);
             second
         })
     });
