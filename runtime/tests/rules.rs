@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::mpsc;
@@ -9,8 +10,9 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use multikernel::runtime::Builder;
-use multikernel::task::yield_now;
+use multikernel::runtime::{Builder, Pinning};
+use multikernel::signal::unix::{SignalKind, signal};
+use multikernel::task::{spawn_blocking, yield_now};
 use multikernel::time::sleep;
 use multikernel::{CoreId, core_local, on_each_core, spawn_local, spawn_on};
 
@@ -121,18 +123,48 @@ fn state_of_a_core_is_dropped_on_that_core() {
     assert_eq!(cores, [0, 1, 2]);
 }
 
+/// The CPUs that a thread of this process may use, by its folder in /proc.
+fn allowed(thread: &str) -> String {
+    let status = std::fs::read_to_string(format!("{thread}/status")).unwrap();
+    status.lines().find(|line| line.starts_with("Cpus_allowed_list")).unwrap().to_owned()
+}
+
+fn allowed_here() -> String {
+    allowed("/proc/thread-self")
+}
+
+fn on_one_pinned_core<F: Future + 'static>(main: impl FnOnce() -> F) -> F::Output {
+    Builder::new().cores(1).pinning(Pinning::Always).run(main).unwrap()
+}
+
 #[test]
 fn blocking_calls_are_not_tied_to_the_cpu_of_a_pinned_core() {
-    fn allowed() -> String {
-        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-        status.lines().find(|line| line.starts_with("Cpus_allowed_list")).unwrap().to_owned()
-    }
-    let before = allowed();
-    let there = Builder::new()
-        .cores(1)
-        .pinning(multikernel::runtime::Pinning::Always)
-        .run(|| async { multikernel::task::spawn_blocking(allowed).await.unwrap() })
-        .unwrap();
+    let before = allowed_here();
+    let there = on_one_pinned_core(|| async { spawn_blocking(allowed_here).await.unwrap() });
     assert_eq!(there, before);
-    assert_eq!(allowed(), before);
+    assert_eq!(allowed_here(), before);
+}
+
+/// The folder of the thread that waits for signals; Linux keeps 15 bytes of a thread's name.
+fn thread_for_signals() -> String {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path());
+    let is_it = |path: &PathBuf| {
+        // A thread of another test may end between the listing and the reading.
+        std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim_end() == "multikernel-sig")
+    };
+    threads.into_iter().find(is_it).expect("signals are waited for").to_str().unwrap().to_owned()
+}
+
+#[test]
+fn waiting_for_signals_is_not_tied_to_the_cpu_of_a_pinned_core() {
+    let before = allowed_here();
+    let there = on_one_pinned_core(|| async {
+        // The first use in this process starts the thread.
+        let mut signal = signal(SignalKind::user_defined1()).unwrap();
+        // SAFETY: the signal is handled by now.
+        assert_eq!(unsafe { libc::raise(libc::SIGUSR1) }, 0);
+        signal.recv().await;
+        allowed(&thread_for_signals())
+    });
+    assert_eq!(there, before);
 }
