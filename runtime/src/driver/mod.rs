@@ -96,7 +96,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// `ring` is the peer's [`Reactor::ring_fd`]. The peer must not be rung after its reactor was closed.
+    /// `ring` is the peer's [`Reactor::ring_fd`].
     pub(crate) fn new(ring: Option<RawFd>, bell: Arc<dyn Bell>) -> Peer {
         Peer { ring, bell }
     }
@@ -182,7 +182,7 @@ impl Reactor {
     /// Where other cores' rings may send messages.
     pub(crate) fn ring_fd(&self) -> Option<RawFd> {
         match &self.driver {
-            Driver::Uring(uring) => Some(uring.fd()),
+            Driver::Uring(uring) => Some(uring.door()),
             Driver::Epoll(_) => None,
         }
     }

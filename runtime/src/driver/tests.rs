@@ -306,7 +306,14 @@ fn a_peer_is_reached_by_ring_or_by_bell() {
     }
 }
 
+#[derive(Default)]
 pub(super) struct CountingBell(AtomicUsize);
+
+impl CountingBell {
+    pub(super) fn rings(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
 
 impl Bell for CountingBell {
     fn ring(&self) {
@@ -317,12 +324,12 @@ impl Bell for CountingBell {
 #[test]
 fn a_message_that_does_not_get_through_rings_the_bell() {
     on_both(|core| {
-        let bell = Arc::new(CountingBell(AtomicUsize::new(0)));
+        let bell = Arc::<CountingBell>::default();
         let no_ring = core.bell.0.as_raw_fd();
         let peer = Peer::new(Some(no_ring), bell.clone());
         for round in 1..=3 {
             core.resources.reactor.borrow_mut().ring_peer(&peer);
-            core.turn_until("the bell", || bell.0.load(SeqCst) == round);
+            core.turn_until("the bell", || bell.rings() == round);
         }
     });
 }
