@@ -152,6 +152,7 @@ impl Reactor {
     /// learn of theirs when they try again.
     pub(crate) fn turn(&mut self, wait: Wait, woken: &mut Vec<Waker>) -> io::Result<()> {
         woken.append(&mut self.early);
+        let wait = if woken.is_empty() { wait } else { Wait::No };
         match &mut self.driver {
             Driver::Uring(uring) => uring.turn(wait, &mut self.slots, woken),
             Driver::Epoll(epoll) => epoll.turn(wait, &mut self.slots, woken),

@@ -66,6 +66,10 @@ impl TestCore {
         self.resources.reactor.borrow().ring_fd().is_some()
     }
 
+    pub(super) fn ring_bell(&self) {
+        self.bell.ring();
+    }
+
     /// One turn; wakes whom it should and says how many.
     pub(super) fn turn(&self, wait: Wait) -> usize {
         let mut woken = Vec::new();
@@ -266,6 +270,21 @@ fn the_bell_ends_every_wait() {
             core.turn(Wait::Forever);
             core.turn(Wait::No);
         }
+    });
+}
+
+#[test]
+fn what_an_early_turn_found_is_not_slept_on() {
+    on_both(|core| {
+        let (source, mut peer) = pair();
+        let woken = wait_for_read(&source);
+        core.turn(Wait::No);
+        peer.write_all(b"x").unwrap();
+        // As the drop of a listener does, in the middle of a task's poll.
+        drop(CloseNow);
+        let begin = Instant::now();
+        core.turn(Wait::For(PATIENCE));
+        assert!(woken.get() == 1 && begin.elapsed() < PATIENCE);
     });
 }
 
