@@ -1,5 +1,7 @@
 //! Linux bounds the memory that a user's rings and their buffers may lock. Alone in its process, which the bound is for.
 
+#![cfg(feature = "tokio")]
+
 use std::io::ErrorKind;
 
 use futures::channel::oneshot;

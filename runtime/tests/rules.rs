@@ -2,11 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::mpsc;
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -123,14 +122,10 @@ fn state_of_a_core_is_dropped_on_that_core() {
     assert_eq!(cores, [0, 1, 2]);
 }
 
-/// The CPUs that a thread of this process may use, by its folder in /proc.
-fn allowed(thread: &str) -> String {
-    let status = std::fs::read_to_string(format!("{thread}/status")).unwrap();
+/// The CPUs that this thread may use.
+fn allowed() -> String {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
     status.lines().find(|line| line.starts_with("Cpus_allowed_list")).unwrap().to_owned()
-}
-
-fn allowed_here() -> String {
-    allowed("/proc/thread-self")
 }
 
 fn on_one_pinned_core<F: Future + 'static>(main: impl FnOnce() -> F) -> F::Output {
@@ -139,32 +134,33 @@ fn on_one_pinned_core<F: Future + 'static>(main: impl FnOnce() -> F) -> F::Outpu
 
 #[test]
 fn blocking_calls_are_not_tied_to_the_cpu_of_a_pinned_core() {
-    let before = allowed_here();
-    let there = on_one_pinned_core(|| async { spawn_blocking(allowed_here).await.unwrap() });
+    let before = allowed();
+    let there = on_one_pinned_core(|| async { spawn_blocking(allowed).await.unwrap() });
     assert_eq!(there, before);
-    assert_eq!(allowed_here(), before);
+    assert_eq!(allowed(), before);
 }
 
-/// The folder of the thread that waits for signals; Linux keeps 15 bytes of a thread's name.
-fn thread_for_signals() -> String {
-    let threads = std::fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path());
-    let is_it = |path: &PathBuf| {
-        // A thread of another test may end between the listing and the reading.
-        std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim_end() == "multikernel-sig")
-    };
-    threads.into_iter().find(is_it).expect("signals are waited for").to_str().unwrap().to_owned()
+/// Tells which CPUs the thread that wakes it may use.
+struct Telltale(mpsc::Sender<String>);
+
+impl Wake for Telltale {
+    fn wake(self: Arc<Self>) {
+        self.0.send(allowed()).expect("the test listens");
+    }
 }
 
 #[test]
 fn waiting_for_signals_is_not_tied_to_the_cpu_of_a_pinned_core() {
-    let before = allowed_here();
+    let before = allowed();
     let there = on_one_pinned_core(|| async {
-        // The first use in this process starts the thread.
+        let (send, receive) = mpsc::channel();
+        let waker = Waker::from(Arc::new(Telltale(send)));
+        // The first use in this process starts the thread that will wake.
         let mut signal = signal(SignalKind::user_defined1()).unwrap();
+        assert!(signal.poll_recv(&mut Context::from_waker(&waker)).is_pending());
         // SAFETY: the signal is handled by now.
         assert_eq!(unsafe { libc::raise(libc::SIGUSR1) }, 0);
-        signal.recv().await;
-        allowed(&thread_for_signals())
+        receive.recv_timeout(Duration::from_secs(10)).unwrap()
     });
     assert_eq!(there, before);
 }
