@@ -142,7 +142,7 @@ fn cancels_that_find_the_queue_full_are_made_later() {
 }
 
 #[test]
-fn a_ring_that_refuses_to_the_end_is_left_in_time_and_keeps_what_it_reads() {
+fn a_ring_that_refuses_to_the_end_is_left_and_leaks_what_the_ring_reads() {
     if !kinds().contains(&DriverKind::Uring) {
         return;
     }
