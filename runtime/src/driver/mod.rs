@@ -164,6 +164,7 @@ impl Reactor {
     /// learn of theirs when they try again.
     pub(crate) fn turn(&mut self, wait: Wait, woken: &mut Vec<Waker>) -> io::Result<()> {
         woken.append(&mut self.early);
+        // Who is due already does not wait for something else to happen.
         let wait = if woken.is_empty() { wait } else { Wait::No };
         match &mut self.driver {
             Driver::Uring(uring) => uring.turn(wait, &mut self.slots, woken),
