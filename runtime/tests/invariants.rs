@@ -51,6 +51,7 @@ const LOCKS: &[(&str, &str)] = &[
     ("runtime/src/driver/handover.rs", "a socket that stops streaming, once for each stop"),
     ("runtime/src/driver/mailbox.rs", "a send whose future is polled away from the core that runs it"),
     ("runtime/src/driver/source.rs", "the second core that watches a socket, once"),
+    ("runtime/src/driver/uring/door.rs", "the start and the end of a core, and its first ring of another"),
     ("runtime/src/machine/blocking.rs", "the pool of blocking threads"),
     ("runtime/src/machine/mod.rs", "the end of a Machine"),
     ("runtime/src/machine/pinning.rs", "the start and the end of a Machine"),

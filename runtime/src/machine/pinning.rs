@@ -136,6 +136,14 @@ pub(crate) fn available() -> Available {
     Available::here(REGISTRY.widen(affinity))
 }
 
+/// Where a thread that the calling one starts should run: `None` where it may run anyway. A pinned core would leave it
+/// the core's one CPU.
+pub(crate) fn unpinned() -> Option<Vec<usize>> {
+    let affinity = cpus::affinity().ok()?;
+    let wider = REGISTRY.widen(affinity.clone());
+    (wider != affinity).then_some(wider)
+}
+
 /// A CPU for each core, or none. The CPUs stay claimed until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Plan<'r> {
