@@ -64,8 +64,8 @@ pub struct Agreement<O: Objects, P: Policy = Sound> {
     pub(crate) leaving: CoreSet,
     /// Cores whose rings have ended here.
     pub(crate) gone: CoreSet,
-    /// Members whose Fence this core waits for, after it has left.
-    pub(crate) unfenced: CoreSet,
+    /// Cores that know that this one leaves, perhaps before it does itself.
+    pub(crate) fenced: CoreSet,
     pub(crate) lead: Lead,
     /// The latest takeover this core takes part in. Not over if it is later than the one that made the lead.
     pub(crate) promised: Term,
@@ -91,7 +91,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
             joiners: CoreSet::EMPTY,
             leaving: CoreSet::EMPTY,
             gone: CoreSet::EMPTY,
-            unfenced: CoreSet::EMPTY,
+            fenced: CoreSet::EMPTY,
             lead: Lead { reign, home },
             promised: term,
             taking: None,
@@ -201,7 +201,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         self.joiners.remove(core);
         self.leaving.remove(core);
         self.held.retain(|(from, _)| *from != core);
-        self.fenced_by(core, fx);
+        self.end_if_fenced(fx);
         self.home_lost(core, fx);
         self.taker_lost(fx);
         self.rest(fx);
@@ -254,7 +254,10 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
             Message::Install { term, settled, doubt, home } => {
                 self.on_install(term, settled, doubt, home, fx);
             }
-            Message::Fence => self.fenced_by(from, fx),
+            Message::Fence => {
+                self.fenced.insert(from);
+                self.end_if_fenced(fx);
+            }
         }
         Taken::Done
     }

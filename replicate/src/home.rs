@@ -322,6 +322,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         if stable.is_some() {
             home.owed = CoreSet::EMPTY;
         }
+        home.missing = CoreSet::EMPTY;
         home.settle(&batch, decision);
         let is_barrier = (change.is_some() && !P::NO_BARRIER) || stable.is_none();
         home.phase = if is_barrier { HomePhase::Blocked } else { HomePhase::Idle };
@@ -333,6 +334,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         }
         self.observe(fx);
         self.all_done(fx);
+        self.end_if_fenced(fx);
     }
 
     /// If everyone has applied the last round: tells the origins, and goes on.
@@ -356,7 +358,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         from: CoreId,
         version: Version,
         close: Option<O::Command>,
-        digest: u64,
+        digest: Option<u64>,
         fx: &mut impl Effects<O>,
     ) {
         let is_latest = version == self.version();
@@ -367,7 +369,10 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         }
         if is_latest {
             home.asleep.remove(&from);
-            if P::COMPARE && digest != self.objects.digest() {
+            if P::COMPARE
+                && let (Some(theirs), Some(ours)) = (digest, self.objects.digest())
+                && theirs != ours
+            {
                 fx.diverged(from, version);
             }
             if home.undone.remove(from) {

@@ -104,13 +104,14 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         self.stable(stable, fx);
         self.apply(decision, fx);
         self.say_done(fx);
+        self.end_if_fenced(fx);
     }
 
     pub(crate) fn say_done(&mut self, fx: &mut impl Effects<O>) {
         if self.lead.home == self.me {
             return;
         }
-        let digest = if P::COMPARE { self.objects.digest() } else { 0 };
+        let digest = if P::COMPARE { self.objects.digest() } else { None };
         let close = self.objects.poisoned();
         let (reign, version) = (self.lead.reign, self.version());
         fx.send(self.lead.home, Message::Done { reign, version, close, digest });
@@ -181,7 +182,6 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
                 self.members.remove(core);
                 if core == self.me {
                     self.standing = Standing::Left;
-                    self.unfenced = self.members.minus(self.gone);
                 }
                 if !self.gone.contains(core) {
                     self.leaving.insert(core);
@@ -190,19 +190,16 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
                     let reign = Reign { since: self.version(), ..self.lead.reign };
                     self.follow(Lead { reign, home });
                 }
-                if core == self.me {
-                    self.fenced_by(core, fx);
-                } else {
+                if core != self.me {
                     fx.send(core, Message::Fence);
                 }
             }
         }
     }
 
-    /// That core will send nothing more to this one, which has left.
-    pub(crate) fn fenced_by(&mut self, core: CoreId, fx: &mut impl Effects<O>) {
-        self.unfenced.remove(core);
-        if self.standing == Standing::Left && self.unfenced.is_empty() {
+    /// Ends, if this core has left and every member that lives knows it.
+    pub(crate) fn end_if_fenced(&mut self, fx: &mut impl Effects<O>) {
+        if self.standing == Standing::Left && self.members.minus(self.gone).minus(self.fenced).is_empty() {
             self.observe(fx);
             self.standing = Standing::Ended;
             fx.left();

@@ -206,7 +206,7 @@ pub enum Message<C, R, S> {
         /// Closes an object whose replica is poisoned at m.
         close: Option<C>,
         /// The sum over m's replicas, where the policy compares it.
-        digest: u64,
+        digest: Option<u64>,
     },
     /// h to o: every live core has all rounds up to this.
     Stable(Version),

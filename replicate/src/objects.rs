@@ -67,6 +67,6 @@ pub trait Objects {
     /// The command that closes an object whose replica here is poisoned, if there is one that is not closed.
     fn poisoned(&self) -> Option<Self::Command>;
 
-    /// A sum over all that is committed; the same on every core at the same version.
-    fn digest(&self) -> u64;
+    /// A sum over all that is committed; the same on every core at the same version. None while a replica is poisoned.
+    fn digest(&self) -> Option<u64>;
 }

@@ -346,14 +346,16 @@ impl Objects for Replicas {
         poisoned.next().map(|(id, _)| Command::destroy(*id))
     }
 
-    fn digest(&self) -> u64 {
-        let live = self.slots.iter().filter(|(_, slot)| !slot.is_poisoned);
-        let digests = live.filter_map(|(id, slot)| {
+    fn digest(&self) -> Option<u64> {
+        if self.slots.values().any(|slot| slot.is_poisoned) {
+            return None;
+        }
+        let digests = self.slots.iter().filter_map(|(id, slot)| {
             let replica = slot.replica.as_ref()?;
             contain(|| replica.digest()).flatten().map(|digest| (id.0, digest))
         });
-        digests.fold(0xcbf2_9ce4_8422_2325, |sum, (id, digest)| {
+        Some(digests.fold(0xcbf2_9ce4_8422_2325, |sum, (id, digest)| {
             (sum ^ id.rotate_left(32) ^ digest).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
-        })
+        }))
     }
 }

@@ -200,6 +200,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         self.send_proposals(fx);
         self.all_done(fx);
         self.taker_lost(fx);
+        self.end_if_fenced(fx);
     }
 }
 

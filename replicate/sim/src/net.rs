@@ -168,6 +168,8 @@ pub(crate) struct SimEffects<'a> {
     pub(crate) me: CoreId,
     pub(crate) pushes_left: Option<u32>,
     pub(crate) has_left: bool,
+    /// It may not join, and gives up.
+    pub(crate) is_refused: bool,
     pub(crate) has_moved: bool,
     pub(crate) died: bool,
 }
@@ -231,7 +233,7 @@ impl Effects<Witness> for SimEffects<'_> {
     }
 
     fn answer(&mut self, seq: Seq, outcome: Outcome<Denial>) {
-        self.has_left |= seq == Seq::NONE && matches!(outcome, Outcome::Refused { .. });
+        self.is_refused |= seq == Seq::NONE && matches!(outcome, Outcome::Refused { .. });
         self.note(What::Answered(seq, told(&outcome)));
     }
 

@@ -244,7 +244,7 @@ impl Objects for Witness {
         Some(Tagged { id: OF_THE_PROTOCOL | u64::MAX >> 1, veto: CoreSet::EMPTY, command })
     }
 
-    fn digest(&self) -> u64 {
+    fn digest(&self) -> Option<u64> {
         self.inner.digest()
     }
 }

@@ -185,11 +185,12 @@ impl<P: Policy> World<P> {
             me: core,
             pushes_left: state.pushes_left,
             has_left: false,
+            is_refused: false,
             has_moved: false,
             died: false,
         };
         let answer = f(&mut part, &mut fx);
-        let (died, left, moved) = (fx.died, fx.has_left, fx.has_moved);
+        let (died, left, moved) = (fx.died || fx.is_refused, fx.has_left, fx.has_moved);
         state.pushes_left = fx.pushes_left;
         self.journal.borrow_mut().is_muted = false;
         if died || left {
@@ -314,6 +315,9 @@ impl<P: Policy> World<P> {
     }
 
     fn propose(&mut self, core: CoreId, veto: CoreSet, deadline: Option<u64>, make: impl FnOnce(Id) -> Command) {
+        if !self.runs_tasks(core) {
+            return;
+        }
         self.last_id += 1;
         let id = self.last_id;
         let seq = self.next_seq(core);
@@ -349,6 +353,7 @@ impl<P: Policy> World<P> {
             }
             Act::Announce => {
                 self.last_id += 1;
+                self.next_seq(core);
                 self.note(core, What::Announced(self.last_id));
                 let command = Command::change::<Tally>(TALLY, Count::Add(1));
                 let tagged = Tagged { id: self.last_id, veto: CoreSet::EMPTY, command };
@@ -388,9 +393,6 @@ impl<P: Policy> World<P> {
 
     fn propose_puts(&mut self, core: CoreId, burst: u32, deadline: Option<u64>, veto: CoreSet) {
         for _ in 0..burst {
-            if !self.runs_tasks(core) {
-                return;
-            }
             let key = u8::try_from(self.net.rng.below(40)).expect("small");
             self.propose(core, veto, deadline, |id| Command::change::<Ledger>(LEDGER, (key, id)));
         }
@@ -502,7 +504,7 @@ impl<P: Policy> World<P> {
     }
 }
 
-fn digest<P: Policy>(part: &Agreement<Witness, P>) -> (u64, bool) {
+fn digest<P: Policy>(part: &Agreement<Witness, P>) -> (Option<u64>, bool) {
     use multikernel_replicate::Objects;
     (part.objects().digest(), part.objects().poisoned().is_some())
 }

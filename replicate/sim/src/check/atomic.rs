@@ -5,7 +5,7 @@ use multikernel_replicate::{Change, CoreId};
 use super::CORES;
 use super::log::Log;
 use crate::journal::What;
-use crate::objects::{Id, OF_THE_PROTOCOL};
+use crate::objects::Id;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Prepared {
