@@ -248,7 +248,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
             Message::Decide { decision, stable } => self.on_decide(from, decision, stable, fx),
             Message::Stable(version) => self.stable(version, fx),
             Message::Expired { seq, stalled } => self.finish(seq, Outcome::Stalled(stalled), fx),
-            Message::Alarm(reign) => return self.on_alarm(reign, fx),
+            Message::Alarm(heard) => self.on_alarm(heard, fx),
             Message::Flush { term, dead } => return self.on_flush(from, term, dead, fx),
             Message::State { term, report } => self.on_state(from, term, report, fx),
             Message::Install { term, settled, doubt, home } => {
@@ -351,10 +351,10 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         };
         let lead = if self.taking.is_some() {
             LeadPhase::Taking
-        } else if self.promised > self.lead.reign.term && !self.gone.contains(self.promised.taker) {
-            LeadPhase::Promised
-        } else if self.gone.contains(self.lead.home) {
+        } else if !self.is_led() {
             LeadPhase::Orphaned
+        } else if self.promised > self.lead.reign.term {
+            LeadPhase::Promised
         } else {
             LeadPhase::Led
         };

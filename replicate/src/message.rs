@@ -217,8 +217,8 @@ pub enum Message<C, R, S> {
         /// The core that was waited for.
         stalled: CoreId,
     },
-    /// m to c: the home of this reign is dead, and you are the lowest core that I know.
-    Alarm(Reign),
+    /// m to c: nobody leads, you are the lowest core that I know, and this is the latest takeover that I have heard of.
+    Alarm(Term),
     /// c to all: I take over.
     Flush {
         /// The takeover.

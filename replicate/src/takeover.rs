@@ -29,37 +29,33 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
     /// Some core is gone. If nobody leads and nobody is about to, sees to it that somebody does.
     pub(crate) fn taker_lost(&mut self, fx: &mut impl Effects<O>) {
         let is_outside = self.standing == Standing::Joiner && self.prepared.is_none();
-        if is_outside || !self.gone.contains(self.lead.home) {
-            return;
-        }
-        if self.taking.is_some() {
-            return self.take_over(fx);
-        }
-        let is_promised = self.promised > self.lead.reign.term;
-        if is_promised && !self.gone.contains(self.promised.taker) {
+        if is_outside || self.is_led() {
             return;
         }
         let lowest = self.members.union(self.leaving).minus(self.gone).first().unwrap_or(self.me);
-        if lowest == self.me {
+        if self.taking.is_some() || lowest == self.me {
             self.take_over(fx);
         } else if !P::NO_ALARM {
-            // R6: by its own view it may not be the lowest, and wait for another.
-            fx.send(lowest, Message::Alarm(self.lead.reign));
+            // R6: by its own view that core may not be the lowest, or not see that anything is wrong.
+            fx.send(lowest, Message::Alarm(self.promised));
         }
     }
 
-    pub(crate) fn on_alarm(&mut self, reign: Reign, fx: &mut impl Effects<O>) -> Taken<Wire<O>> {
-        if reign < self.lead.reign {
-            return Taken::Done;
-        }
-        if reign > self.lead.reign || !self.gone.contains(self.lead.home) {
-            return Taken::Later(Message::Alarm(reign));
-        }
-        let is_promised = self.promised > self.lead.reign.term && !self.gone.contains(self.promised.taker);
-        if self.taking.is_none() && !is_promised {
+    /// Whether a live core leads, or is about to. After a promise only an Install makes a lead.
+    pub(crate) fn is_led(&self) -> bool {
+        let is_promised = self.promised > self.lead.reign.term;
+        let leader = if is_promised { self.promised.taker } else { self.lead.home };
+        self.taking.is_none() && !self.gone.contains(leader)
+    }
+
+    pub(crate) fn on_alarm(&mut self, heard: Term, fx: &mut impl Effects<O>) {
+        // An Install that whoever raised the alarm had not heard of is on its way to it, and so is a later Flush.
+        let is_over = self.lead.reign.term > heard;
+        let is_later = self.promised > heard && (self.taking.is_some() || self.is_led());
+        if !is_over && !is_later {
+            self.promised = self.promised.max(heard);
             self.take_over(fx);
         }
-        Taken::Done
     }
 
     /// Begins a takeover, or begins it again because one more is gone.
@@ -68,6 +64,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         let concerned = self.concerned().without(self.me);
         let missing = concerned.minus(self.gone);
         self.promised = term;
+        self.home = None;
         self.taking = Some(Taking { missing, reports: BTreeMap::new() });
         self.observe(fx);
         for core in missing.iter() {

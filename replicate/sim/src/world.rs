@@ -32,6 +32,8 @@ pub(crate) struct World<P: Policy> {
     journal: Rc<RefCell<Journal>>,
     /// Every core that has ever been.
     known: CoreSet,
+    /// A core that reads its rings before it runs anything.
+    waking: Option<CoreId>,
     last_id: Id,
     last_letter: u64,
     objects: Vec<ObjectId>,
@@ -63,7 +65,7 @@ impl<P: Policy> World<P> {
         for at in 0..plan.acts.len() {
             net.at(plan.acts[at].0, Event::Plan(at));
         }
-        Self { net, cores, plan, journal, known: founders, last_id: 0, last_letter: 0, objects: Vec::new() }
+        Self { net, cores, plan, journal, known: founders, waking: None, last_id: 0, last_letter: 0, objects: Vec::new() }
     }
 
     /// Runs to the end. Why it failed, if it did, and how much happened.
@@ -205,7 +207,7 @@ impl<P: Policy> World<P> {
             self.net.at(deadline.0.max(self.net.now + 1), Event::Tick(core));
         }
         state.part = Some(part);
-        if moved && !self.net.asleep.contains(core) {
+        if moved && self.waking != Some(core) {
             self.read_letters(core);
             self.read_settled(core);
             self.try_leave(core);
@@ -245,6 +247,7 @@ impl<P: Policy> World<P> {
         if !self.net.asleep.remove(core) {
             return;
         }
+        self.waking = Some(core);
         // All that was pushed before this core's fence is there, however long its line takes. Before anything else runs.
         let mut rings: Vec<CoreId> = self.known.iter().collect();
         while !rings.is_empty() && self.net.running.contains(core) {
@@ -255,6 +258,7 @@ impl<P: Policy> World<P> {
                 self.read(rings[at], core);
             }
         }
+        self.waking = None;
         if self.net.running.contains(core) {
             self.journal.borrow_mut().note(core, What::Woke);
             self.read_letters(core);
