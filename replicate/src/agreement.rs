@@ -339,6 +339,11 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         }
     }
 
+    /// Whether this core has nothing to do with any round yet.
+    pub(crate) fn is_outside(&self) -> bool {
+        self.standing == Standing::Joiner && self.prepared.is_none()
+    }
+
     fn phases_now(&self) -> (HomePhase, MemberPhase, LeadPhase) {
         let home = self.home.as_ref().map_or(HomePhase::Away, |home| home.phase);
         let member = match (self.standing, &self.prepared) {
@@ -349,7 +354,9 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
             (Standing::Left, _) => MemberPhase::Leaving,
             (Standing::Ended, _) => MemberPhase::Ended,
         };
-        let lead = if self.taking.is_some() {
+        let lead = if self.is_outside() {
+            LeadPhase::Led
+        } else if self.taking.is_some() {
             LeadPhase::Taking
         } else if !self.is_led() {
             LeadPhase::Orphaned

@@ -344,7 +344,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         if !home.undone.is_empty() {
             return;
         }
-        for core in std::mem::take(&mut home.owed).without(self.me).iter() {
+        for core in std::mem::take(&mut home.owed).without(self.me).minus(self.gone).iter() {
             fx.send(core, Message::Stable(version));
         }
         if home.phase == HomePhase::Blocked {

@@ -219,6 +219,9 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
             for core in self.members.intersection(self.gone).iter() {
                 home.want_dead(self.me, core);
             }
+            if let Some(command) = self.objects.poisoned() {
+                home.queue.push_back(Entry::of_the_protocol(self.me, Deed::Command(command)));
+            }
             self.home = Some(home);
         }
     }

@@ -28,8 +28,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
 
     /// Some core is gone. If nobody leads and nobody is about to, sees to it that somebody does.
     pub(crate) fn taker_lost(&mut self, fx: &mut impl Effects<O>) {
-        let is_outside = self.standing == Standing::Joiner && self.prepared.is_none();
-        if is_outside || self.is_led() {
+        if self.is_outside() || self.is_led() {
             return;
         }
         let lowest = self.members.union(self.leaving).minus(self.gone).first().unwrap_or(self.me);
@@ -177,7 +176,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
     ) {
         self.promised = term;
         self.taking = None;
-        if self.standing == Standing::Joiner && self.prepared.is_none() {
+        if self.is_outside() {
             return;
         }
         let doubtful = doubt.map(|cut| Decision { round: settled.round.next(), cut, refused: false });

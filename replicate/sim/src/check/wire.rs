@@ -32,6 +32,7 @@ impl WireRules {
                 Ok(())
             }
             What::Started => {
+                self.silent(core);
                 self.let_go.remove(&core);
                 Ok(())
             }
