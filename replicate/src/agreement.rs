@@ -225,7 +225,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
 
     fn take(&mut self, from: CoreId, message: Wire<O>, fx: &mut impl Effects<O>) -> Taken<Wire<O>> {
         match message {
-            Message::Knock => self.on_knock(from),
+            Message::Knock => self.on_knock(from, fx),
             Message::Propose { reign, .. } | Message::Done { reign, .. } if reign > self.lead.reign => {
                 return Taken::Later(message);
             }
@@ -284,11 +284,16 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         }
     }
 
-    fn on_knock(&mut self, from: CoreId) {
+    fn on_knock(&mut self, from: CoreId, fx: &mut impl Effects<O>) {
         self.gone.remove(from);
-        if self.joiners.insert(from)
-            && let Some(home) = &mut self.home
-        {
+        if !self.joiners.insert(from) {
+            return;
+        }
+        if self.standing == Standing::Joiner {
+            // It was not there yet when this core knocked, and may be home before this one is in.
+            fx.send(from, Message::Knock);
+        }
+        if let Some(home) = &mut self.home {
             home.want_join(self.me, from);
         }
     }

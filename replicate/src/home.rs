@@ -263,9 +263,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         if !P::RESTORE_FIRST {
             home.phase = HomePhase::Welcoming;
         }
-        let joiners = self.joiners.without(core);
-        let welcome =
-            Welcome { snapshot: self.objects.snapshot(), members: self.members, joiners, lead: self.lead };
+        let welcome = Welcome { snapshot: self.objects.snapshot(), members: self.members, lead: self.lead };
         let (round, batch) = (self.decided.round.next(), batch.clone());
         fx.send(core, Message::Prepare { round, batch, welcome: Some(Arc::new(welcome)) });
         self.observe(fx);

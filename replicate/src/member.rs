@@ -76,7 +76,6 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
     ) -> (u32, Option<Refusal<O::Refusal>>) {
         self.decided = Decision { round: round.previous(), cut: 0, refused: false };
         self.members = welcome.members;
-        self.joiners = self.joiners.union(welcome.joiners).minus(self.gone);
         self.lead = welcome.lead;
         self.promised = self.promised.max(welcome.lead.reign.term);
         match self.objects.restore(&welcome.snapshot) {

@@ -137,8 +137,6 @@ pub struct Welcome<S> {
     pub snapshot: S,
     /// The members before this round.
     pub members: CoreSet,
-    /// Others that want to join.
-    pub joiners: CoreSet,
     /// Who is home.
     pub lead: Lead,
 }
@@ -147,7 +145,7 @@ pub struct Welcome<S> {
 /// that joins, x one that leaves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Message<C, R, S> {
-    /// j to all: I want to join.
+    /// j to all: I want to join. To another j: so do I.
     Knock,
     /// o to h: please agree on this.
     Propose {

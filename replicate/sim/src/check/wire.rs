@@ -36,6 +36,13 @@ impl WireRules {
                 self.let_go.remove(&core);
                 Ok(())
             }
+            // Its snapshot is of after the leaves before.
+            What::ViewCommitted(Change::Join(joiner)) if *joiner == core => {
+                self.let_go.values_mut().for_each(|knowing| {
+                    knowing.insert(core);
+                });
+                Ok(())
+            }
             What::Died => {
                 self.silent(core);
                 Ok(())
