@@ -48,9 +48,9 @@ impl<C, R> Home<C, R> {
         }
     }
 
-    /// A home that begins when all of these have applied what made it one.
+    /// A home that begins when all of these have applied what made it one. It does not know whom its predecessor owed an answer.
     pub(crate) fn waiting_for(undone: CoreSet) -> Self {
-        Self { phase: HomePhase::Blocked, undone, ..Self::new() }
+        Self { phase: HomePhase::Blocked, undone, owed: undone, ..Self::new() }
     }
 
     pub(crate) fn want_join(&mut self, me: CoreId, core: CoreId) {
