@@ -32,9 +32,12 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
                 if from != self.lead.home || (!is_due && round <= next) {
                     return Taken::Done;
                 }
-                // R3: a death is voted on when nothing more can come from the dead.
                 let unread = match batch[0].change() {
+                    // R3: a death is voted on when nothing more can come from the dead.
                     Some(Change::Dead(core)) => !self.gone.contains(core) && !P::NO_DRAIN,
+                    // An earlier life of that core is gone, and its Knock is on the way; or it is gone again, then the home
+                    // gives up.
+                    Some(Change::Join(core)) => self.gone.contains(core),
                     _ => false,
                 };
                 if !is_due || unread {
