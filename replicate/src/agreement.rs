@@ -183,7 +183,8 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
 
     /// A message has been read from the ring of that core.
     pub fn receive(&mut self, from: CoreId, message: Wire<O>, fx: &mut impl Effects<O>) {
-        if self.standing == Standing::Ended {
+        let is_unread = P::NO_DRAIN && self.gone.contains(from) && !matches!(message, Message::Knock);
+        if self.standing == Standing::Ended || is_unread {
             return;
         }
         if let Taken::Later(message) = self.take(from, message, fx) {

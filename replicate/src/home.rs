@@ -322,7 +322,8 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         }
         home.missing = CoreSet::EMPTY;
         home.settle(&batch, decision);
-        let is_barrier = (change.is_some() && !P::NO_BARRIER) || stable.is_none();
+        // R5. After a deadline the next round would meet members that have not voted on this one.
+        let is_barrier = change.is_some() || stable.is_none();
         home.phase = if is_barrier { HomePhase::Blocked } else { HomePhase::Idle };
         if !P::ANSWER_FIRST {
             self.apply(decision, fx);
@@ -331,6 +332,11 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
             home.queue.push_back(Entry::of_the_protocol(self.me, Deed::Command(command)));
         }
         self.observe(fx);
+        if P::NO_BARRIER
+            && let Some(home) = &mut self.home
+        {
+            home.phase = HomePhase::Idle;
+        }
         self.all_done(fx);
         self.end_if_fenced(fx);
     }

@@ -83,7 +83,10 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
             return Taken::Done;
         }
         // R3: what the dead have sent comes first.
-        if !dead.minus(self.gone).is_empty() && !P::NO_DRAIN {
+        if P::NO_DRAIN {
+            self.gone = self.gone.union(dead);
+        }
+        if !dead.minus(self.gone).is_empty() {
             return Taken::Later(Message::Flush { term, dead });
         }
         self.promised = term;

@@ -59,10 +59,10 @@ pub enum What {
     Step(Step),
     /// A message is in the ring to that core: its kind, its round if it has one, and how many are in that ring.
     Pushed(CoreId, &'static str, Option<Version>, usize),
-    /// A task sends a message of its own to that core.
-    Sent(CoreId, u64),
-    /// A thread that is no core has read here, and sends a message to that core.
-    SeenBy(CoreId, u64),
+    /// A task sends a message of its own.
+    Sent(u64),
+    /// A thread that is no core has read here, and sends a message.
+    SeenBy(u64),
     /// A task handles a message.
     Handled(u64),
     /// A task wants to read what is settled.
@@ -111,8 +111,7 @@ impl Journal {
             return;
         }
         self.events += 1;
-        let is_seen_elsewhere = matches!(what, What::Pushed(..));
-        if self.traces && !is_seen_elsewhere {
+        if self.traces && !matches!(what, What::Pushed(..)) {
             println!("{:>12}  {core}  {what:?}", self.now);
         }
         if let Err(failure) = self.checks.see(core, &what) {

@@ -368,7 +368,7 @@ impl<P: Policy> World<P> {
             Act::Send(to) => self.send(core, to),
             Act::Foreign(to) => {
                 self.last_letter += 1;
-                self.note(core, What::SeenBy(to, self.last_letter));
+                self.note(core, What::SeenBy(self.last_letter));
                 self.post_letter(FOREIGN, to, self.net.published.stamp());
             }
             Act::Read => self.begin_read(core),
@@ -423,7 +423,7 @@ impl<P: Policy> World<P> {
             && to != core
         {
             self.last_letter += 1;
-            self.note(core, What::Sent(to, self.last_letter));
+            self.note(core, What::Sent(self.last_letter));
             self.post_letter(core.index(), to, stamp);
         }
     }

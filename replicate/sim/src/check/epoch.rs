@@ -16,7 +16,7 @@ pub(crate) struct Epoch {
 impl Epoch {
     pub(crate) fn see(&mut self, core: CoreId, what: &What, log: &Log) -> Result<(), String> {
         match what {
-            What::Sent(_, number) | What::SeenBy(_, number) => {
+            What::Sent(number) | What::SeenBy(number) => {
                 self.seen.insert(*number, log.at(core));
             }
             What::ReadBegun(number) => {

@@ -17,7 +17,7 @@ use outcomes::Outcomes;
 use wire::WireRules;
 
 /// Cores are below this in a run.
-pub(crate) const CORES: usize = 64;
+pub(crate) const CORES: usize = 16;
 
 /// All checkers.
 pub(crate) struct Checks {
