@@ -46,6 +46,9 @@ pub(crate) enum Taken<M> {
     Later(M),
 }
 
+/// Messages for which something else has to come first, and who sent them.
+type Held<C, R, S> = VecDeque<(CoreId, Message<C, R, S>)>;
+
 /// One core's part in the agreement. Home, member and origin at once, as README.md says.
 ///
 /// It is told what happens and says what to do, through [`Effects`]; it reads no clock and waits for nothing.
@@ -72,7 +75,7 @@ pub struct Agreement<O: Objects, P: Policy = Sound> {
     pub(crate) taking: Option<Taking>,
     pub(crate) home: Option<Home<O::Command, O::Refusal>>,
     pub(crate) origin: Origin<O::Command, O::Refusal>,
-    held: VecDeque<(CoreId, Message<O::Command, O::Refusal, O::Snapshot>)>,
+    held: Held<O::Command, O::Refusal, O::Snapshot>,
     phases: (HomePhase, MemberPhase, LeadPhase),
     policy: PhantomData<P>,
 }

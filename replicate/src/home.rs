@@ -54,10 +54,8 @@ impl<C, R> Home<C, R> {
     }
 
     pub(crate) fn want_join(&mut self, me: CoreId, core: CoreId) {
-        self.queue.push_back(Entry {
-            origin: core,
-            ..Entry::of_the_protocol(me, Deed::View(Change::Join(core)))
-        });
+        self.queue
+            .push_back(Entry { origin: core, ..Entry::of_the_protocol(me, Deed::View(Change::Join(core))) });
     }
 
     pub(crate) fn want_dead(&mut self, me: CoreId, core: CoreId) {
@@ -65,7 +63,8 @@ impl<C, R> Home<C, R> {
     }
 
     pub(crate) fn next_deadline(&self, round: Option<&Round<C>>) -> Option<Time> {
-        let voted_on = round.filter(|_| self.phase == HomePhase::Voting).into_iter().flat_map(|r| r.batch.iter());
+        let voted_on =
+            round.filter(|_| self.phase == HomePhase::Voting).into_iter().flat_map(|r| r.batch.iter());
         self.queue.iter().chain(voted_on).filter_map(|entry| entry.deadline).min()
     }
 }
@@ -439,7 +438,8 @@ impl<C: Clone, R> Home<C, R> {
     fn settle(&mut self, batch: &[Entry<C>], decision: Decision) {
         let cut = decision.cut as usize;
         let ended = cut + usize::from(decision.refused);
-        let waiting = batch[..ended].iter().filter(|e| e.seq != Seq::NONE && !matches!(e.deed, Deed::Announcement(_)));
+        let waiting =
+            batch[..ended].iter().filter(|e| e.seq != Seq::NONE && !matches!(e.deed, Deed::Announcement(_)));
         for entry in waiting {
             self.owed.insert(entry.origin);
         }

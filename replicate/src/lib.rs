@@ -19,6 +19,8 @@ mod replica;
 mod replicas;
 mod table;
 mod takeover;
+#[cfg(test)]
+mod tests;
 mod version;
 
 pub use agreement::Agreement;

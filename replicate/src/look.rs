@@ -26,7 +26,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
 
     /// The version after which a read here sees all that any core had read before this call.
     ///
-    /// Whatever is committed anywhere has been prepared here (rule R1 of the votes), so it is either decided here or the one round
+    /// Whatever is committed anywhere has been prepared here, for its round had all votes; so it is either decided here or the one round
     /// that is not.
     #[must_use]
     pub fn settled_at(&self) -> Version {
@@ -73,7 +73,8 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
     /// name only when nobody does.
     #[must_use]
     pub fn knows(&self, core: CoreId) -> bool {
-        let in_round = self.prepared.as_ref().and_then(|round| round.change()).is_some_and(|c| c.core() == core);
+        let in_round =
+            self.prepared.as_ref().and_then(|round| round.change()).is_some_and(|c| c.core() == core);
         in_round || self.members.union(self.joiners).union(self.leaving).contains(core)
     }
 }

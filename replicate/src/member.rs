@@ -135,7 +135,9 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
                 Deed::View(change) => self.objects.abort_view(change),
             }
         }
-        if let (Some(Deed::View(Change::Join(core))), true) = (rest.first().map(|e| &e.deed), decision.refused) {
+        if let (Some(Deed::View(Change::Join(core))), true) =
+            (rest.first().map(|e| &e.deed), decision.refused)
+        {
             self.joiners.remove(*core);
         }
         for entry in committed {
@@ -214,7 +216,8 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         self.origin.forget_sent();
         self.home = None;
         if lead.home == self.me {
-            let mut home = Home::waiting_for(self.members.union(self.leaving).minus(self.gone).without(self.me));
+            let mut home =
+                Home::waiting_for(self.members.union(self.leaving).minus(self.gone).without(self.me));
             for core in self.joiners.iter() {
                 home.want_join(self.me, core);
             }

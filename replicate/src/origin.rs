@@ -117,7 +117,8 @@ impl<C: Clone, R: Clone> Origin<C, R> {
 
     /// Takes out a proposal that is still here although its deadline has passed.
     pub(crate) fn next_expired(&mut self, now: Time) -> Option<Seq> {
-        let due = |p: &Proposal<C, R>| p.fate == Fate::Waiting && p.entry.deadline.is_some_and(|at| at <= now);
+        let due =
+            |p: &Proposal<C, R>| p.fate == Fate::Waiting && p.entry.deadline.is_some_and(|at| at <= now);
         let at = self.open.iter().position(due)?;
         self.open.remove(at).map(|proposal| proposal.entry.seq)
     }

@@ -29,7 +29,10 @@ pub struct Command {
 
 impl Command {
     /// Creates the object, with a replica made on each core by the factory. Refused where the factory panics.
-    pub fn create<S: StateMachine>(object: ObjectId, factory: impl Fn() -> S + Send + Sync + 'static) -> Self {
+    pub fn create<S: StateMachine>(
+        object: ObjectId,
+        factory: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Self {
         Self { object, order: Arc::new(Order::Create(Box::new(move || Box::new(factory())))) }
     }
 

@@ -81,7 +81,10 @@ pub const STEPS: &[(Step, &str)] = &[
     (Step::Home(Idle, Voting), "the queue is not empty: Prepare"),
     (Step::Home(Voting, Idle), "no vote is missing: Decide"),
     (Step::Home(Voting, Welcoming), "no vote for a join is missing: Prepare with a snapshot"),
-    (Step::Home(Voting, Blocked), "no vote for another change of the view is missing, or a deadline passes: Decide"),
+    (
+        Step::Home(Voting, Blocked),
+        "no vote for another change of the view is missing, or a deadline passes: Decide",
+    ),
     (Step::Home(Welcoming, Blocked), "the core that joins has voted or died: Decide"),
     (Step::Home(Blocked, Idle), "everyone is done"),
     (Step::Home(Blocked, Away), "Flush"),

@@ -1,5 +1,6 @@
 //! What happens in a run, in order: the checkers read it, and a trace prints it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use multikernel_replicate::{Change, CoreId, CoreSet, Outcome, Seq, Step, Version};
@@ -90,11 +91,15 @@ pub struct Journal {
     checks: Checks,
     failure: Option<String>,
     events: u64,
+    steps: BTreeSet<Step>,
 }
 
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Journal").field("now", &self.now).field("failure", &self.failure).finish_non_exhaustive()
+        f.debug_struct("Journal")
+            .field("now", &self.now)
+            .field("failure", &self.failure)
+            .finish_non_exhaustive()
     }
 }
 
@@ -102,7 +107,15 @@ impl Journal {
     /// An empty one.
     #[must_use]
     pub fn new(traces: bool) -> Self {
-        Self { now: 0, traces, is_muted: false, checks: Checks::new(), failure: None, events: 0 }
+        Self {
+            now: 0,
+            traces,
+            is_muted: false,
+            checks: Checks::new(),
+            failure: None,
+            events: 0,
+            steps: BTreeSet::new(),
+        }
     }
 
     /// Something happens at that core.
@@ -111,6 +124,9 @@ impl Journal {
             return;
         }
         self.events += 1;
+        if let What::Step(step) = what {
+            self.steps.insert(step);
+        }
         if self.traces && !matches!(what, What::Pushed(..)) {
             println!("{:>12}  {core}  {what:?}", self.now);
         }
@@ -137,10 +153,9 @@ impl Journal {
         self.failure.as_deref()
     }
 
-    /// How much has happened.
-    #[must_use]
-    pub fn events(&self) -> u64 {
-        self.events
+    /// How much has happened, and which steps of the tables were taken.
+    pub fn taken(&mut self) -> (u64, BTreeSet<Step>) {
+        (self.events, std::mem::take(&mut self.steps))
     }
 
     /// Nothing more happens.

@@ -11,11 +11,13 @@ mod net;
 mod objects;
 mod plan;
 mod rng;
+mod tasks;
 mod world;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-use multikernel_replicate::Policy;
+use multikernel_replicate::{Policy, Step};
 
 /// A seed whose run breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,21 +28,35 @@ pub struct Failure {
     pub why: String,
 }
 
-/// Runs one seed. Prints what happens, if asked to. Returns how many events the checkers have seen.
+/// What a run has seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// How many events the checkers have looked at.
+    pub events: u64,
+    /// The steps of the protocol's tables that were taken.
+    pub steps: BTreeSet<Step>,
+}
+
+/// Runs one seed. Prints what happens, if asked to.
 ///
 /// # Errors
 ///
 /// The first thing seen that must not be.
-pub fn run<P: Policy>(seed: u64, traces: bool) -> Result<u64, Failure> {
-    let (failure, events) = world::World::<P>::new(seed, traces).run();
-    failure.map_or(Ok(events), |why| Err(Failure { seed, why }))
+pub fn run<P: Policy>(seed: u64, traces: bool) -> Result<Ran, Failure> {
+    world::World::<P>::new(seed, traces).run().map_err(|why| Failure { seed, why })
 }
 
-/// Runs seeds until one fails. Returns how many events the checkers have seen.
+/// Runs seeds until one fails.
 ///
 /// # Errors
 ///
 /// The first failure.
-pub fn run_all<P: Policy>(seeds: Range<u64>) -> Result<u64, Failure> {
-    seeds.map(|seed| run::<P>(seed, false)).sum()
+pub fn run_all<P: Policy>(seeds: Range<u64>) -> Result<Ran, Failure> {
+    let mut all = Ran::default();
+    for seed in seeds {
+        let ran = run::<P>(seed, false)?;
+        all.events += ran.events;
+        all.steps.extend(ran.steps);
+    }
+    Ok(all)
 }

@@ -17,8 +17,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     if let Some(seed) = number(&arguments, "--seed") {
         return match run::<Compared>(seed, true) {
-            Ok(events) => {
-                println!("seed {seed} holds, {events} events");
+            Ok(ran) => {
+                println!("seed {seed} holds, {} events", ran.events);
                 ExitCode::SUCCESS
             }
             Err(failure) => {
@@ -36,9 +36,9 @@ fn main() -> ExitCode {
     let outcome = run_all::<Compared>(from..from + seeds);
     let seconds = start.elapsed().as_secs_f64();
     match outcome {
-        Ok(events) => {
+        Ok(ran) => {
             #[expect(clippy::cast_precision_loss, reason = "a rate")]
-            let (rate, events_rate) = (seeds as f64 / seconds, events as f64 / seconds / 1e6);
+            let (rate, events_rate) = (seeds as f64 / seconds, ran.events as f64 / seconds / 1e6);
             println!("{seeds} seeds hold: {rate:.0} seeds/s, {events_rate:.1} million events/s");
             ExitCode::SUCCESS
         }

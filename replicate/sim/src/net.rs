@@ -14,13 +14,8 @@ use crate::journal::{Journal, What, told};
 use crate::objects::Witness;
 use crate::rng::Rng;
 
-/// What is in a ring.
-#[derive(Debug)]
-pub(crate) enum Item {
-    Message(Wire<Witness>),
-    /// The writer has gone.
-    End,
-}
+/// What is in a ring: a message, or its end, for its writer has gone.
+pub(crate) type Item = Option<Wire<Witness>>;
 
 /// What a task sends to a task: its number and its stamp.
 pub(crate) type Letter = (u64, u32);
@@ -156,7 +151,7 @@ impl Net {
             self.letters[from * CORES + core.index()].clear();
         }
         for to in known.without(core).iter() {
-            self.push(core, to, Item::End);
+            self.push(core, to, None);
             self.wake(to);
         }
     }
@@ -204,7 +199,7 @@ impl Effects<Witness> for SimEffects<'_> {
         }
         let (kind, round) = kind(&message);
         let is_welcome = matches!(&message, Message::Prepare { welcome: Some(_), .. });
-        let length = self.net.push(self.me, to, Item::Message(message));
+        let length = self.net.push(self.me, to, Some(message));
         self.note(What::Pushed(to, kind, round, length));
         if is_welcome {
             self.note(What::Welcomed(to));

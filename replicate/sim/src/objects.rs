@@ -164,7 +164,8 @@ impl Witness {
     pub fn new(me: CoreId, journal: Rc<RefCell<Journal>>, founds: bool, is_stubborn: bool) -> Self {
         let mut inner = Replicas::default();
         if founds {
-            for command in [Command::create(LEDGER, Ledger::default), Command::create(TALLY, Tally::default)] {
+            for command in [Command::create(LEDGER, Ledger::default), Command::create(TALLY, Tally::default)]
+            {
                 inner.commit(&command);
             }
         }

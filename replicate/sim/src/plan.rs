@@ -123,7 +123,8 @@ impl Plan {
         };
         let deaths = if rng.percent(65) { rng.index(founders + 1) } else { 0 };
         for _ in 0..deaths {
-            let doom = Act::Doom { pushes: u32::try_from(rng.below(10)).expect("small"), within: spread * 20 };
+            let doom =
+                Act::Doom { pushes: u32::try_from(rng.below(10)).expect("small"), within: spread * 20 };
             acts.push((somewhen(rng), whom(rng), doom));
         }
         let leaves = if rng.percent(40) { 1 + rng.index(2) } else { 0 };

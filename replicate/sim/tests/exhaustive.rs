@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use multikernel_replicate::{
-    Agreement, Asker, Change, CoreId, CoreSet, Effects, Objects, Outcome, Policy, Seq, Sound, Step, Version, Wire,
+    Agreement, Asker, Change, CoreId, CoreSet, Effects, Objects, Outcome, Policy, Seq, Sound, Step, Version,
+    Wire,
 };
 use multikernel_sim::mutants::{AnySurvivor, NoAlarm};
 use stateright::{Checker, Model, Property};
@@ -138,8 +139,10 @@ impl Effects<Small> for Push<'_> {
     fn deciding(&mut self, _: Version) {}
     fn advanced(&mut self, _: Version) {}
     fn answer(&mut self, seq: Seq, outcome: Outcome<()>) {
-        self.answers.push((self.me, seq, matches!(outcome, Outcome::Committed(_))));
-        self.answers.sort_unstable();
+        if seq != Seq::NONE {
+            self.answers.push((self.me, seq, matches!(outcome, Outcome::Committed(_))));
+            self.answers.sort_unstable();
+        }
     }
     fn left(&mut self) {
         self.ends = true;
@@ -167,6 +170,8 @@ struct Machine<P: Policy> {
     proposals: Vec<(usize, u8)>,
     /// Who refuses what.
     refuses: Option<(usize, u8)>,
+    /// How many of the cores, the last ones, are not there from the start and want to join.
+    joiners: usize,
     policy: std::marker::PhantomData<P>,
 }
 
@@ -175,7 +180,18 @@ const PUSHES: usize = 12;
 
 impl<P: Policy + Clone> Machine<P> {
     fn new(cores: usize, crashes: usize, proposals: &[(usize, u8)], refuses: Option<(usize, u8)>) -> Self {
-        Self { cores, crashes, proposals: proposals.to_vec(), refuses, policy: std::marker::PhantomData }
+        Self {
+            cores,
+            crashes,
+            proposals: proposals.to_vec(),
+            refuses,
+            joiners: 0,
+            policy: std::marker::PhantomData,
+        }
+    }
+
+    fn with_joiners(self, joiners: usize) -> Self {
+        Self { joiners, ..self }
     }
 
     /// Lets a core act; it may die in doing so. Nothing, if it does not get as far.
@@ -224,10 +240,14 @@ impl<P: Policy + Clone + std::fmt::Debug + std::hash::Hash + Eq + Send + Sync> M
     type Action = Action;
 
     fn init_states(&self) -> Vec<State<P>> {
-        let founders = CoreSet::below(self.cores);
+        let founders = CoreSet::below(self.cores - self.joiners);
         let cores = (0..self.cores).map(|core| {
             let refuses = self.refuses.filter(|(who, _)| *who == core).map(|(_, command)| command);
-            Some(Agreement::founder(CoreId::new(core), founders, Small { refuses, ..Small::default() }))
+            let (core, objects) = (CoreId::new(core), Small { refuses, ..Small::default() });
+            Some(match founders.contains(core) {
+                true => Agreement::founder(core, founders, objects),
+                false => Agreement::joiner(core, objects),
+            })
         });
         let rings = vec![VecDeque::new(); self.cores * self.cores];
         let mut state = State {
@@ -242,6 +262,10 @@ impl<P: Policy + Clone + std::fmt::Debug + std::hash::Hash + Eq + Send + Sync> M
                 0 => assert!(part.leave(push).is_some(), "a founder is a member"),
                 command => assert!(part.propose(*command, None, push).is_ok(), "a founder is a member"),
             });
+        }
+        for core in self.cores - self.joiners..self.cores {
+            let all = CoreSet::below(core);
+            self.step(&mut state, core, None, |part, push| part.knock(all, push));
         }
         vec![state]
     }
@@ -311,7 +335,9 @@ impl<P: Policy + Clone + std::fmt::Debug + std::hash::Hash + Eq + Send + Sync> M
                 let is_at_rest = state.rings.iter().all(VecDeque::is_empty);
                 let version = state.cores.iter().flatten().map(Agreement::version).max();
                 let running: CoreSet = state.cores.iter().flatten().map(Agreement::core).collect();
+                let is_over = !state.cores.iter().flatten().any(Agreement::is_member);
                 !is_at_rest
+                    || is_over
                     || state.cores.iter().flatten().all(|part| {
                         let is_settled = Some(part.settled_at()) == version && part.objects().open.is_empty();
                         is_settled && part.unanswered() == 0 && part.is_member() && part.members() == running
@@ -342,7 +368,7 @@ where
 {
     let start = std::time::Instant::now();
     let checker = machine.checker().threads(2).spawn_bfs().join();
-    println!("{} states, {:?}", checker.unique_state_count(), start.elapsed());
+    println!("{} states, depth {}, {:?}", checker.unique_state_count(), checker.max_depth(), start.elapsed());
     checker
 }
 
@@ -359,6 +385,42 @@ fn three_cores_the_home_leaves_one_crash() {
 #[test]
 fn four_cores_two_crashes_one_refusal() {
     check(Machine::<Sound>::new(4, 2, &[(1, 1)], Some((3, 1)))).assert_properties();
+}
+
+#[test]
+fn four_cores_two_proposals_two_crashes_one_refusal() {
+    check(Machine::<Sound>::new(4, 2, &[(1, 1), (2, 2)], Some((3, 1)))).assert_properties();
+}
+
+#[test]
+fn four_cores_three_crashes() {
+    check(Machine::<Sound>::new(4, 3, &[(0, 1)], None)).assert_properties();
+}
+
+#[test]
+fn four_cores_the_home_leaves_two_crashes() {
+    check(Machine::<Sound>::new(4, 2, &[(0, 0), (1, 1)], None)).assert_properties();
+}
+
+#[test]
+fn two_cores_and_one_that_joins_two_crashes() {
+    check(Machine::<Sound>::new(3, 2, &[(1, 1)], None).with_joiners(1)).assert_properties();
+}
+
+#[test]
+fn three_cores_and_one_that_joins_as_the_home_leaves_one_crash() {
+    check(Machine::<Sound>::new(4, 1, &[(0, 0), (1, 1)], None).with_joiners(1)).assert_properties();
+}
+
+#[test]
+fn one_core_and_two_that_join_one_crash() {
+    check(Machine::<Sound>::new(3, 1, &[(0, 1)], None).with_joiners(2)).assert_properties();
+}
+
+#[test]
+#[ignore = "800,000 states take half a minute"]
+fn two_cores_and_two_that_join_one_crash() {
+    check(Machine::<Sound>::new(4, 1, &[(1, 1)], None).with_joiners(2)).assert_properties();
 }
 
 #[test]

@@ -45,7 +45,11 @@ impl Outcomes {
     /// A task runs: its core has all that anybody was told is everywhere.
     fn runs(&self, core: CoreId, log: &Log) -> Result<(), String> {
         if log.at(core) < self.promised {
-            return Err(format!("OUTCOME: it runs with {} lines, {} are promised", log.at(core), self.promised));
+            return Err(format!(
+                "OUTCOME: it runs with {} lines, {} are promised",
+                log.at(core),
+                self.promised
+            ));
         }
         Ok(())
     }
