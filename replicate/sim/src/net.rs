@@ -1,0 +1,254 @@
+//! Rings between cores in virtual time, and the effects of the protocol on them.
+
+use std::cell::RefCell;
+use std::collections::{BinaryHeap, VecDeque};
+use std::rc::Rc;
+
+use multikernel_replicate::{
+    CoreId, CoreSet, Denial, Effects, Message, Outcome, Seq, Step, Time, Version, Wire,
+};
+
+use crate::check::CORES;
+use crate::costs::Costs;
+use crate::journal::{Journal, What, told};
+use crate::objects::Witness;
+use crate::rng::Rng;
+
+/// What is in a ring: a message, or its end, for its writer has gone.
+pub(crate) type Item = Option<Wire<Witness>>;
+
+/// What a task sends to a task: its number and its stamp.
+pub(crate) type Letter = (u64, u32);
+
+/// Something that is going to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Event {
+    /// A message arrives.
+    Arrive(CoreId, CoreId),
+    /// A letter arrives.
+    Letter(CoreId),
+    /// A core wakes, if it sleeps since then.
+    Wake(CoreId, u64),
+    /// A deadline of the protocol.
+    Tick(CoreId),
+    /// The next line of the plan.
+    Plan(usize),
+    /// A core that is doomed dies, if it is still that one.
+    Die(CoreId, u64),
+}
+
+/// Letters from threads that are no cores.
+pub(crate) const FOREIGN: usize = CORES;
+
+pub(crate) struct Net {
+    pub(crate) now: u64,
+    queue: BinaryHeap<std::cmp::Reverse<(u64, u64, Event)>>,
+    pushed: u64,
+    pub(crate) rings: Vec<VecDeque<(u64, Item)>>,
+    last_arrival: Vec<u64>,
+    pub(crate) letters: Vec<VecDeque<(u64, Letter)>>,
+    pub(crate) costs: Costs,
+    pub(crate) rng: Rng,
+    pub(crate) running: CoreSet,
+    pub(crate) asleep: CoreSet,
+    /// Counts the sleeps of a core.
+    pub(crate) sleeps: [u64; CORES],
+    pub(crate) slow: [u64; CORES],
+    pub(crate) busy_until: [u64; CORES],
+    pub(crate) ticks: [Option<Time>; CORES],
+    /// The highest version that is decided, for threads that are no cores.
+    pub(crate) published: Version,
+    pub(crate) journal: Rc<RefCell<Journal>>,
+    pub(crate) traces: bool,
+}
+
+impl Net {
+    pub(crate) fn new(costs: Costs, rng: Rng, journal: Rc<RefCell<Journal>>) -> Self {
+        let traces = journal.borrow().traces;
+        Self {
+            now: 0,
+            queue: BinaryHeap::new(),
+            pushed: 0,
+            rings: (0..CORES * CORES).map(|_| VecDeque::new()).collect(),
+            last_arrival: vec![0; CORES * CORES],
+            letters: (0..(CORES + 1) * CORES).map(|_| VecDeque::new()).collect(),
+            costs,
+            rng,
+            running: CoreSet::EMPTY,
+            asleep: CoreSet::EMPTY,
+            sleeps: [0; CORES],
+            slow: [1; CORES],
+            busy_until: [0; CORES],
+            ticks: [None; CORES],
+            published: Version::START,
+            journal,
+            traces,
+        }
+    }
+
+    pub(crate) fn ring_at(from: CoreId, to: CoreId) -> usize {
+        from.index() * CORES + to.index()
+    }
+
+    pub(crate) fn at(&mut self, time: u64, event: Event) {
+        self.pushed += 1;
+        self.queue.push(std::cmp::Reverse((time, self.pushed, event)));
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        let std::cmp::Reverse((time, _, event)) = self.queue.pop()?;
+        self.now = self.now.max(time);
+        self.journal.borrow_mut().now = self.now;
+        Some(event)
+    }
+
+    /// Puts something into a ring, behind what is there.
+    pub(crate) fn push(&mut self, from: CoreId, to: CoreId, item: Item) -> usize {
+        if !self.running.contains(to) {
+            return 0;
+        }
+        let cost = self.costs.of(from, to, &mut self.rng);
+        let start = self.busy_until[from.index()].max(self.now) + cost.send * self.slow[from.index()];
+        self.busy_until[from.index()] = start;
+        let ring = Self::ring_at(from, to);
+        let arrival = (start + cost.flight).max(self.last_arrival[ring] + 1);
+        self.last_arrival[ring] = arrival;
+        self.rings[ring].push_back((arrival, item));
+        self.at(arrival, Event::Arrive(from, to));
+        self.rings[ring].len()
+    }
+
+    pub(crate) fn post_letter(&mut self, from: usize, to: CoreId, letter: Letter) {
+        let arrival = self.now + 1 + self.rng.below(2000);
+        let ring = from * CORES + to.index();
+        let arrival = self.letters[ring].back().map_or(arrival, |(last, _)| arrival.max(*last));
+        self.letters[ring].push_back((arrival, letter));
+        self.at(arrival, Event::Letter(to));
+        self.wake(to);
+    }
+
+    pub(crate) fn wake(&mut self, core: CoreId) {
+        if self.asleep.contains(core) {
+            let at = self.now + 2000 + self.rng.below(20_000);
+            self.at(at, Event::Wake(core, self.sleeps[core.index()]));
+        }
+    }
+
+    /// Whether anything is on its way to that core.
+    pub(crate) fn has_mail(&self, core: CoreId) -> bool {
+        let rings = (0..CORES).any(|from| !self.rings[from * CORES + core.index()].is_empty());
+        rings || (0..=FOREIGN).any(|from| !self.letters[from * CORES + core.index()].is_empty())
+    }
+
+    /// That core has gone: its rings end, and nobody reads what is sent to it.
+    pub(crate) fn silence(&mut self, core: CoreId, known: CoreSet) {
+        self.running.remove(core);
+        self.asleep.remove(core);
+        for from in 0..CORES {
+            self.rings[from * CORES + core.index()].clear();
+        }
+        for from in 0..=FOREIGN {
+            self.letters[from * CORES + core.index()].clear();
+        }
+        for to in known.without(core).iter() {
+            self.push(core, to, None);
+            self.wake(to);
+        }
+    }
+}
+
+/// What one core does to the world in one event. Dies after so many pushes, if it is to.
+pub(crate) struct SimEffects<'a> {
+    pub(crate) net: &'a mut Net,
+    pub(crate) me: CoreId,
+    pub(crate) pushes_left: Option<u32>,
+    pub(crate) has_left: bool,
+    /// It may not join, and gives up.
+    pub(crate) is_refused: bool,
+    pub(crate) has_moved: bool,
+    pub(crate) died: bool,
+}
+
+impl SimEffects<'_> {
+    fn note(&self, what: What) {
+        self.net.journal.borrow_mut().note(self.me, what);
+    }
+
+    /// One more push: the moment at which a doomed core dies.
+    fn survives(&mut self) -> bool {
+        match &mut self.pushes_left {
+            Some(0) => {
+                self.died = true;
+                // What its code does from here on does not happen.
+                self.net.journal.borrow_mut().is_muted = true;
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        !self.died
+    }
+}
+
+impl Effects<Witness> for SimEffects<'_> {
+    fn post(&mut self, to: CoreId, message: Wire<Witness>) {
+        if !self.survives() {
+            return;
+        }
+        if self.net.traces {
+            self.net.journal.borrow().trace(self.me, || format!("> {to} {message:?}"));
+        }
+        let (kind, round) = kind(&message);
+        let is_welcome = matches!(&message, Message::Prepare { welcome: Some(_), .. });
+        let length = self.net.push(self.me, to, Some(message));
+        self.note(What::Pushed(to, kind, round, length));
+        if is_welcome {
+            self.note(What::Welcomed(to));
+        }
+    }
+
+    fn ring(&mut self, to: CoreId) {
+        if !self.died {
+            self.net.wake(to);
+        }
+    }
+
+    fn is_asleep(&mut self, core: CoreId) -> bool {
+        self.net.asleep.contains(core)
+    }
+
+    fn deciding(&mut self, version: Version) {
+        if !self.died {
+            self.net.published = self.net.published.max(version);
+        }
+    }
+
+    fn advanced(&mut self, version: Version) {
+        self.has_moved = true;
+        self.note(What::Decided(version));
+    }
+
+    fn answer(&mut self, seq: Seq, outcome: Outcome<Denial>) {
+        self.is_refused |= seq == Seq::NONE && matches!(outcome, Outcome::Refused { .. });
+        self.note(What::Answered(seq, told(&outcome)));
+    }
+
+    fn left(&mut self) {
+        self.has_left = true;
+    }
+
+    fn diverged(&mut self, core: CoreId, _: Version) {
+        self.note(What::Diverged(core));
+    }
+
+    fn step(&mut self, step: Step) {
+        self.note(What::Step(step));
+    }
+}
+
+fn kind(message: &Wire<Witness>) -> (&'static str, Option<Version>) {
+    match message {
+        Message::Prepare { round, .. } => ("Prepare", Some(*round)),
+        Message::Decide { decision, .. } => ("Decide", Some(decision.round)),
+        _ => ("other", None),
+    }
+}

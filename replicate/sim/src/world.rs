@@ -1,0 +1,353 @@
+//! One run: cores, their rings, their tasks, and what befalls them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use multikernel_replicate::{Agreement, CoreId, CoreSet, ObjectId, Policy, Time};
+
+use crate::Ran;
+use crate::check::CORES;
+use crate::journal::{Journal, What};
+use crate::net::{Event, FOREIGN, Net, SimEffects};
+use crate::objects::{Id, Witness};
+use crate::plan::{Plan, Whom};
+use crate::rng::Rng;
+
+pub(crate) struct Core<P: Policy> {
+    pub(crate) part: Option<Agreement<Witness, P>>,
+    /// How many of it there have been, to tell one life from the next.
+    pub(crate) life: u64,
+    pub(crate) pushes_left: Option<u32>,
+    pub(crate) wants_to_leave: bool,
+    pub(crate) has_asked_to_leave: bool,
+    pub(crate) last_seq: u64,
+    /// Settled reads that wait: the version they need, and their number.
+    pub(crate) reads: Vec<(multikernel_replicate::Version, u64)>,
+}
+
+/// One run.
+pub(crate) struct World<P: Policy> {
+    pub(crate) net: Net,
+    pub(crate) cores: Vec<Core<P>>,
+    pub(crate) plan: Plan,
+    pub(crate) journal: Rc<RefCell<Journal>>,
+    /// Every core that has ever been.
+    pub(crate) known: CoreSet,
+    /// A core that reads its rings before it runs anything.
+    pub(crate) waking: Option<CoreId>,
+    pub(crate) last_id: Id,
+    pub(crate) last_letter: u64,
+    pub(crate) objects: Vec<ObjectId>,
+}
+
+/// More events than any run should need.
+const TOO_MANY: u64 = 400_000;
+
+impl<P: Policy> World<P> {
+    pub(crate) fn new(seed: u64, traces: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let plan = Plan::new(&mut rng);
+        let journal = Rc::new(RefCell::new(Journal::new(traces)));
+        let mut net = Net::new(plan.costs, rng, journal.clone());
+        let founders = CoreSet::below(plan.founders);
+        net.running = founders;
+        for (core, factor) in &plan.slow {
+            net.slow[core.index()] = *factor;
+        }
+        let found = |index: usize| {
+            let core = CoreId::new(index);
+            let part = founders.contains(core).then(|| {
+                Agreement::founder(core, founders, Witness::new(core, journal.clone(), true, false))
+            });
+            Core {
+                part,
+                life: 0,
+                pushes_left: None,
+                wants_to_leave: false,
+                has_asked_to_leave: false,
+                last_seq: 0,
+                reads: Vec::new(),
+            }
+        };
+        let cores = (0..CORES).map(found).collect();
+        journal.borrow_mut().note(CoreId::new(0), What::Founded(founders));
+        for at in 0..plan.acts.len() {
+            net.at(plan.acts[at].0, Event::Plan(at));
+        }
+        Self {
+            net,
+            cores,
+            plan,
+            journal,
+            known: founders,
+            waking: None,
+            last_id: 0,
+            last_letter: 0,
+            objects: Vec::new(),
+        }
+    }
+
+    /// Runs to the end: what happened, or why it failed.
+    pub(crate) fn run(mut self) -> Result<Ran, String> {
+        if self.net.traces {
+            println!("{:#?}", self.plan);
+        }
+        let mut left = TOO_MANY;
+        while self.journal.borrow().failure().is_none() {
+            if let Some(event) = self.net.next() {
+                self.happen(event);
+            } else if self.net.asleep.is_empty() {
+                break;
+            } else {
+                self.wake_all();
+            }
+            left -= 1;
+            if left == 0 {
+                self.journal.borrow_mut().fail("LIVE: it does not come to an end".to_owned());
+            }
+        }
+        self.journal.borrow_mut().end();
+        self.check_rest();
+        let mut journal = self.journal.borrow_mut();
+        let (events, steps) = journal.taken();
+        journal.failure().map_or(Ok(Ran { events, steps }), |why| Err(why.to_owned()))
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrive(from, to) => self.arrive(from, to, event),
+            Event::Letter(to) => {
+                if !self.is_busy(to, event) {
+                    self.read_letters(to);
+                }
+            }
+            Event::Wake(core, sleep) => {
+                if self.net.sleeps[core.index()] == sleep {
+                    self.wake(core);
+                }
+            }
+            Event::Tick(core) => {
+                if !self.is_busy(core, event) {
+                    self.wake(core);
+                    self.net.ticks[core.index()] = None;
+                    let now = Time(self.net.now);
+                    self.with(core, |part, fx| part.tick(now, fx));
+                }
+            }
+            Event::Plan(at) => {
+                let (_, whom, act) = self.plan.acts[at];
+                if let Some(core) = self.who(whom)
+                    && !self.is_busy(core, event)
+                {
+                    self.act(core, act);
+                }
+            }
+            Event::Die(core, life) => {
+                if self.cores[core.index()].life == life && self.is_expendable(core) {
+                    self.die(core);
+                }
+            }
+        }
+    }
+
+    /// A core that is in a long poll does nothing: what should happen happens when it is over.
+    fn is_busy(&mut self, core: CoreId, event: Event) -> bool {
+        let until = self.net.busy_until[core.index()];
+        if until <= self.net.now {
+            return false;
+        }
+        self.net.at(until, event);
+        true
+    }
+
+    fn who(&self, whom: Whom) -> Option<CoreId> {
+        match whom {
+            Whom::Core(core) => Some(core),
+            Whom::Home => self.net.running.iter().find(|core| {
+                let part = self.cores[core.index()].part.as_ref();
+                part.is_some_and(|part| part.is_member() && part.lead().home == *core)
+            }),
+        }
+    }
+
+    fn arrive(&mut self, from: CoreId, to: CoreId, event: Event) {
+        let ring = Net::ring_at(from, to);
+        let is_due = self.net.rings[ring].front().is_some_and(|(arrival, _)| *arrival <= self.net.now);
+        if !is_due || self.net.asleep.contains(to) || self.is_busy(to, event) {
+            return;
+        }
+        self.read(from, to);
+    }
+
+    /// Reads one message.
+    fn read(&mut self, from: CoreId, to: CoreId) {
+        let Some((_, item)) = self.net.rings[Net::ring_at(from, to)].pop_front() else { return };
+        let cost = self.net.costs.of(from, to, &mut self.net.rng).receive * self.net.slow[to.index()];
+        let busy = &mut self.net.busy_until[to.index()];
+        *busy = (*busy).max(self.net.now) + cost;
+        if self.net.traces {
+            self.journal.borrow().trace(to, || format!("< {from} {item:?}"));
+        }
+        self.with(to, |part, fx| match item {
+            Some(message) => part.receive(from, message, fx),
+            None => part.gone(from, fx),
+        });
+    }
+
+    /// Lets a core do something, and sees to what comes of it.
+    pub(crate) fn with<T>(
+        &mut self,
+        core: CoreId,
+        f: impl FnOnce(&mut Agreement<Witness, P>, &mut SimEffects) -> T,
+    ) -> Option<T> {
+        let state = &mut self.cores[core.index()];
+        let mut part = state.part.take()?;
+        let mut fx = SimEffects {
+            net: &mut self.net,
+            me: core,
+            pushes_left: state.pushes_left,
+            has_left: false,
+            is_refused: false,
+            has_moved: false,
+            died: false,
+        };
+        let answer = f(&mut part, &mut fx);
+        let (died, left, moved) = (fx.died || fx.is_refused, fx.has_left, fx.has_moved);
+        state.pushes_left = fx.pushes_left;
+        self.journal.borrow_mut().is_muted = false;
+        if died || left {
+            drop(part);
+            self.end(core, if died { What::Died } else { What::Ended });
+            return Some(answer);
+        }
+        if let Some(deadline) = part.next_deadline()
+            && self.net.ticks[core.index()].is_none_or(|tick| deadline < tick)
+        {
+            self.net.ticks[core.index()] = Some(deadline);
+            self.net.at(deadline.0.max(self.net.now + 1), Event::Tick(core));
+        }
+        state.part = Some(part);
+        if moved && self.waking != Some(core) {
+            self.read_letters(core);
+            self.read_settled(core);
+            self.try_leave(core);
+        }
+        Some(answer)
+    }
+
+    fn end(&mut self, core: CoreId, how: What) {
+        let state = &mut self.cores[core.index()];
+        state.part = None;
+        state.life += 1;
+        state.pushes_left = None;
+        state.wants_to_leave = false;
+        state.has_asked_to_leave = false;
+        state.last_seq = 0;
+        state.reads.clear();
+        self.net.ticks[core.index()] = None;
+        self.journal.borrow_mut().note(core, how);
+        self.net.silence(core, self.known);
+    }
+
+    /// Some member has to be left.
+    pub(crate) fn is_expendable(&self, core: CoreId) -> bool {
+        let stays = |other: &CoreId| {
+            let state = &self.cores[other.index()];
+            let is_going = state.wants_to_leave || state.has_asked_to_leave || state.pushes_left.is_some();
+            !is_going && state.part.as_ref().is_some_and(Agreement::is_member)
+        };
+        self.cores[core.index()].part.is_some()
+            && self.net.running.without(core).iter().any(|other| stays(&other))
+    }
+
+    fn die(&mut self, core: CoreId) {
+        self.end(core, What::Died);
+    }
+
+    pub(crate) fn wake(&mut self, core: CoreId) {
+        if !self.net.asleep.remove(core) {
+            return;
+        }
+        self.waking = Some(core);
+        // All that was pushed before this core's fence is there, however long its line takes. Before anything else runs.
+        let mut rings: Vec<CoreId> = self.known.iter().collect();
+        while !rings.is_empty() && self.net.running.contains(core) {
+            let at = self.net.rng.index(rings.len());
+            if self.net.rings[Net::ring_at(rings[at], core)].is_empty() {
+                rings.swap_remove(at);
+            } else {
+                self.read(rings[at], core);
+            }
+        }
+        self.waking = None;
+        if self.net.running.contains(core) {
+            self.journal.borrow_mut().note(core, What::Woke);
+            self.read_letters(core);
+            self.read_settled(core);
+            self.try_leave(core);
+        }
+    }
+
+    fn read_letters(&mut self, core: CoreId) {
+        for from in 0..=FOREIGN {
+            let ring = from * CORES + core.index();
+            while let Some((arrival, (number, stamp))) = self.net.letters[ring].front().copied() {
+                let part = self.cores[core.index()].part.as_ref();
+                let admits = part.is_some_and(|part| part.is_member() && part.admits(stamp));
+                if arrival > self.net.now || !admits || self.net.asleep.contains(core) {
+                    break;
+                }
+                self.net.letters[ring].pop_front();
+                self.journal.borrow_mut().note(core, What::Handled(number));
+            }
+        }
+    }
+
+    pub(crate) fn read_settled(&mut self, core: CoreId) {
+        let state = &mut self.cores[core.index()];
+        let Some(part) = &state.part else { return };
+        let version = part.version();
+        let (ready, waiting) = state.reads.drain(..).partition(|(needed, _)| *needed <= version);
+        state.reads = waiting;
+        let ready: Vec<_> = ready;
+        for (_, number) in ready {
+            self.journal.borrow_mut().note(core, What::ReadEnded(number));
+        }
+    }
+
+    fn wake_all(&mut self) {
+        for core in self.net.asleep.iter() {
+            self.wake(core);
+        }
+    }
+
+    /// What must hold when nothing is on its way any more.
+    fn check_rest(&self) {
+        let parts = || self.net.running.iter().filter_map(|core| self.cores[core.index()].part.as_ref());
+        let fail = |failure: String| self.journal.borrow_mut().fail(format!("LIVE: {failure}"));
+        let homes = parts().filter(|part| part.lead().home == part.core()).count();
+        if homes != 1 {
+            fail(format!("{homes} cores are home"));
+        }
+        let Some(first) = parts().next() else { return };
+        for part in parts() {
+            let core = part.core();
+            if !part.is_member() {
+                fail(format!("{core} is left half in"));
+            } else if part.members() != self.net.running {
+                fail(format!("{core} thinks that the members are {:?}", part.members()));
+            } else if part.settled_at() != first.version() || part.lead() != first.lead() {
+                fail(format!("{core} is not where {} is", first.core()));
+            } else if part.unanswered() != 0 || !part.waiting_for().is_empty() {
+                fail(format!("{core} waits for {:?}", part.waiting_for()));
+            } else if digest(part) != digest(first) {
+                fail(format!("the replicas of {core} differ from those of {}", first.core()));
+            }
+        }
+    }
+}
+
+fn digest<P: Policy>(part: &Agreement<Witness, P>) -> (Option<u64>, bool) {
+    use multikernel_replicate::Objects;
+    (part.objects().digest(), part.objects().poisoned().is_some())
+}

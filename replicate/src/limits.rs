@@ -1,0 +1,26 @@
+//! Every bound of the agreement.
+
+/// How many cores a Machine may have.
+pub const MAX_CORES: usize = 1024;
+
+/// How many commands one round carries at most.
+pub const BATCH: usize = 64;
+
+/// How many proposals of one core may wait at the home; more wait at the core that makes them.
+pub const PROPOSALS: usize = 64;
+
+/// How many rounds the home decides without hearing from a core that is asleep. Then it rings, and waits for its vote.
+pub const ROUNDS_ASLEEP: u32 = 16;
+
+/// What a takeover, a join and a leave put on one ring between two readings, at most.
+pub const RARE: usize = 16;
+
+/// How many messages a ring of the agreement must hold, so that a push never waits.
+///
+/// To a member that does not read: a Prepare, a Decide and a Stable for each round it may sleep through and for the one it is
+/// waited for; an answer to each of its proposals (a Reason is an answer too). From it: its proposals, and a Vote and a Done for
+/// each of those rounds once it wakes.
+pub const RING: usize = 3 * (ROUNDS_ASLEEP as usize + 2) + PROPOSALS + RARE;
+
+const _: () = assert!(MAX_CORES.is_multiple_of(64) && MAX_CORES <= u16::MAX as usize);
+const _: () = assert!(BATCH >= 1 && PROPOSALS >= 1 && ROUNDS_ASLEEP >= 1);

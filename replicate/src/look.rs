@@ -1,0 +1,80 @@
+//! What one may ask an agreement.
+
+use crate::agreement::{Agreement, Standing};
+use crate::objects::Objects;
+use crate::policy::Policy;
+use crate::{CoreId, CoreSet, Lead, Version};
+
+impl<O: Objects, P: Policy> Agreement<O, P> {
+    /// This core.
+    #[must_use]
+    pub fn core(&self) -> CoreId {
+        self.me
+    }
+
+    /// The replicas of this core.
+    #[must_use]
+    pub fn objects(&self) -> &O {
+        &self.objects
+    }
+
+    /// The last round that is decided here.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.decided.round
+    }
+
+    /// The version after which a read here sees all that any core had read before this call.
+    ///
+    /// Whatever is committed anywhere has been prepared here, for its round had all votes; so it is either decided here or the one round
+    /// that is not.
+    #[must_use]
+    pub fn settled_at(&self) -> Version {
+        if self.prepared.is_some() { self.version().next() } else { self.version() }
+    }
+
+    /// Whether a message with that stamp may be handled now (the epoch rule). If not: once this core's version has reached it.
+    #[must_use]
+    pub fn admits(&self, stamp: u32) -> bool {
+        self.prepared.is_none() || !self.version().is_before_stamp(stamp)
+    }
+
+    /// The live cores, as far as this core knows.
+    #[must_use]
+    pub fn members(&self) -> CoreSet {
+        self.members
+    }
+
+    /// Who is home, as far as this core knows.
+    #[must_use]
+    pub fn lead(&self) -> Lead {
+        self.lead
+    }
+
+    /// Whether this core votes and may propose.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        self.standing == Standing::Member
+    }
+
+    /// How many proposals of this core are not answered.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.origin.open()
+    }
+
+    /// The cores that keep this home from going on: they have not voted, or not applied the last round.
+    #[must_use]
+    pub fn waiting_for(&self) -> CoreSet {
+        self.home.as_ref().map_or(CoreSet::EMPTY, |home| home.missing.union(home.undone))
+    }
+
+    /// Whether this core knows of that one: as a member, or as one that joins or leaves. A core may come again under its old
+    /// name only when nobody does.
+    #[must_use]
+    pub fn knows(&self, core: CoreId) -> bool {
+        let in_round =
+            self.prepared.as_ref().and_then(|round| round.change()).is_some_and(|c| c.core() == core);
+        in_round || self.members.union(self.joiners).union(self.leaving).contains(core)
+    }
+}

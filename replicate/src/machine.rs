@@ -1,0 +1,113 @@
+//! What users replicate.
+
+use crate::Change;
+
+/// A piece of state of which every core holds a replica, all changed by the same commands in the same order.
+///
+/// A command is *prepared* on every core, where it may be refused, and then either *committed* on every core or on none. All
+/// of it must depend on nothing but the replica and the command: no clock, no random numbers, no order of a hash map. The
+/// exception is a refusal: each core may refuse for reasons of its own, such as a limit that only it has reached.
+///
+/// ```
+/// use multikernel_replicate::StateMachine;
+///
+/// /// Numbers up to a limit: a core with too little room refuses.
+/// struct Total {
+///     sum: u64,
+///     reserved: u64,
+/// }
+///
+/// impl StateMachine for Total {
+///     type Command = u64;
+///     type Refusal = &'static str;
+///     type Snapshot = u64;
+///     const VETO: bool = true;
+///
+///     fn prepare(&mut self, more: &u64) -> Result<(), &'static str> {
+///         if self.sum + self.reserved + more > 100 {
+///             return Err("over the limit");
+///         }
+///         self.reserved += more;
+///         Ok(())
+///     }
+///     fn commit(&mut self, more: &u64) {
+///         self.reserved = self.reserved.saturating_sub(*more);
+///         self.sum += more;
+///     }
+///     fn abort(&mut self, more: &u64) {
+///         self.reserved -= more;
+///     }
+///     fn snapshot(&self) -> u64 {
+///         self.sum
+///     }
+///     fn restore(sum: &u64) -> Result<Self, &'static str> {
+///         Ok(Self { sum: *sum, reserved: 0 })
+///     }
+/// }
+///
+/// let mut total = Total::restore(&90).unwrap();
+/// assert!(total.prepare(&5).is_ok() && total.prepare(&6).is_err());
+/// total.abort(&5);
+/// assert_eq!((total.sum, total.reserved), (90, 0), "an abort undoes exactly one prepare");
+/// ```
+pub trait StateMachine: Sized + 'static {
+    /// One change. Shared by all cores of a batch, never cloned for each.
+    type Command: Send + Sync + 'static;
+    /// Why a core does not accept a command.
+    type Refusal: Send + Sync + 'static;
+    /// What a core that joins needs.
+    type Snapshot: Send + Sync + 'static;
+
+    /// Whether any core may refuse a command. Without it only the home refuses, for all, and a core that sleeps need not be
+    /// asked; a replica that refuses elsewhere, or panics, is poisoned.
+    const VETO: bool;
+
+    /// Reserves what `commit` will need, or refuses. Must not change what readers see. A panic refuses.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, after which the replica is as before.
+    fn prepare(&mut self, command: &Self::Command) -> Result<(), Self::Refusal>;
+
+    /// Applies a command, prepared unless it was announced. Cannot fail: a panic poisons the replica, and the object is closed
+    /// everywhere.
+    fn commit(&mut self, command: &Self::Command);
+
+    /// Undoes exactly one `prepare` that said Ok. The latest is undone first.
+    fn abort(&mut self, command: &Self::Command);
+
+    /// What [`restore`](Self::restore) needs. Called while nothing is prepared.
+    fn snapshot(&self) -> Self::Snapshot;
+
+    /// A replica as of the snapshot, for a core that joins.
+    ///
+    /// # Errors
+    ///
+    /// A refusal: the core does not join.
+    fn restore(snapshot: &Self::Snapshot) -> Result<Self, Self::Refusal>;
+
+    /// A sum over the state, the same on every core at the same version. Compared where the policy says so.
+    fn digest(&self) -> Option<u64> {
+        None
+    }
+
+    /// A core is about to join, leave or be declared dead. Whoever keeps something for each core prepares for it here.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of a join or a leave. Nobody can refuse a death.
+    fn prepare_view(&mut self, change: &Change) -> Result<(), Self::Refusal> {
+        let _ = change;
+        Ok(())
+    }
+
+    /// The cores have changed.
+    fn commit_view(&mut self, change: &Change) {
+        let _ = change;
+    }
+
+    /// Undoes one `prepare_view`.
+    fn abort_view(&mut self, change: &Change) {
+        let _ = change;
+    }
+}

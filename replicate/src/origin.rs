@@ -1,0 +1,139 @@
+//! The proposals that a core has made and not seen the end of.
+
+use std::collections::VecDeque;
+
+use crate::limits::PROPOSALS;
+use crate::message::{Decision, Deed, Entry, Outcome, Refusal, Seq, Time};
+use crate::{CoreId, Version};
+
+/// How far a proposal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Fate {
+    /// It waits here for its turn.
+    Waiting,
+    /// The home has it.
+    Sent,
+    /// Committed in that round, which others may not have applied yet.
+    Committed(Version),
+    /// Refused in that round, likewise.
+    Refused(Version),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Proposal<C, R> {
+    entry: Entry<C>,
+    fate: Fate,
+    reason: Option<(CoreId, Refusal<R>)>,
+}
+
+/// Everything a core has proposed and not seen the end of, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Origin<C, R> {
+    last: Seq,
+    open: VecDeque<Proposal<C, R>>,
+    stable: Version,
+}
+
+impl<C: Clone, R: Clone> Origin<C, R> {
+    pub(crate) fn new() -> Self {
+        Self { last: Seq::NONE, open: VecDeque::new(), stable: Version::START }
+    }
+
+    pub(crate) fn add(&mut self, origin: CoreId, deed: Deed<C>, deadline: Option<Time>) -> Seq {
+        self.last = Seq(self.last.0 + 1);
+        let entry = Entry { origin, seq: self.last, deed, deadline };
+        self.open.push_back(Proposal { entry, fate: Fate::Waiting, reason: None });
+        self.last
+    }
+
+    /// The next proposal to send, if the home may have one more. It then counts as sent.
+    pub(crate) fn next_to_send(&mut self) -> Option<Entry<C>> {
+        let sent = self.open.iter().filter(|proposal| proposal.fate != Fate::Waiting).count();
+        if sent >= PROPOSALS {
+            return None;
+        }
+        let next = self.open.iter_mut().find(|proposal| proposal.fate == Fate::Waiting)?;
+        next.fate = Fate::Sent;
+        Some(next.entry.clone())
+    }
+
+    /// There is a new home, which knows of nothing that is undecided.
+    pub(crate) fn forget_sent(&mut self) {
+        for proposal in self.open.iter_mut().filter(|proposal| proposal.fate == Fate::Sent) {
+            proposal.fate = Fate::Waiting;
+            proposal.reason = None;
+        }
+    }
+
+    /// A round with these entries is decided here.
+    pub(crate) fn decided(&mut self, me: CoreId, batch: &[Entry<C>], decision: Decision) {
+        for (at, entry) in batch.iter().enumerate().filter(|(_, entry)| entry.origin == me) {
+            let Some(index) = self.index(entry.seq) else { continue };
+            let proposal = &mut self.open[index];
+            if at < decision.cut as usize {
+                proposal.fate = Fate::Committed(decision.round);
+                if matches!(proposal.entry.deed, Deed::Announcement(_)) {
+                    self.open.remove(index);
+                }
+            } else if at == decision.cut as usize && decision.refused {
+                proposal.fate = Fate::Refused(decision.round);
+            }
+        }
+    }
+
+    pub(crate) fn give_reason(&mut self, seq: Seq, by: CoreId, refusal: Refusal<R>) {
+        if let Some(at) = self.index(seq) {
+            self.open[at].reason = Some((by, refusal));
+        }
+    }
+
+    /// Every live core has these rounds. What they decided can be answered.
+    pub(crate) fn stable(&mut self, version: Version) {
+        self.stable = self.stable.max(version);
+    }
+
+    /// Takes out a proposal that can be answered.
+    pub(crate) fn next_answer(&mut self) -> Option<(Seq, Outcome<R>)> {
+        let stable = self.stable;
+        let at = self.open.iter().position(|proposal| match proposal.fate {
+            Fate::Waiting | Fate::Sent => false,
+            Fate::Committed(version) => version <= stable,
+            Fate::Refused(version) => version <= stable && proposal.reason.is_some(),
+        })?;
+        let proposal = self.open.remove(at)?;
+        let outcome = match (proposal.fate, proposal.reason) {
+            (Fate::Refused(_), Some((by, refusal))) => Outcome::Refused { by, refusal },
+            (Fate::Committed(version) | Fate::Refused(version), _) => Outcome::Committed(version),
+            (Fate::Waiting | Fate::Sent, _) => unreachable!("it is decided"),
+        };
+        Some((proposal.entry.seq, outcome))
+    }
+
+    /// Takes out a proposal that the home gives up. Says whether somebody waits for it.
+    pub(crate) fn finish(&mut self, seq: Seq) -> bool {
+        let proposal = self.index(seq).and_then(|at| self.open.remove(at));
+        proposal.is_some_and(|proposal| !matches!(proposal.entry.deed, Deed::Announcement(_)))
+    }
+
+    /// Takes out a proposal that is still here although its deadline has passed.
+    pub(crate) fn next_expired(&mut self, now: Time) -> Option<Seq> {
+        let due =
+            |p: &Proposal<C, R>| p.fate == Fate::Waiting && p.entry.deadline.is_some_and(|at| at <= now);
+        let at = self.open.iter().position(due)?;
+        self.open.remove(at).map(|proposal| proposal.entry.seq)
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        let waiting = self.open.iter().filter(|proposal| proposal.fate == Fate::Waiting);
+        waiting.filter_map(|proposal| proposal.entry.deadline).min()
+    }
+
+    /// How many proposals are not answered.
+    pub(crate) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    fn index(&self, seq: Seq) -> Option<usize> {
+        self.open.binary_search_by_key(&seq, |proposal| proposal.entry.seq).ok()
+    }
+}

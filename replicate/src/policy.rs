@@ -1,0 +1,37 @@
+//! Mistakes that the protocol could make, to show that the checks notice.
+
+/// Which mistakes to make. All constants: what is not made costs nothing.
+///
+/// Programs use [`Sound`]. The simulator has a policy for each constant, and a test that it is caught.
+pub trait Policy: 'static {
+    /// The home decides when half of the votes are in.
+    const DECIDE_EARLY: bool = false;
+    /// A member forgets to abort what it prepared and what is not committed.
+    const FORGET_ABORT: bool = false;
+    /// The home does not notice that a core has joined.
+    const STALE_VIEW: bool = false;
+    /// A takeover commits what some survivor has committed and aborts the rest.
+    const ANY_SURVIVOR: bool = false;
+    /// Nobody waits for the end of a dead core's ring (against R3).
+    const NO_DRAIN: bool = false;
+    /// The home applies and answers before it pushes the decision (against R1).
+    const ANSWER_FIRST: bool = false;
+    /// The home sends the next Prepare before the round is decided (against R2).
+    const OVERLAP: bool = false;
+    /// A core that joins restores before the others have voted.
+    const RESTORE_FIRST: bool = false;
+    /// Only a core that finds itself the lowest takes over; nobody tells it (against R6).
+    const NO_ALARM: bool = false;
+    /// A change of the view is no barrier (against R5).
+    const NO_BARRIER: bool = false;
+    /// The home refuses while earlier entries of the batch are undecided (against R7).
+    const REFUSE_EARLY: bool = false;
+    /// Whether replicas are compared by digest after each round. No mistake, but it costs.
+    const COMPARE: bool = false;
+}
+
+/// No mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sound;
+
+impl Policy for Sound {}

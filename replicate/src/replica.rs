@@ -1,0 +1,100 @@
+//! One replica, whatever its type. Code of users runs here, and its panics end here.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::replicas::Denial;
+use crate::{Change, StateMachine};
+
+/// Something of a type that only its object knows.
+pub(crate) type Erased = dyn Any + Send + Sync;
+
+/// Runs code of users. Nothing, if it panics.
+pub(crate) fn contain<T>(f: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(drop_payload).ok()
+}
+
+/// What a panic carries may panic when it is dropped. Then that is what is dropped, until nothing panics.
+fn drop_payload(mut payload: Box<dyn Any + Send>) {
+    while let Err(next) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+        payload = next;
+    }
+}
+
+/// A [`StateMachine`], without its types.
+pub(crate) trait Replica {
+    fn may_veto(&self) -> bool;
+    fn prepare(&mut self, command: &Erased) -> Result<(), Denial>;
+    fn commit(&mut self, command: &Erased);
+    fn abort(&mut self, command: &Erased);
+    fn prepare_view(&mut self, change: &Change) -> Result<(), Denial>;
+    fn commit_view(&mut self, change: &Change);
+    fn abort_view(&mut self, change: &Change);
+    fn save(&self) -> (Box<Erased>, Restore);
+    fn digest(&self) -> Option<u64>;
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// Makes a replica of what `save` has saved.
+pub(crate) type Restore = fn(&Erased) -> Result<Box<dyn Replica>, Denial>;
+
+fn denied<S: StateMachine>(refusal: S::Refusal) -> Denial {
+    Denial::Refused(Arc::new(refusal))
+}
+
+fn command<S: StateMachine>(command: &Erased) -> Option<&S::Command> {
+    command.downcast_ref()
+}
+
+fn restore<S: StateMachine>(saved: &Erased) -> Result<Box<dyn Replica>, Denial> {
+    let saved = saved.downcast_ref().ok_or(Denial::Closed)?;
+    Ok(Box::new(S::restore(saved).map_err(denied::<S>)?))
+}
+
+impl<S: StateMachine> Replica for S {
+    fn may_veto(&self) -> bool {
+        S::VETO
+    }
+
+    fn prepare(&mut self, order: &Erased) -> Result<(), Denial> {
+        let order = command::<S>(order).ok_or(Denial::Closed)?;
+        StateMachine::prepare(self, order).map_err(denied::<S>)
+    }
+
+    fn commit(&mut self, order: &Erased) {
+        if let Some(order) = command::<S>(order) {
+            StateMachine::commit(self, order);
+        }
+    }
+
+    fn abort(&mut self, order: &Erased) {
+        if let Some(order) = command::<S>(order) {
+            StateMachine::abort(self, order);
+        }
+    }
+
+    fn prepare_view(&mut self, change: &Change) -> Result<(), Denial> {
+        StateMachine::prepare_view(self, change).map_err(denied::<S>)
+    }
+
+    fn commit_view(&mut self, change: &Change) {
+        StateMachine::commit_view(self, change);
+    }
+
+    fn abort_view(&mut self, change: &Change) {
+        StateMachine::abort_view(self, change);
+    }
+
+    fn save(&self) -> (Box<Erased>, Restore) {
+        (Box::new(self.snapshot()), restore::<S>)
+    }
+
+    fn digest(&self) -> Option<u64> {
+        StateMachine::digest(self)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

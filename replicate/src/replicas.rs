@@ -1,0 +1,364 @@
+//! All replicas of one core.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::objects::{Asker, Objects};
+use crate::replica::{Erased, Replica, Restore, contain};
+use crate::{Change, StateMachine};
+
+/// The name of an object, the same on every core. Never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId(pub u64);
+
+type Factory = dyn Fn() -> Box<dyn Replica> + Send + Sync;
+
+enum Order {
+    Create(Box<Factory>),
+    Destroy,
+    Change(Box<Erased>),
+}
+
+/// A command to one object. Cloning it is cheap: all cores read the same.
+#[derive(Clone)]
+pub struct Command {
+    object: ObjectId,
+    order: Arc<Order>,
+}
+
+impl Command {
+    /// Creates the object, with a replica made on each core by the factory. Refused where the factory panics.
+    pub fn create<S: StateMachine>(
+        object: ObjectId,
+        factory: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Self {
+        Self { object, order: Arc::new(Order::Create(Box::new(move || Box::new(factory())))) }
+    }
+
+    /// Ends the object. Later commands to it are refused with [`Denial::Closed`].
+    #[must_use]
+    pub fn destroy(object: ObjectId) -> Self {
+        Self { object, order: Arc::new(Order::Destroy) }
+    }
+
+    /// Changes the object, which must be an `S`.
+    pub fn change<S: StateMachine>(object: ObjectId, command: S::Command) -> Self {
+        Self { object, order: Arc::new(Order::Change(Box::new(command))) }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match *self.order {
+            Order::Create(_) => "create",
+            Order::Destroy => "destroy",
+            Order::Change(_) => "change",
+        };
+        write!(f, "{verb}(object {})", self.object.0)
+    }
+}
+
+/// Why a core refuses.
+#[derive(Clone)]
+pub enum Denial {
+    /// The state machine refuses: its `Refusal`.
+    Refused(Arc<dyn std::any::Any + Send + Sync>),
+    /// There is no such object, or not any more.
+    Closed,
+    /// There is such an object already.
+    Exists,
+    /// Code of the state machine has panicked.
+    Panicked,
+}
+
+impl Denial {
+    /// The refusal of the state machine, if it is one and of that type.
+    #[must_use]
+    pub fn refusal<R: 'static>(&self) -> Option<&R> {
+        match self {
+            Self::Refused(refusal) => refusal.downcast_ref(),
+            Self::Closed | Self::Exists | Self::Panicked => None,
+        }
+    }
+}
+
+impl fmt::Debug for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused(_) => "Refused(..)",
+            Self::Closed => "Closed",
+            Self::Exists => "Exists",
+            Self::Panicked => "Panicked",
+        })
+    }
+}
+
+/// All objects, as a core that joins gets them.
+#[derive(Clone)]
+pub struct Saved(Arc<BTreeMap<ObjectId, Option<SavedObject>>>);
+
+struct SavedObject {
+    state: Box<Erased>,
+    restore: Restore,
+}
+
+impl fmt::Debug for Saved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+struct Slot {
+    replica: Option<Box<dyn Replica>>,
+    /// Its code has panicked where it must not. Nothing is done to it any more.
+    is_poisoned: bool,
+    /// Its end is prepared.
+    ends: bool,
+}
+
+impl Slot {
+    fn new(replica: Option<Box<dyn Replica>>) -> Self {
+        Self { is_poisoned: replica.is_none(), replica, ends: false }
+    }
+
+    /// Runs code that must not fail.
+    fn must(&mut self, f: impl FnOnce(&mut dyn Replica)) {
+        if let Some(replica) = self.replica.as_deref_mut().filter(|_| !self.is_poisoned) {
+            self.is_poisoned = contain(|| f(replica)).is_none();
+        }
+    }
+
+    /// Runs code that may refuse.
+    fn may(&mut self, f: impl FnOnce(&mut dyn Replica) -> Result<(), Denial>) -> Result<(), Denial> {
+        match self.replica.as_deref_mut().filter(|_| !self.is_poisoned) {
+            Some(replica) => contain(|| f(replica)).unwrap_or(Err(Denial::Panicked)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// All replicas of one core, of whatever types.
+///
+/// ```
+/// use multikernel_replicate::{Asker, Command, ObjectId, Objects, Replicas, StateMachine};
+///
+/// struct Names(Vec<String>);
+///
+/// impl StateMachine for Names {
+///     type Command = String;
+///     type Refusal = ();
+///     type Snapshot = Vec<String>;
+///     const VETO: bool = false;
+///     fn prepare(&mut self, name: &String) -> Result<(), ()> {
+///         if self.0.contains(name) { Err(()) } else { Ok(()) }
+///     }
+///     fn commit(&mut self, name: &String) {
+///         self.0.push(name.clone());
+///     }
+///     fn abort(&mut self, _: &String) {}
+///     fn snapshot(&self) -> Vec<String> {
+///         self.0.clone()
+///     }
+///     fn restore(names: &Vec<String>) -> Result<Self, ()> {
+///         Ok(Self(names.clone()))
+///     }
+/// }
+///
+/// let mut replicas = Replicas::default();
+/// let id = ObjectId(1);
+/// for command in [Command::create(id, || Names(Vec::new())), Command::change::<Names>(id, "ada".to_owned())] {
+///     replicas.prepare(&command, Asker::Home).unwrap();
+///     replicas.commit(&command);
+/// }
+/// assert_eq!(replicas.read(id, |names: &Names| names.0.len()), Some(1));
+/// ```
+#[derive(Default)]
+pub struct Replicas {
+    slots: BTreeMap<ObjectId, Slot>,
+    /// Objects whose creation is prepared.
+    born: BTreeMap<ObjectId, Box<dyn Replica>>,
+}
+
+impl fmt::Debug for Replicas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.slots.keys()).finish()
+    }
+}
+
+impl Replicas {
+    /// Reads a replica. Nothing, if there is no such object, its replica here is poisoned, or it is no `S`.
+    pub fn read<S: StateMachine, T>(&self, object: ObjectId, f: impl FnOnce(&S) -> T) -> Option<T> {
+        let slot = self.slots.get(&object).filter(|slot| !slot.is_poisoned)?;
+        slot.replica.as_ref()?.as_any().downcast_ref().map(f)
+    }
+
+    fn prepare_change(&mut self, object: ObjectId, order: &Erased, asker: Asker) -> Result<(), Denial> {
+        let slot = self.slots.get_mut(&object).filter(|slot| !slot.ends).ok_or(Denial::Closed)?;
+        if slot.is_poisoned && asker == Asker::Home {
+            return Err(Denial::Closed);
+        }
+        let may_veto = slot.replica.as_ref().is_none_or(|replica| replica.may_veto());
+        let answer = slot.may(|replica| replica.prepare(order));
+        if answer.is_err() && asker == Asker::Member && !may_veto {
+            // The home has decided for all, and may not have waited for this vote.
+            slot.is_poisoned = true;
+            return Ok(());
+        }
+        answer
+    }
+}
+
+impl Objects for Replicas {
+    type Command = Command;
+    type Refusal = Denial;
+    type Snapshot = Saved;
+
+    fn may_veto(&self, command: &Command) -> bool {
+        match *command.order {
+            Order::Create(_) => true,
+            Order::Destroy => false,
+            Order::Change(_) => {
+                let replica = self.slots.get(&command.object).and_then(|slot| slot.replica.as_ref());
+                replica.is_none_or(|replica| replica.may_veto())
+            }
+        }
+    }
+
+    fn prepare(&mut self, command: &Command, asker: Asker) -> Result<(), Denial> {
+        let object = command.object;
+        match &*command.order {
+            Order::Create(factory) => {
+                if self.slots.contains_key(&object) || self.born.contains_key(&object) {
+                    return Err(Denial::Exists);
+                }
+                self.born.insert(object, contain(factory).ok_or(Denial::Panicked)?);
+                Ok(())
+            }
+            Order::Destroy => {
+                let slot = self.slots.get_mut(&object).filter(|slot| !slot.ends).ok_or(Denial::Closed)?;
+                slot.ends = true;
+                Ok(())
+            }
+            Order::Change(order) => self.prepare_change(object, &**order, asker),
+        }
+    }
+
+    fn commit(&mut self, command: &Command) {
+        let object = command.object;
+        match &*command.order {
+            Order::Create(factory) => {
+                let born = self.born.remove(&object).or_else(|| contain(factory));
+                self.slots.entry(object).or_insert_with(|| Slot::new(born));
+            }
+            Order::Destroy => {
+                if let Some(slot) = self.slots.remove(&object) {
+                    contain(|| drop(slot.replica));
+                }
+            }
+            Order::Change(order) => {
+                if let Some(slot) = self.slots.get_mut(&object) {
+                    slot.must(|replica| replica.commit(&**order));
+                }
+            }
+        }
+    }
+
+    fn abort(&mut self, command: &Command) {
+        let object = command.object;
+        match &*command.order {
+            Order::Create(_) => {
+                let born = self.born.remove(&object);
+                contain(|| drop(born));
+            }
+            Order::Destroy => {
+                if let Some(slot) = self.slots.get_mut(&object) {
+                    slot.ends = false;
+                }
+            }
+            Order::Change(order) => {
+                if let Some(slot) = self.slots.get_mut(&object) {
+                    slot.must(|replica| replica.abort(&**order));
+                }
+            }
+        }
+    }
+
+    fn prepare_view(&mut self, change: &Change) -> Result<(), Denial> {
+        let mut asked = Vec::new();
+        for (id, slot) in &mut self.slots {
+            match slot.may(|replica| replica.prepare_view(change)) {
+                Ok(()) => asked.push(*id),
+                Err(_) if matches!(change, Change::Dead(_)) => slot.is_poisoned = true,
+                Err(denial) => {
+                    for id in asked.iter().rev() {
+                        let slot = self.slots.get_mut(id).expect("it was just asked");
+                        slot.must(|replica| replica.abort_view(change));
+                    }
+                    return Err(denial);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn commit_view(&mut self, change: &Change) {
+        self.slots.values_mut().for_each(|slot| slot.must(|replica| replica.commit_view(change)));
+    }
+
+    fn abort_view(&mut self, change: &Change) {
+        self.slots.values_mut().rev().for_each(|slot| slot.must(|replica| replica.abort_view(change)));
+    }
+
+    fn snapshot(&self) -> Saved {
+        let save = |slot: &Slot| {
+            let replica = slot.replica.as_ref().filter(|_| !slot.is_poisoned)?;
+            contain(|| replica.save()).map(|(state, restore)| SavedObject { state, restore })
+        };
+        Saved(Arc::new(self.slots.iter().map(|(id, slot)| (*id, save(slot))).collect()))
+    }
+
+    fn restore(&mut self, snapshot: &Saved) -> Result<(), Denial> {
+        self.clear();
+        for (id, saved) in &*snapshot.0 {
+            let restored = match saved {
+                Some(saved) => contain(|| (saved.restore)(&*saved.state)).unwrap_or(Err(Denial::Panicked)),
+                None => Err(Denial::Panicked),
+            };
+            match restored {
+                Ok(replica) => self.slots.insert(*id, Slot::new(Some(replica))),
+                Err(denial) => {
+                    self.clear();
+                    return Err(denial);
+                }
+            };
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        let all = std::mem::take(self);
+        for slot in all.slots.into_values() {
+            contain(|| drop(slot.replica));
+        }
+        contain(|| drop(all.born));
+    }
+
+    fn poisoned(&self) -> Option<Command> {
+        let mut poisoned = self.slots.iter().filter(|(_, slot)| slot.is_poisoned && !slot.ends);
+        poisoned.next().map(|(id, _)| Command::destroy(*id))
+    }
+
+    fn digest(&self) -> Option<u64> {
+        if self.slots.values().any(|slot| slot.is_poisoned) {
+            return None;
+        }
+        let digests = self.slots.iter().filter_map(|(id, slot)| {
+            let replica = slot.replica.as_ref()?;
+            contain(|| replica.digest()).flatten().map(|digest| (id.0, digest))
+        });
+        Some(digests.fold(0xcbf2_9ce4_8422_2325, |sum, (id, digest)| {
+            (sum ^ id.rotate_left(32) ^ digest).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
+        }))
+    }
+}
