@@ -80,15 +80,18 @@
 
 #[doc(hidden)]
 pub mod budget;
+pub mod broadcast;
 pub mod doorbell;
 pub mod error;
 mod gate;
 #[doc(hidden)]
 pub mod hub;
 pub mod inbox;
+mod lanes;
 mod limits;
 pub mod ring;
 pub mod spsc;
 mod state_word;
 #[doc(hidden)]
 pub mod sync;
+pub mod watch;

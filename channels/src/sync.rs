@@ -42,6 +42,7 @@ mod imp {
         AtomicUsize, Ordering, fence,
     };
     pub use std::sync::{Arc, Arc as SharedArc};
+    pub use std::sync::{Mutex, MutexGuard};
     pub use std::thread;
 
     /// `std::cell::UnsafeCell` with loom's way in, by closure, which is how loom sees when an access begins and ends.
@@ -84,6 +85,7 @@ mod imp {
     pub use loom::cell::{Cell, UnsafeCell};
     pub use loom::hint::spin_loop;
     pub use loom::sync::Arc;
+    pub use loom::sync::{Mutex, MutexGuard};
     pub use loom::sync::atomic::{
         AtomicBool, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64,
         AtomicUsize, Ordering, fence,
