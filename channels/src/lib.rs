@@ -78,9 +78,9 @@
 //! # }
 //! ```
 
+pub mod broadcast;
 #[doc(hidden)]
 pub mod budget;
-pub mod broadcast;
 pub mod doorbell;
 pub mod error;
 mod gate;

@@ -85,11 +85,11 @@ mod imp {
     pub use loom::cell::{Cell, UnsafeCell};
     pub use loom::hint::spin_loop;
     pub use loom::sync::Arc;
-    pub use loom::sync::{Mutex, MutexGuard};
     pub use loom::sync::atomic::{
         AtomicBool, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64,
         AtomicUsize, Ordering, fence,
     };
+    pub use loom::sync::{Mutex, MutexGuard};
     pub use loom::thread;
     pub use loom::thread_local as loom_thread_local;
     /// An `Arc` that may hold what has no size, which loom's may not. Loom does not look into it.

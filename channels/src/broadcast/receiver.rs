@@ -8,7 +8,7 @@ use super::error::{RecvError, TryRecvError};
 use crate::budget::poll_proceed;
 use crate::hub::{self, Side, poll_port};
 use crate::lanes::{Counts, LanePort, LaneReader, Lanes, Miss};
-use crate::sync::SharedArc;
+use crate::sync::{Arc, SharedArc};
 
 /// The end of a [`channel`](super::channel) to receive from. Each gets every message sent since it was made.
 ///
@@ -17,11 +17,11 @@ use crate::sync::SharedArc;
 pub struct Receiver<T> {
     reader: LaneReader<T>,
     port: SharedArc<LanePort>,
-    lanes: SharedArc<Lanes<T, ()>>,
+    lanes: Arc<Lanes<T, ()>>,
 }
 
 impl<T> Receiver<T> {
-    pub(super) fn new(lanes: SharedArc<Lanes<T, ()>>) -> Self {
+    pub(super) fn new(lanes: Arc<Lanes<T, ()>>) -> Self {
         let reader = lanes.turn().subscribe();
         Self { port: SharedArc::clone(reader.port()), reader, lanes }
     }
@@ -129,7 +129,7 @@ impl<T> Receiver<T> {
     /// ```
     #[must_use]
     pub fn resubscribe(&self) -> Self {
-        Self::new(SharedArc::clone(&self.lanes))
+        Self::new(Arc::clone(&self.lanes))
     }
 
     /// How many messages have been sent that this receiver has not been given or told to be lost. More than the

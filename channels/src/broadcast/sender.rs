@@ -5,17 +5,17 @@ use std::fmt;
 use super::Receiver;
 use crate::error::SendError;
 use crate::lanes::Lanes;
-use crate::sync::SharedArc;
+use crate::sync::Arc;
 
 /// The end of a [`channel`](super::channel) to send into. There may be many, and any thread may send. When the last is
 /// dropped the channel is closed: the receivers get the rest and are told.
 pub struct Sender<T> {
-    lanes: SharedArc<Lanes<T, ()>>,
+    lanes: Arc<Lanes<T, ()>>,
 }
 
 impl<T> Sender<T> {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { lanes: SharedArc::new(Lanes::new(capacity, ())) }
+        Self { lanes: Arc::new(Lanes::new(capacity, ())) }
     }
 
     /// Gives `message` to every receiver there is now, and says how many there are. Waits for no receiver: one that is
@@ -72,7 +72,7 @@ impl<T> Sender<T> {
     /// ```
     #[must_use]
     pub fn subscribe(&self) -> Receiver<T> {
-        Receiver::new(SharedArc::clone(&self.lanes))
+        Receiver::new(Arc::clone(&self.lanes))
     }
 
     /// How many receivers there are.
@@ -115,7 +115,7 @@ impl<T> Sender<T> {
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         self.lanes.add_sender();
-        Self { lanes: SharedArc::clone(&self.lanes) }
+        Self { lanes: Arc::clone(&self.lanes) }
     }
 }
 

@@ -15,7 +15,7 @@ use crossbeam_utils::CachePadded;
 use super::Counts;
 use crate::gate::Gate;
 use crate::hub::{Port, Side};
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, SharedArc, UnsafeCell};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Ordering, SharedArc, UnsafeCell};
 
 /// What both ends share beside the messages.
 pub(crate) struct LanePort {
@@ -24,7 +24,7 @@ pub(crate) struct LanePort {
     slots: Box<[AtomicU64]>,
     /// How many bits of a word are the number of the node.
     node_bits: u32,
-    counts: SharedArc<Counts>,
+    counts: Arc<Counts>,
     /// The receiver is gone. Written once.
     gone: AtomicBool,
     /// On a line of its own: written when the receiver goes to sleep, read after each message.
@@ -55,7 +55,7 @@ impl Position {
 }
 
 impl LanePort {
-    fn new(capacity: usize, counts: SharedArc<Counts>) -> Self {
+    fn new(capacity: usize, counts: Arc<Counts>) -> Self {
         // The nodes with the first numbers are in the slots; `capacity` is the writer's and `capacity + 1` the reader's.
         Self {
             slots: (0..capacity as u64).map(AtomicU64::new).collect(),
@@ -129,21 +129,17 @@ impl<M> Lane<M> {
 }
 
 /// A lane for at most `capacity` messages, of which the first will be `next`.
-pub(super) fn lane<M>(
-    capacity: usize,
-    next: u64,
-    counts: &SharedArc<Counts>,
-) -> (LaneWriter<M>, LaneReader<M>) {
-    let port = SharedArc::new(LanePort::new(capacity, SharedArc::clone(counts)));
+pub(super) fn lane<M>(capacity: usize, next: u64, counts: &Arc<Counts>) -> (LaneWriter<M>, LaneReader<M>) {
+    let port = SharedArc::new(LanePort::new(capacity, Arc::clone(counts)));
     let nodes = (0..capacity + 2).map(|_| UnsafeCell::new(None)).collect();
-    let lane = SharedArc::new(Lane { port, nodes });
-    let writer = LaneWriter { lane: SharedArc::clone(&lane), spare: capacity };
+    let lane = Arc::new(Lane { port, nodes });
+    let writer = LaneWriter { lane: Arc::clone(&lane), spare: capacity };
     (writer, LaneReader { lane, spare: capacity + 1, next })
 }
 
 /// The senders' end of a lane.
 pub(super) struct LaneWriter<M> {
-    lane: SharedArc<Lane<M>>,
+    lane: Arc<Lane<M>>,
     /// The node that this end holds. Empty, or filled for the next post.
     spare: usize,
 }
@@ -184,7 +180,7 @@ pub(crate) enum Miss {
 
 /// The receiver's end of a lane.
 pub(crate) struct LaneReader<M> {
-    lane: SharedArc<Lane<M>>,
+    lane: Arc<Lane<M>>,
     /// The node that this end holds. Empty.
     spare: usize,
     /// The number of the message to take next.

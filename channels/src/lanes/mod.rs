@@ -9,12 +9,12 @@ use std::task::Waker;
 
 use crossbeam_utils::CachePadded;
 
-use self::lane::{LaneWriter, Position, lane};
 pub(crate) use self::lane::{LanePort, LaneReader, Miss};
+use self::lane::{LaneWriter, Position, lane};
 use crate::gate::Gate;
 use crate::hub::{self, Port, Side, poll_port};
 use crate::limits::NOTED_RECEIVERS;
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, SharedArc, fence};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, SharedArc, fence};
 
 /// How many there are.
 pub(crate) struct Counts {
@@ -46,14 +46,14 @@ impl Counts {
 
 /// All lanes of a channel. `S` is what the senders have in common beside the lanes.
 pub(crate) struct Lanes<M, S> {
-    counts: SharedArc<Counts>,
+    counts: Arc<Counts>,
     turn: Mutex<Turn<M, S>>,
 }
 
 impl<M, S> Lanes<M, S> {
     /// For one sender and no receiver. Each lane holds at most `capacity` messages.
     pub(crate) fn new(capacity: usize, common: S) -> Self {
-        let counts = SharedArc::new(Counts {
+        let counts = Arc::new(Counts {
             posted: CachePadded::new(AtomicU64::new(0)),
             senders: AtomicUsize::new(1),
             receivers: AtomicUsize::new(0),
@@ -62,7 +62,7 @@ impl<M, S> Lanes<M, S> {
         let turn = Turn {
             common,
             capacity,
-            counts: SharedArc::clone(&counts),
+            counts: Arc::clone(&counts),
             writers: Vec::new(),
             ports: SharedArc::default(),
             farewells: Vec::new(),
@@ -112,7 +112,7 @@ impl<M, S> Lanes<M, S> {
     /// Waits until there is no receiver.
     pub(crate) async fn all_gone(&self) {
         let gate = Gate::new();
-        let farewell = SharedArc::new(Farewell { gate, counts: SharedArc::clone(&self.counts) });
+        let farewell = SharedArc::new(Farewell { gate, counts: Arc::clone(&self.counts) });
         self.turn().farewells.push(SharedArc::clone(&farewell));
         let waiting = Waiting { lanes: self, farewell };
         let attempt = || (self.counts.receivers() == 0).then_some(());
@@ -123,7 +123,7 @@ impl<M, S> Lanes<M, S> {
 /// Where a sender waits for the last receiver to go.
 struct Farewell {
     gate: Gate,
-    counts: SharedArc<Counts>,
+    counts: Arc<Counts>,
 }
 
 impl Port for Farewell {
@@ -154,7 +154,7 @@ impl<M, S> Drop for Waiting<'_, M, S> {
 pub(crate) struct Turn<M, S> {
     pub(crate) common: S,
     capacity: usize,
-    counts: SharedArc<Counts>,
+    counts: Arc<Counts>,
     /// In the order of subscription. Those of receivers that are gone stay until the next message, or until there are
     /// as many lanes as there is memory for.
     writers: Vec<LaneWriter<M>>,

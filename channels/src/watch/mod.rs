@@ -40,7 +40,7 @@ use std::ops::Deref;
 pub use self::receiver::Receiver;
 pub use self::sender::Sender;
 use crate::lanes::Lanes;
-use crate::sync::SharedArc;
+use crate::sync::Arc;
 
 /// What is sent to receivers: the value, and how many there were before it.
 struct Version<T> {
@@ -49,7 +49,7 @@ struct Version<T> {
 }
 
 /// A version that several ends may have. It never changes.
-type Shared<T> = SharedArc<Version<T>>;
+type Shared<T> = Arc<Version<T>>;
 
 /// The lanes, and beside them the latest version, for senders and for receivers to begin with.
 type Versions<T> = Lanes<Shared<T>, Shared<T>>;

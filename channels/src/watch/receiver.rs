@@ -10,7 +10,7 @@ use super::{Held, Ref, Shared, Versions};
 use crate::budget::poll_proceed;
 use crate::hub::{Side, poll_port};
 use crate::lanes::{LanePort, LaneReader};
-use crate::sync::SharedArc;
+use crate::sync::{Arc, SharedArc};
 
 /// The end of a [`channel`](super::channel) to look from.
 ///
@@ -19,7 +19,7 @@ pub struct Receiver<T> {
     /// A cell, because `borrow` goes on to a newer version. While somebody looks, it does not.
     kept: RefCell<Kept<T>>,
     port: SharedArc<LanePort>,
-    versions: SharedArc<Versions<T>>,
+    versions: Arc<Versions<T>>,
 }
 
 struct Kept<T> {
@@ -48,9 +48,9 @@ impl<T> Kept<T> {
 }
 
 impl<T> Receiver<T> {
-    pub(super) fn new(versions: SharedArc<Versions<T>>) -> Self {
+    pub(super) fn new(versions: Arc<Versions<T>>) -> Self {
         let mut turn = versions.turn();
-        let (reader, version) = (turn.subscribe(), SharedArc::clone(&turn.common));
+        let (reader, version) = (turn.subscribe(), Arc::clone(&turn.common));
         drop(turn);
         let port = SharedArc::clone(reader.port());
         let seen = Some(version.number);
@@ -250,7 +250,7 @@ impl<T> Receiver<T> {
 /// The clone has seen what the original has.
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
-        let mut clone = Self::new(SharedArc::clone(&self.versions));
+        let mut clone = Self::new(Arc::clone(&self.versions));
         clone.kept.get_mut().seen = self.kept.borrow().seen;
         clone
     }

@@ -6,7 +6,7 @@ use std::mem;
 use super::{Held, Receiver, Ref, Shared, Version, Versions};
 use crate::error::SendError;
 use crate::lanes::{Lanes, Turn};
-use crate::sync::{MutexGuard, SharedArc};
+use crate::sync::{Arc, MutexGuard};
 
 /// The end of a [`channel`](super::channel) to send into. There may be many, and any thread may send. When the last is
 /// dropped the channel is closed: the receivers keep the latest value and are told.
@@ -16,7 +16,7 @@ use crate::sync::{MutexGuard, SharedArc};
 /// other senders wait, [`borrow`](Self::borrow) and [`subscribe`](Self::subscribe) among them, and so does
 /// [`Receiver::clone`]; no other call of a receiver does.
 pub struct Sender<T> {
-    versions: SharedArc<Versions<T>>,
+    versions: Arc<Versions<T>>,
 }
 
 impl<T> Sender<T> {
@@ -32,8 +32,8 @@ impl<T> Sender<T> {
     /// ```
     #[must_use]
     pub fn new(init: T) -> Self {
-        let first = SharedArc::new(Version { number: 0, value: init });
-        Self { versions: SharedArc::new(Lanes::new(1, first)) }
+        let first = Arc::new(Version { number: 0, value: init });
+        Self { versions: Arc::new(Lanes::new(1, first)) }
     }
 
     /// Puts `value` in the place of the latest and tells the receivers.
@@ -138,7 +138,7 @@ impl<T> Sender<T> {
         T: Clone,
     {
         let before = publish(self.versions.turn(), value);
-        SharedArc::try_unwrap(before).map_or_else(|before| before.value.clone(), |before| before.value)
+        Arc::try_unwrap(before).map_or_else(|before| before.value.clone(), |before| before.value)
     }
 
     /// A look at the latest value.
@@ -152,7 +152,7 @@ impl<T> Sender<T> {
     /// ```
     #[must_use]
     pub fn borrow(&self) -> Ref<'_, T> {
-        let latest = SharedArc::clone(&self.versions.turn().common);
+        let latest = Arc::clone(&self.versions.turn().common);
         Ref { version: Held::Own(latest), has_changed: false }
     }
 
@@ -168,7 +168,7 @@ impl<T> Sender<T> {
     /// ```
     #[must_use]
     pub fn subscribe(&self) -> Receiver<T> {
-        Receiver::new(SharedArc::clone(&self.versions))
+        Receiver::new(Arc::clone(&self.versions))
     }
 
     /// How many receivers there are.
@@ -225,8 +225,8 @@ impl<T> Sender<T> {
 
 /// Makes `value` the latest, ends the turn, tells the receivers, and returns the version before.
 fn publish<T>(mut turn: MutexGuard<'_, Turn<Shared<T>, Shared<T>>>, value: T) -> Shared<T> {
-    let fresh = SharedArc::new(Version { number: turn.posted() + 1, value });
-    let before = mem::replace(&mut turn.common, SharedArc::clone(&fresh));
+    let fresh = Arc::new(Version { number: turn.posted() + 1, value });
+    let before = mem::replace(&mut turn.common, Arc::clone(&fresh));
     let posted = turn.post(fresh);
     drop(turn);
     posted.announce();
@@ -236,7 +236,7 @@ fn publish<T>(mut turn: MutexGuard<'_, Turn<Shared<T>, Shared<T>>>, value: T) ->
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         self.versions.add_sender();
-        Self { versions: SharedArc::clone(&self.versions) }
+        Self { versions: Arc::clone(&self.versions) }
     }
 }
 

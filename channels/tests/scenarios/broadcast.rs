@@ -74,7 +74,8 @@ pub fn broadcast_has_one_order(each: usize) {
     (0..each).for_each(|number| assert_eq!(tx.send((0, number)), Ok(2)));
     other.join().unwrap();
     drop(tx);
-    let [first, second] = receivers.map(|mut rx| std::iter::from_fn(|| rx.try_recv().ok()).collect::<Vec<_>>());
+    let [first, second] =
+        receivers.map(|mut rx| std::iter::from_fn(|| rx.try_recv().ok()).collect::<Vec<_>>());
     assert_eq!(first, second);
     for sender in 0..2 {
         let numbers = first.iter().filter(|message| message.0 == sender).map(|message| message.1);
@@ -106,7 +107,11 @@ pub fn broadcast_subscribes_in_between<B: Bell>(bell: fn() -> B, runner: Runner,
 }
 
 /// A receiver that goes: the sender is told, one that waits for it is woken, and all messages are dropped.
-pub fn broadcast_tells_the_sender<B: Bell>(bell: fn() -> B, [sending, receiving]: [Runner; 2], received: u64) {
+pub fn broadcast_tells_the_sender<B: Bell>(
+    bell: fn() -> B,
+    [sending, receiving]: [Runner; 2],
+    received: u64,
+) {
     let token = Token::new(());
     let (tx, mut rx) = broadcast::channel(2);
     let receiver = thread::spawn(move || {
