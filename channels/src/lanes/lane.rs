@@ -40,8 +40,8 @@ struct Waiting {
 /// Where in a lane a message goes.
 #[derive(Clone, Copy)]
 pub(super) struct Position {
-    slot: usize,
-    lap: u64,
+    pub(super) slot: usize,
+    pub(super) lap: u64,
 }
 
 impl Position {

@@ -244,3 +244,54 @@ fn notify_all(ports: &[SharedArc<LanePort>]) {
     fence(Ordering::SeqCst);
     ports.iter().filter_map(|port| port.gate(Side::Receiver).knock()).for_each(Waker::wake);
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn leave(lanes: &Lanes<u8, ()>, reader: LaneReader<u8>) {
+        lanes.remove_receiver(reader.port());
+        drop(reader);
+    }
+
+    #[test]
+    fn lanes_of_those_who_went_do_not_pile_up() {
+        let lanes = Lanes::<u8, ()>::new(1, ());
+        let stays = lanes.turn().subscribe();
+        for _ in 0..1_000 {
+            let reader = lanes.turn().subscribe();
+            leave(&lanes, reader);
+        }
+        assert!(lanes.turn().writers.len() <= 8, "nothing was sent, but others came");
+        assert_eq!(lanes.turn().receivers(), 1);
+        let turn = lanes.turn();
+        assert_eq!((turn.writers.len(), turn.ports.len()), (1, 1));
+        drop(turn);
+        leave(&lanes, stays);
+        assert_eq!(lanes.turn().receivers(), 0);
+    }
+
+    #[test]
+    fn a_farewell_given_up_leaves_no_trace() {
+        let lanes = Lanes::<u8, ()>::new(1, ());
+        let reader = lanes.turn().subscribe();
+        let mut waiting = Box::pin(lanes.all_gone());
+        let mut cx = std::task::Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(lanes.turn().farewells.len(), 1);
+        drop(waiting);
+        assert!(lanes.turn().farewells.is_empty());
+        leave(&lanes, reader);
+    }
+
+    #[test]
+    fn positions_go_round_and_count_laps() {
+        for capacity in 1..5 {
+            for sequence in 0..20_u64 {
+                let Position { slot, lap } = Position::of(sequence, capacity);
+                assert!(slot < capacity && lap > 0);
+                assert_eq!((lap - 1) * capacity as u64 + slot as u64, sequence);
+            }
+        }
+    }
+}
