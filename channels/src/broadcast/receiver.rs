@@ -14,6 +14,27 @@ use crate::sync::{Arc, SharedArc};
 ///
 /// Messages that wait when the receiver is dropped are dropped with it. One that is sent at that very moment is dropped
 /// with the next message, or with the channel.
+///
+/// # Example
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// use multikernel_channels::broadcast::{self, error::RecvError};
+///
+/// let (tx, mut rx) = broadcast::channel(2);
+/// ('a'..='d').for_each(|letter| drop(tx.send(letter)));
+/// drop(tx);
+/// let mut received = String::new();
+/// loop {
+///     match rx.recv().await {
+///         Ok(letter) => received.push(letter),
+///         Err(RecvError::Lagged(missed)) => (0..missed).for_each(|_| received.push('?')),
+///         Err(RecvError::Closed) => break,
+///     }
+/// }
+/// assert_eq!(received, "??cd");
+/// # })
+/// ```
 pub struct Receiver<T> {
     reader: LaneReader<T>,
     port: SharedArc<LanePort>,

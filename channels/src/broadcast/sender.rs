@@ -9,6 +9,16 @@ use crate::sync::Arc;
 
 /// The end of a [`channel`](super::channel) to send into. There may be many, and any thread may send. When the last is
 /// dropped the channel is closed: the receivers get the rest and are told.
+///
+/// # Example
+///
+/// ```
+/// let (tx, mut rx) = multikernel_channels::broadcast::channel(4);
+/// let other = tx.clone();
+/// std::thread::spawn(move || other.send("from there")).join().unwrap().unwrap();
+/// tx.send("from here").unwrap();
+/// assert_eq!([rx.try_recv(), rx.try_recv()], [Ok("from there"), Ok("from here")]);
+/// ```
 pub struct Sender<T> {
     lanes: Arc<Lanes<T, ()>>,
 }

@@ -1,12 +1,12 @@
 //! One receiver's lane: a bounded queue in which the newest message takes the place of the oldest.
 //!
-//! A lane for `capacity` messages has that many slots, and two nodes more than slots. Each slot has a node, and so has
-//! each end. A node changes hands only when an end exchanges its own for the one in a slot, so whoever holds a node has
+//! A lane for `capacity` messages has that many slots, and two cells more than slots. Each slot has a cell, and so has
+//! each end. A cell changes hands only when an end exchanges its own for the one in a slot, so whoever holds a cell has
 //! it alone, and nobody waits for anybody (R40 to R43).
 //!
 //! ```text
 //!   LaneWriter ── spare ──▶ ┌────────┬────────┬────────┐ ◀── spare ── LaneReader
-//!     exchanges whatever    │ lap, n │ lap, n │ 0,   n │   exchanges what it expects,
+//!     exchanges whatever    │ lap, c │ lap, c │ 0,   c │   exchanges what it expects,
 //!     is there              └────────┴────────┴────────┘   or the newest
 //! ```
 
@@ -19,11 +19,11 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Ordering, SharedArc, 
 
 /// What both ends share beside the messages.
 pub(crate) struct LanePort {
-    /// A word for each slot: the number of its node in the low bits; above them the lap of the message in that node,
+    /// A word for each slot: the number of its cell in the low bits; above them the lap of the message in that cell,
     /// counted from one, or zero if there is none (R41).
     slots: Box<[AtomicU64]>,
-    /// How many bits of a word are the number of the node.
-    node_bits: u32,
+    /// How many bits of a word are the number of the cell.
+    cell_bits: u32,
     counts: Arc<Counts>,
     /// The receiver is gone. Written once.
     gone: AtomicBool,
@@ -56,10 +56,10 @@ impl Position {
 
 impl LanePort {
     fn new(capacity: usize, counts: Arc<Counts>) -> Self {
-        // The nodes with the first numbers are in the slots; `capacity` is the writer's and `capacity + 1` the reader's.
+        // The cells with the first numbers are in the slots; `capacity` is the writer's and `capacity + 1` the reader's.
         Self {
             slots: (0..capacity as u64).map(AtomicU64::new).collect(),
-            node_bits: usize::BITS - (capacity + 1).leading_zeros(),
+            cell_bits: usize::BITS - (capacity + 1).leading_zeros(),
             counts,
             gone: AtomicBool::new(false),
             waiting: CachePadded::new(Waiting { gate: Gate::new(), slot: AtomicUsize::new(0) }),
@@ -77,18 +77,18 @@ impl LanePort {
     }
 
     #[inline]
-    fn word(&self, lap: u64, node: usize) -> u64 {
-        lap << self.node_bits | node as u64
+    fn word(&self, lap: u64, cell: usize) -> u64 {
+        lap << self.cell_bits | cell as u64
     }
 
     #[inline]
     fn lap(&self, word: u64) -> u64 {
-        word >> self.node_bits
+        word >> self.cell_bits
     }
 
     #[inline]
-    fn node(&self, word: u64) -> usize {
-        (word & ((1 << self.node_bits) - 1)) as usize // it came from a `usize`
+    fn cell(&self, word: u64) -> usize {
+        (word & ((1 << self.cell_bits) - 1)) as usize // it came from a `usize`
     }
 }
 
@@ -108,31 +108,31 @@ impl Port for LanePort {
 /// The messages, and what else both ends share.
 struct Lane<M> {
     port: SharedArc<LanePort>,
-    nodes: Box<[UnsafeCell<Option<M>>]>,
+    cells: Box<[UnsafeCell<Option<M>>]>,
 }
 
-// SAFETY: a node is touched only by the end that holds it, and changes hands with Release and Acquire (R40), so no
+// SAFETY: a cell is touched only by the end that holds it, and changes hands with Release and Acquire (R40), so no
 // access is concurrent. Messages move between threads, which is what `M: Send` allows; no `&M` is seen by two of them.
 unsafe impl<M: Send> Sync for Lane<M> {}
 
 impl<M> Lane<M> {
-    /// Calls `f` with what is in `node`.
+    /// Calls `f` with what is in `cell`.
     ///
     /// # Safety
-    /// The caller is the end that holds the node.
+    /// The caller is the end that holds the cell.
     #[inline]
-    unsafe fn with_node<R>(&self, node: usize, f: impl FnOnce(&mut Option<M>) -> R) -> R {
-        // SAFETY: the caller holds the node, so nobody else touches it, and this end does so here only; `f` cannot get
+    unsafe fn with_cell<R>(&self, cell: usize, f: impl FnOnce(&mut Option<M>) -> R) -> R {
+        // SAFETY: the caller holds the cell, so nobody else touches it, and this end does so here only; `f` cannot get
         // at the lane.
-        self.nodes[node].with_mut(|cell| f(unsafe { &mut *cell }))
+        self.cells[cell].with_mut(|content| f(unsafe { &mut *content }))
     }
 }
 
 /// A lane for at most `capacity` messages, of which the first will be `next`.
 pub(super) fn lane<M>(capacity: usize, next: u64, counts: &Arc<Counts>) -> (LaneWriter<M>, LaneReader<M>) {
     let port = SharedArc::new(LanePort::new(capacity, Arc::clone(counts)));
-    let nodes = (0..capacity + 2).map(|_| UnsafeCell::new(None)).collect();
-    let lane = Arc::new(Lane { port, nodes });
+    let cells = (0..capacity + 2).map(|_| UnsafeCell::new(None)).collect();
+    let lane = Arc::new(Lane { port, cells });
     let writer = LaneWriter { lane: Arc::clone(&lane), spare: capacity };
     (writer, LaneReader { lane, spare: capacity + 1, next })
 }
@@ -140,7 +140,7 @@ pub(super) fn lane<M>(capacity: usize, next: u64, counts: &Arc<Counts>) -> (Lane
 /// The senders' end of a lane.
 pub(super) struct LaneWriter<M> {
     lane: Arc<Lane<M>>,
-    /// The node that this end holds. Empty, or filled for the next post.
+    /// The cell that this end holds. Empty, or filled for the next post.
     spare: usize,
 }
 
@@ -152,20 +152,20 @@ impl<M> LaneWriter<M> {
     /// Prepares `message` to be posted.
     pub(super) fn fill(&mut self, message: M) {
         // SAFETY: `spare` is ours. What was in it, if anything, was filled in and never posted. To drop it is code of
-        // users that cannot get at a node.
-        unsafe { self.lane.with_node(self.spare, |node| *node = Some(message)) };
+        // users that cannot get at a cell.
+        unsafe { self.lane.with_cell(self.spare, |content| *content = Some(message)) };
     }
 
     /// Hands over what was filled in. Returns the message in whose place it came, if the reader had not taken it.
     pub(super) fn post(&mut self, position: Position) -> Option<M> {
         let port = &self.lane.port;
         let word = port.word(position.lap, self.spare);
-        // Release: our message to the reader, pairs with its Acquire. Acquire: the node that we get, pairs with the
+        // Release: our message to the reader, pairs with its Acquire. Acquire: the cell that we get, pairs with the
         // Release of the reader, if it has emptied it, or of the sender that filled it (R40).
         let old = port.slots[position.slot].swap(word, Ordering::AcqRel);
-        self.spare = port.node(old);
+        self.spare = port.cell(old);
         // SAFETY: it has been ours since the exchange.
-        unsafe { self.lane.with_node(self.spare, Option::take) }
+        unsafe { self.lane.with_cell(self.spare, Option::take) }
     }
 }
 
@@ -181,7 +181,7 @@ pub(crate) enum Miss {
 /// The receiver's end of a lane.
 pub(crate) struct LaneReader<M> {
     lane: Arc<Lane<M>>,
-    /// The node that this end holds. Empty.
+    /// The cell that this end holds. Empty.
     spare: usize,
     /// The number of the message to take next.
     next: u64,
@@ -210,13 +210,13 @@ impl<M> LaneReader<M> {
             return Err(Miss::Nothing);
         }
         if port.lap(word) == position.lap {
-            // Acquire: the message, pairs with the Release in `post`. Release: the node we give, which is empty.
+            // Acquire: the message, pairs with the Release in `post`. Release: the cell we give, which is empty.
             match slot.compare_exchange(word, self.spare as u64, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    self.spare = port.node(word);
+                    self.spare = port.cell(word);
                     self.next += 1;
                     // SAFETY: it has been ours since the exchange.
-                    let message = unsafe { self.lane.with_node(self.spare, Option::take) };
+                    let message = unsafe { self.lane.with_cell(self.spare, Option::take) };
                     return Ok(message.expect("a word with a lap goes with a message (R41)"));
                 }
                 Err(now) => word = now,
@@ -248,9 +248,9 @@ impl<M> LaneReader<M> {
         }
         // Acquire and Release: as in `take`.
         let word = port.slots[slot].swap(self.spare as u64, Ordering::AcqRel);
-        self.spare = port.node(word);
+        self.spare = port.cell(word);
         // SAFETY: it has been ours since the exchange.
-        unsafe { self.lane.with_node(self.spare, Option::take) }
+        unsafe { self.lane.with_cell(self.spare, Option::take) }
     }
 
     /// In a lane for one message: takes the newest, whatever was lost before.

@@ -1,5 +1,5 @@
 //! What [`broadcast`](crate::broadcast) and [`watch`](crate::watch) have in common: every receiver has a lane of its
-//! own, and senders, who take turns, put each message into all of them (R40 to R47).
+//! own, and senders, who take turns, put each message into all of them (R40 to R48).
 
 mod lane;
 
@@ -99,7 +99,7 @@ impl<M, S> Lanes<M, S> {
     /// The receiver of the lane goes.
     pub(crate) fn remove_receiver(&self, port: &LanePort) {
         port.go();
-        // Release: pairs with the Acquire in `prune`, which looks for it. An exchange, so that two of them both do.
+        // Release: pairs with the Acquire in `prune`, which looks for it (R45). An exchange, so that two of them both do.
         self.counts.stale.swap(true, Ordering::Release);
         // Release: all that it did, to who waits for that. Acquire: what the others did, for the same.
         if self.counts.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -235,7 +235,7 @@ impl<M> Posted<M> {
     }
 }
 
-/// Sees to it that every receiver that waits is woken.
+/// Sees to it that every receiver that waits is woken (R48).
 fn notify_all(ports: &[SharedArc<LanePort>]) {
     if ports.len() <= NOTED_RECEIVERS {
         return ports.iter().for_each(|port| hub::notify(port, Side::Receiver));

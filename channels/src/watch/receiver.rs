@@ -15,6 +15,20 @@ use crate::sync::{Arc, SharedArc};
 /// The end of a [`channel`](super::channel) to look from.
 ///
 /// It may move between threads but is for one task at a time: clone it for more.
+///
+/// # Example
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// let (tx, mut rx) = multikernel_channels::watch::channel(0);
+/// let sender = std::thread::spawn(move || (1..=10).try_for_each(|number| tx.send(number)));
+/// while rx.changed().await.is_ok() {
+///     println!("now {}", *rx.borrow_and_update());
+/// }
+/// assert_eq!(*rx.borrow(), 10);
+/// # sender.join().unwrap().unwrap();
+/// # })
+/// ```
 pub struct Receiver<T> {
     /// A cell, because `borrow` goes on to a newer version. While somebody looks, it does not.
     kept: RefCell<Kept<T>>,

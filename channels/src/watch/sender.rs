@@ -15,6 +15,17 @@ use crate::sync::{Arc, MutexGuard};
 /// [`send_if_modified`](Self::send_if_modified), whose turn lasts as long as what they are given to run. Meanwhile
 /// other senders wait, [`borrow`](Self::borrow) and [`subscribe`](Self::subscribe) among them, and so does
 /// [`Receiver::clone`]; no other call of a receiver does.
+///
+/// # Example
+///
+/// ```
+/// let (tx, rx) = multikernel_channels::watch::channel(0);
+/// let other = tx.clone();
+/// let counter = std::thread::spawn(move || (0..100).for_each(|_| other.send_modify(|count| *count += 1)));
+/// (0..100).for_each(|_| tx.send_modify(|count| *count += 1));
+/// counter.join().unwrap();
+/// assert_eq!(*rx.borrow(), 200);
+/// ```
 pub struct Sender<T> {
     versions: Arc<Versions<T>>,
 }
