@@ -8,6 +8,8 @@
 //! |---|---|---|---|---|
 //! | [`inbox`] | one core's queue of system messages: wakes, spawns, aborts | any thread | its owner | the live objects |
 //! | [`ring`] | a queue for what users send | one end | the other end | its capacity |
+//! | [`broadcast`] | a lane of messages for each receiver | any sender, in its turn | each receiver its own | its capacity; then the oldest goes |
+//! | [`watch`] | the latest value | any sender, in its turn | each receiver its own | one value |
 //! | [`doorbell`] | what wakes a core that has gone to sleep | any thread | its owner | one ring per sleep |
 //!
 //! # Two kinds of message
@@ -78,6 +80,7 @@
 //! # }
 //! ```
 
+pub mod broadcast;
 #[doc(hidden)]
 pub mod budget;
 pub mod doorbell;
@@ -86,9 +89,11 @@ mod gate;
 #[doc(hidden)]
 pub mod hub;
 pub mod inbox;
+mod lanes;
 mod limits;
 pub mod ring;
 pub mod spsc;
 mod state_word;
 #[doc(hidden)]
 pub mod sync;
+pub mod watch;

@@ -42,6 +42,7 @@ mod imp {
         AtomicUsize, Ordering, fence,
     };
     pub use std::sync::{Arc, Arc as SharedArc};
+    pub use std::sync::{Mutex, MutexGuard};
     pub use std::thread;
 
     /// `std::cell::UnsafeCell` with loom's way in, by closure, which is how loom sees when an access begins and ends.
@@ -88,6 +89,7 @@ mod imp {
         AtomicBool, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64,
         AtomicUsize, Ordering, fence,
     };
+    pub use loom::sync::{Mutex, MutexGuard};
     pub use loom::thread;
     pub use loom::thread_local as loom_thread_local;
     /// An `Arc` that may hold what has no size, which loom's may not. Loom does not look into it.

@@ -7,6 +7,7 @@ mod scenarios;
 
 use loom::sync::{Condvar, Mutex};
 use multikernel_channels::doorbell::StateWord;
+use scenarios::broadcast;
 use scenarios::ports::{self, Runner};
 
 /// Runs `scenario` in all orders with at most `preemptions` involuntary switches of thread.
@@ -174,4 +175,68 @@ fn spsc_receiver_moves() {
 #[test]
 fn spsc_knocks_in_the_end() {
     model(3, || ports::spsc_try_ends(ModelBell::new));
+}
+
+#[test]
+fn broadcast_one_receiver() {
+    for runners in RUNNERS {
+        model(2, move || broadcast::broadcast_reaches_all(ModelBell::new, runners, 1, 2, 2));
+    }
+}
+
+#[test]
+fn broadcast_lags_while_receiving() {
+    model(3, || broadcast::broadcast_reaches_all(ModelBell::new, RUNNERS[0], 1, 1, 3));
+    model(2, || broadcast::broadcast_reaches_all(ModelBell::new, RUNNERS[3], 1, 1, 2));
+    model(2, || broadcast::broadcast_reaches_all(ModelBell::new, RUNNERS[0], 1, 2, 5));
+}
+
+#[test]
+fn broadcast_two_receivers() {
+    model(1, || broadcast::broadcast_reaches_all(ModelBell::new, RUNNERS[0], 2, 1, 2));
+    model(1, || broadcast::broadcast_reaches_all(ModelBell::new, RUNNERS[3], 2, 1, 2));
+}
+
+#[test]
+fn broadcast_two_senders() {
+    model(3, || broadcast::broadcast_has_one_order(2));
+}
+
+#[test]
+fn broadcast_subscribes_in_between() {
+    model(2, || broadcast::broadcast_subscribes_in_between(ModelBell::new, Runner::Plain, 2));
+    model(2, || broadcast::broadcast_subscribes_in_between(ModelBell::new, Runner::Core, 2));
+}
+
+#[test]
+fn broadcast_receiver_goes() {
+    for runners in RUNNERS {
+        for received in 0..=1 {
+            model(2, move || broadcast::broadcast_tells_the_sender(ModelBell::new, runners, received));
+        }
+    }
+}
+
+#[test]
+fn watch_one_receiver() {
+    for runners in RUNNERS {
+        model(2, move || broadcast::watch_shows_the_last(ModelBell::new, runners, 1, 2));
+    }
+}
+
+#[test]
+fn watch_two_receivers() {
+    model(1, || broadcast::watch_shows_the_last(ModelBell::new, RUNNERS[0], 2, 2));
+}
+
+#[test]
+fn watch_receiver_goes() {
+    for runners in RUNNERS {
+        model(2, move || broadcast::watch_tells_the_sender(ModelBell::new, runners));
+    }
+}
+
+#[test]
+fn watch_two_senders() {
+    model(3, || broadcast::watch_changes_add_up(2));
 }

@@ -6,6 +6,7 @@ mod scenarios;
 use std::os::fd::AsRawFd;
 
 use multikernel_channels::doorbell::Doorbell;
+use scenarios::broadcast;
 use scenarios::ports::{self, Runner};
 
 impl scenarios::Bell for Doorbell {
@@ -146,4 +147,63 @@ fn spsc_knocks_in_the_end() {
     for _ in 0..1_000 {
         ports::spsc_try_ends(doorbell);
     }
+}
+
+#[test]
+fn broadcast_reaches_all() {
+    for runners in RUNNERS {
+        for (receivers, capacity) in [(1, 1), (2, 2), (3, 64), (2, 100_000)] {
+            broadcast::broadcast_reaches_all(doorbell, runners, receivers, capacity, 20_000);
+        }
+    }
+    // More than a core's table has places for.
+    broadcast::broadcast_reaches_all(doorbell, RUNNERS[3], 20, 16, 500);
+}
+
+#[test]
+fn broadcast_has_one_order() {
+    broadcast::broadcast_has_one_order(20_000);
+}
+
+#[test]
+fn broadcast_subscribes_in_between() {
+    for messages in 0..300 {
+        broadcast::broadcast_subscribes_in_between(doorbell, Runner::Plain, messages + 1);
+        broadcast::broadcast_subscribes_in_between(doorbell, Runner::Core, messages + 1);
+    }
+}
+
+#[test]
+fn broadcast_tells_the_sender() {
+    for runners in RUNNERS {
+        for received in 0..200 {
+            broadcast::broadcast_tells_the_sender(doorbell, runners, received);
+        }
+    }
+}
+
+#[test]
+fn watch_shows_the_last() {
+    for runners in RUNNERS {
+        for receivers in 1..=3 {
+            broadcast::watch_shows_the_last(doorbell, runners, receivers, 20_000);
+        }
+        for values in 0..200 {
+            broadcast::watch_shows_the_last(doorbell, runners, 1, values);
+        }
+    }
+}
+
+#[test]
+fn watch_tells_the_sender() {
+    for runners in RUNNERS {
+        for _ in 0..300 {
+            broadcast::watch_tells_the_sender(doorbell, runners);
+        }
+    }
+}
+
+#[test]
+fn watch_changes_add_up() {
+    broadcast::watch_changes_add_up(20_000);
 }

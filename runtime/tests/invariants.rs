@@ -13,6 +13,7 @@ const UNSAFE: &[&str] = &[
     "channels/src/inbox.rs",
     "channels/src/gate.rs",
     "channels/src/hub.rs",
+    "channels/src/lanes/lane.rs",
     "channels/src/ring/consumer.rs",
     "channels/src/ring/mod.rs",
     "channels/src/ring/producer.rs",
@@ -48,6 +49,11 @@ const UNSAFE: &[&str] = &[
 
 /// Where locks are, and why no message, poll or I/O event waits for one of them.
 const LOCKS: &[(&str, &str)] = &[
+    (
+        "channels/src/lanes/mod.rs",
+        "senders of one broadcast or watch take turns, so that receivers agree on an order",
+    ),
+    ("channels/src/sync.rs", "the door: it only names them"),
     ("runtime/src/driver/handover.rs", "a socket that stops streaming, once for each stop"),
     ("runtime/src/driver/mailbox.rs", "a send whose future is polled away from the core that runs it"),
     ("runtime/src/driver/source.rs", "the second core that watches a socket, once"),
