@@ -87,6 +87,7 @@ mod gate;
 pub mod hub;
 pub mod inbox;
 mod limits;
+pub mod oneshot;
 pub mod ring;
 pub mod spsc;
 #[doc(hidden)]
