@@ -80,6 +80,7 @@
 
 #[doc(hidden)]
 pub mod budget;
+pub mod call;
 pub mod doorbell;
 pub mod error;
 mod gate;

@@ -7,6 +7,8 @@ mod scenarios;
 
 use loom::sync::{Condvar, Mutex};
 use multikernel_channels::doorbell::StateWord;
+use scenarios::calls::{self, Receive};
+use scenarios::ports::Runner;
 
 /// Runs `scenario` in all orders with at most `preemptions` involuntary switches of thread.
 fn model(preemptions: usize, scenario: impl Fn() + Send + Sync + 'static) {
@@ -134,4 +136,55 @@ fn doorbell_of_a_ring() {
 #[test]
 fn each_thread_has_its_own() {
     model(3, scenarios::each_thread_has_its_own);
+}
+
+const ON: [[Runner; 2]; 4] = [
+    [Runner::Plain, Runner::Plain],
+    [Runner::Plain, Runner::Core],
+    [Runner::Core, Runner::Plain],
+    [Runner::Core, Runner::Core],
+];
+
+#[test]
+fn oneshot_waits() {
+    model(4, || calls::oneshot_sends_once(ModelBell::new, Receive::Wait));
+    model(4, || calls::oneshot_sends_once(ModelBell::new, Receive::WaitTwice));
+}
+
+#[test]
+fn oneshot_is_not_wanted() {
+    model(4, || calls::oneshot_sends_once(ModelBell::new, Receive::Close));
+    model(4, || calls::oneshot_sends_once(ModelBell::new, Receive::Drop));
+    model(4, calls::oneshot_ends_at_once);
+}
+
+#[test]
+fn oneshot_closes() {
+    model(4, || calls::oneshot_tells_the_other_end(ModelBell::new, true));
+    model(4, || calls::oneshot_tells_the_other_end(ModelBell::new, false));
+}
+
+#[test]
+fn call_and_answer() {
+    for runners in ON {
+        model(2, move || calls::calls_are_answered(ModelBell::new, runners, 2));
+    }
+}
+
+#[test]
+fn call_given_up() {
+    for runners in ON {
+        model(2, move || calls::abandoned_calls_are_forgotten(ModelBell::new, runners, 1, false));
+        model(2, move || calls::abandoned_calls_are_forgotten(ModelBell::new, runners, 1, true));
+    }
+}
+
+#[test]
+fn call_closes() {
+    for runners in ON {
+        model(2, move || calls::callee_goes(ModelBell::new, runners, 0));
+        model(2, move || calls::callee_goes(ModelBell::new, runners, 1));
+    }
+    model(3, || calls::both_ends_go(true));
+    model(3, || calls::both_ends_go(false));
 }

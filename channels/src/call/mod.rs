@@ -1,0 +1,184 @@
+//! A question put to another core, and its answer, again and again.
+//!
+//! [`channel`] makes the two ends. The [`Caller`] asks and waits, one question at a time; the [`Callee`] takes the
+//! question and answers it. Both ends work on every executor. All memory is allocated once: the question and the answer
+//! have a place each, which every call uses again. On multikernel cores both ends wait as those of a
+//! [`spsc`](crate::spsc) channel do: while the cores are awake a call is two cache lines that go back and forth.
+//!
+//! A question that nobody waits for any more, because the caller's future was dropped, is not handed out if it has not
+//! been yet; an answer to it goes to nobody, in particular not to the next call.
+//!
+//! # Example
+//!
+//! ```
+//! use multikernel_channels::call;
+//!
+//! let (mut caller, mut callee) = call::channel::<String, usize>();
+//! let service = std::thread::spawn(move || {
+//!     futures::executor::block_on(async {
+//!         while let Some(question) = callee.next().await {
+//!             let length = question.len();
+//!             let _ = question.reply(length);
+//!         }
+//!     })
+//! });
+//!
+//! futures::executor::block_on(async {
+//!     assert_eq!(caller.call("four".to_string()).await, Ok(4));
+//!     assert_eq!(caller.call("eleven".to_string()).await, Ok(6));
+//! });
+//! drop(caller);
+//! # service.join().unwrap();
+//! ```
+
+mod callee;
+mod caller;
+
+use std::error::Error;
+use std::fmt;
+use std::mem::MaybeUninit;
+
+use crossbeam_utils::CachePadded;
+
+pub use self::callee::{Callee, Question, Reply};
+pub use self::caller::{Caller, Calling};
+use crate::gate::Gate;
+use crate::hub::{Port, Side};
+use crate::sync::{Arc, AtomicU64, Ordering, SharedArc, UnsafeCell};
+
+/// The ends of a channel for questions `Q` and answers `A`.
+///
+/// # Example
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// let (mut caller, mut callee) = multikernel_channels::call::channel::<i32, i32>();
+/// let answers = async {
+///     let question = callee.next().await.unwrap();
+///     let (number, reply) = question.into_parts();
+///     reply.send(number + 1).unwrap();
+/// };
+/// let (answer, ()) = futures::future::join(caller.call(1), answers).await;
+/// assert_eq!(answer, Ok(2));
+/// # })
+/// ```
+///
+/// What is asked and answered must be `Send` to go to another thread:
+///
+/// ```compile_fail,E0277
+/// let (caller, mut callee) = multikernel_channels::call::channel::<std::rc::Rc<u8>, ()>();
+/// std::thread::spawn(move || drop(callee));
+/// ```
+#[must_use]
+pub fn channel<Q, A>() -> (Caller<Q, A>, Callee<Q, A>) {
+    let line = SharedArc::new(Line {
+        asked: CachePadded::new(AtomicU64::new(0)),
+        answered: CachePadded::new(AtomicU64::new(FLAG)),
+        callee: CachePadded::new(Gate::new()),
+        caller: CachePadded::new(Gate::new()),
+    });
+    let slots = Arc::new(Slots {
+        line: SharedArc::clone(&line),
+        question: CachePadded::new(UnsafeCell::new(MaybeUninit::uninit())),
+        answer: CachePadded::new(UnsafeCell::new(MaybeUninit::uninit())),
+    });
+    (Caller::new(SharedArc::clone(&line), Arc::clone(&slots)), Callee::new(line, slots))
+}
+
+/// Why a call has no answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum CallError<Q> {
+    /// The callee is gone and did not take the question.
+    Closed(Q),
+    /// The callee took the question and dropped it without an answer.
+    Unanswered,
+}
+
+impl<Q> fmt::Debug for CallError<Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed(_) => "Closed(..)",
+            Self::Unanswered => "Unanswered",
+        })
+    }
+}
+
+impl<Q> fmt::Display for CallError<Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed(_) => "the callee is gone",
+            Self::Unanswered => "the callee dropped the question without an answer",
+        })
+    }
+}
+
+impl<Q> Error for CallError<Q> {}
+
+/// In `asked`: nobody waits for the answer. In `answered`: there is no answer in the slot.
+const FLAG: u64 = 1;
+/// The end that writes the word is gone.
+const CLOSED: u64 = 2;
+
+/// The number of the question that a word speaks of; the first is 1.
+fn number(word: u64) -> u64 {
+    word >> 2
+}
+
+/// What both ends share, but for the messages, so that whoever watches need not know what they are, nor keep them.
+///
+/// `asked` says which question was asked last, `answered` which was dealt with last. Where they agree both slots are
+/// the caller's; where they do not, the callee's (R32).
+struct Line {
+    /// Written by the caller only.
+    asked: CachePadded<AtomicU64>,
+    /// Written by the callee only.
+    answered: CachePadded<AtomicU64>,
+    callee: CachePadded<Gate>,
+    caller: CachePadded<Gate>,
+}
+
+impl Port for Line {
+    fn gate(&self, side: Side) -> &Gate {
+        match side {
+            Side::Receiver => &self.callee,
+            Side::Sender => &self.caller,
+        }
+    }
+
+    fn is_ready(&self, side: Side) -> bool {
+        // Relaxed, both: no slot is touched on the strength of it, and what wants to sleep has fenced (R17).
+        let (asked, answered) = (self.asked.load(Ordering::Relaxed), self.answered.load(Ordering::Relaxed));
+        let is_open = number(asked) != number(answered);
+        match side {
+            Side::Receiver => is_open || asked & CLOSED != 0,
+            Side::Sender => !is_open || answered & CLOSED != 0,
+        }
+    }
+}
+
+/// The places of the one question and the one answer.
+struct Slots<Q, A> {
+    line: SharedArc<Line>,
+    question: CachePadded<UnsafeCell<MaybeUninit<Q>>>,
+    answer: CachePadded<UnsafeCell<MaybeUninit<A>>>,
+}
+
+// SAFETY: two threads at most use it, one through the caller and one through the callee. At any time both slots belong
+// to one of the two, and they change hands through the two words, with Release and Acquire (R32), so no access is
+// concurrent. Messages move between the threads, which is what `Send` allows; no reference to one is seen by both.
+unsafe impl<Q: Send, A: Send> Sync for Slots<Q, A> {}
+
+impl<Q, A> Drop for Slots<Q, A> {
+    fn drop(&mut self) {
+        // Relaxed, both: both ends are gone, and the count of references ordered all they did before this.
+        let asked = self.line.asked.load(Ordering::Relaxed);
+        let answered = self.line.answered.load(Ordering::Relaxed);
+        if number(asked) != number(answered) {
+            // SAFETY: the last question was put here and never taken out (R34).
+            self.question.with_mut(|slot| unsafe { (*slot).assume_init_drop() });
+        } else if asked & FLAG != 0 && answered & FLAG == 0 {
+            // SAFETY: the last answer was put here and never taken out (R34).
+            self.answer.with_mut(|slot| unsafe { (*slot).assume_init_drop() });
+        }
+    }
+}
