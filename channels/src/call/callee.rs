@@ -101,7 +101,7 @@ impl<Q, A> Counter<Q, A> {
     #[inline]
     fn seen(&self) -> u64 {
         // Acquire (R32): pairs with the Release in `Desk::publish`. If there is a new question, the slots are ours.
-        self.slots.line.asked.load(Ordering::Acquire)
+        self.slots.line.asked.word.load(Ordering::Acquire)
     }
 
     /// The question that has been taken last is dealt with. `unanswered` is nothing if its answer is in the slot, and
@@ -111,7 +111,7 @@ impl<Q, A> Counter<Q, A> {
         self.is_open = false;
         self.unanswered = unanswered;
         // Release (R32): pairs with the Acquire in `Desk::seen`.
-        self.slots.line.answered.store(self.taken << 2 | unanswered, Ordering::Release);
+        self.slots.line.answered.word.store(self.taken << 2 | unanswered, Ordering::Release);
         hub::notify(&self.slots.line, Side::Sender);
     }
 
@@ -125,7 +125,7 @@ impl<Q, A> Counter<Q, A> {
         }
         // SAFETY: it is a new question, put there before the number that we acquired, and the slot is ours until we say
         // that the question is dealt with (R32). It is read here only, once, because its number is taken now.
-        let question = self.slots.question.with(|slot| unsafe { (*slot).assume_init_read() });
+        let question = self.slots.question(|slot| unsafe { slot.read() });
         self.taken = number(seen);
         self.is_open = true;
         if seen & (FLAG | CLOSED) == 0 {
@@ -154,7 +154,7 @@ impl<Q, A> Drop for Callee<Q, A> {
         self.counter.give_up(); // a question that was forgotten
         let last = self.counter.taken << 2 | self.counter.unanswered | CLOSED;
         // Release (R33): pairs with the Acquire in `Desk::seen`. What we have not taken we shall not touch any more.
-        self.line.answered.store(last, Ordering::Release);
+        self.line.answered.word.store(last, Ordering::Release);
         drop(self.line.callee.forget());
         hub::notify(&self.line, Side::Sender);
     }
@@ -255,7 +255,7 @@ impl<Q, A> Reply<'_, Q, A> {
         }
         // SAFETY: we have taken a question and not said that it is dealt with, so the slot is ours (R32). It is empty:
         // the caller took out the answer before it asked again.
-        counter.slots.answer.with_mut(|slot| unsafe { (*slot).write(answer) });
+        counter.slots.answer(|slot| unsafe { slot.write(answer) });
         counter.publish(0);
         Ok(())
     }

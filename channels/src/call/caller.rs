@@ -105,7 +105,7 @@ impl<Q, A> Desk<Q, A> {
     fn seen(&self) -> u64 {
         // Acquire (R32): pairs with the Release in `Callee::publish`. If it is done with a question, the slots are
         // ours.
-        self.slots.line.answered.load(Ordering::Acquire)
+        self.slots.line.answered.word.load(Ordering::Acquire)
     }
 
     /// Says which question is the last, and with `flags` more about it.
@@ -113,7 +113,7 @@ impl<Q, A> Desk<Q, A> {
     fn publish(&self, flags: u64) {
         // Release (R32): pairs with the Acquire in `Callee::take`. Also where only flags change: it is this store that
         // the callee may see first.
-        self.slots.line.asked.store(self.asked << 2 | flags, Ordering::Release);
+        self.slots.line.asked.word.store(self.asked << 2 | flags, Ordering::Release);
     }
 
     #[inline]
@@ -138,7 +138,7 @@ impl<Q, A> Desk<Q, A> {
             && let Some(question) = unasked.take()
         {
             // SAFETY: every question so far has been dealt with, so the slot is ours (R32), and empty.
-            self.slots.question.with_mut(|slot| unsafe { (*slot).write(question) });
+            self.slots.question(|slot| unsafe { slot.write(question) });
             self.asked += 1;
             self.is_owed = true;
             self.publish(0);
@@ -158,14 +158,14 @@ impl<Q, A> Desk<Q, A> {
             }
             // SAFETY: the callee put an answer to this question into the slot, which is ours again (R32). It is read
             // here only, once, because it is owed no longer.
-            return Some(Ok(self.slots.answer.with(|slot| unsafe { (*slot).assume_init_read() })));
+            return Some(Ok(self.slots.answer(|slot| unsafe { slot.read() })));
         }
         if seen & CLOSED == 0 {
             return None;
         }
         // SAFETY: the callee went without having taken the question, and touches the slot no more (R33). It is read
         // here only, once, because the number goes back to that of the question before.
-        let question = self.slots.question.with(|slot| unsafe { (*slot).assume_init_read() });
+        let question = self.slots.question(|slot| unsafe { slot.read() });
         self.is_owed = false;
         self.asked -= 1;
         self.publish(0);

@@ -72,15 +72,15 @@ use crate::sync::{Arc, AtomicU64, Ordering, SharedArc, UnsafeCell};
 #[must_use]
 pub fn channel<Q, A>() -> (Caller<Q, A>, Callee<Q, A>) {
     let line = SharedArc::new(Line {
-        asked: CachePadded::new(AtomicU64::new(0)),
-        answered: CachePadded::new(AtomicU64::new(FLAG)),
+        asked: CachePadded::new(Half::new(0)),
+        answered: CachePadded::new(Half::new(FLAG)),
         callee: CachePadded::new(Gate::new()),
         caller: CachePadded::new(Gate::new()),
     });
     let slots = Arc::new(Slots {
         line: SharedArc::clone(&line),
-        question: CachePadded::new(UnsafeCell::new(MaybeUninit::uninit())),
-        answer: CachePadded::new(UnsafeCell::new(MaybeUninit::uninit())),
+        large_question: UnsafeCell::new(MaybeUninit::uninit()),
+        large_answer: UnsafeCell::new(MaybeUninit::uninit()),
     });
     (Caller::new(SharedArc::clone(&line), Arc::clone(&slots)), Callee::new(line, slots))
 }
@@ -124,18 +124,48 @@ fn number(word: u64) -> u64 {
     word >> 2
 }
 
-/// What both ends share, but for the messages, so that whoever watches need not know what they are, nor keep them.
+/// A word, and beside it, on the same cache line, room for a small message that the word speaks of.
+struct Half {
+    word: AtomicU64,
+    room: UnsafeCell<MaybeUninit<Room>>,
+}
+
+/// What is left of a cache line.
+type Room = [u64; 7];
+
+impl Half {
+    fn new(word: u64) -> Self {
+        Self { word: AtomicU64::new(word), room: UnsafeCell::new(MaybeUninit::uninit()) }
+    }
+
+    /// Calls `f` with the place of the message: here if it is small, else `large`.
+    #[inline]
+    fn place<T, R>(&self, large: &UnsafeCell<MaybeUninit<T>>, f: impl FnOnce(*mut T) -> R) -> R {
+        if size_of::<T>() <= size_of::<Room>() && align_of::<T>() <= align_of::<Room>() {
+            self.room.with_mut(|room| f(room.cast()))
+        } else {
+            large.with_mut(|slot| f(slot.cast()))
+        }
+    }
+}
+
+/// What both ends share and a core may watch. It knows nothing of the types of the messages, and does not own them, so
+/// that a core that keeps it keeps none of them.
 ///
 /// `asked` says which question was asked last, `answered` which was dealt with last. Where they agree both slots are
 /// the caller's; where they do not, the callee's (R32).
 struct Line {
     /// Written by the caller only.
-    asked: CachePadded<AtomicU64>,
+    asked: CachePadded<Half>,
     /// Written by the callee only.
-    answered: CachePadded<AtomicU64>,
+    answered: CachePadded<Half>,
     callee: CachePadded<Gate>,
     caller: CachePadded<Gate>,
 }
+
+// SAFETY: the two rooms, the only fields that are not, are accessed through `Slots` alone, which says why that is right
+// and whether a thread may.
+unsafe impl Sync for Line {}
 
 impl Port for Line {
     fn gate(&self, side: Side) -> &Gate {
@@ -147,7 +177,7 @@ impl Port for Line {
 
     fn is_ready(&self, side: Side) -> bool {
         // Relaxed, both: no slot is touched on the strength of it, and what wants to sleep has fenced (R17).
-        let (asked, answered) = (self.asked.load(Ordering::Relaxed), self.answered.load(Ordering::Relaxed));
+        let (asked, answered) = (self.asked.word.load(Ordering::Relaxed), self.answered.word.load(Ordering::Relaxed));
         let is_open = number(asked) != number(answered);
         match side {
             Side::Receiver => is_open || asked & CLOSED != 0,
@@ -156,11 +186,11 @@ impl Port for Line {
     }
 }
 
-/// The places of the one question and the one answer.
+/// The places of the one question and the one answer, those on the line included.
 struct Slots<Q, A> {
     line: SharedArc<Line>,
-    question: CachePadded<UnsafeCell<MaybeUninit<Q>>>,
-    answer: CachePadded<UnsafeCell<MaybeUninit<A>>>,
+    large_question: UnsafeCell<MaybeUninit<Q>>,
+    large_answer: UnsafeCell<MaybeUninit<A>>,
 }
 
 // SAFETY: two threads at most use it, one through the caller and one through the callee. At any time both slots belong
@@ -168,17 +198,29 @@ struct Slots<Q, A> {
 // concurrent. Messages move between the threads, which is what `Send` allows; no reference to one is seen by both.
 unsafe impl<Q: Send, A: Send> Sync for Slots<Q, A> {}
 
+impl<Q, A> Slots<Q, A> {
+    #[inline]
+    fn question<R>(&self, f: impl FnOnce(*mut Q) -> R) -> R {
+        self.line.asked.place(&self.large_question, f)
+    }
+
+    #[inline]
+    fn answer<R>(&self, f: impl FnOnce(*mut A) -> R) -> R {
+        self.line.answered.place(&self.large_answer, f)
+    }
+}
+
 impl<Q, A> Drop for Slots<Q, A> {
     fn drop(&mut self) {
         // Relaxed, both: both ends are gone, and the count of references ordered all they did before this.
-        let asked = self.line.asked.load(Ordering::Relaxed);
-        let answered = self.line.answered.load(Ordering::Relaxed);
+        let asked = self.line.asked.word.load(Ordering::Relaxed);
+        let answered = self.line.answered.word.load(Ordering::Relaxed);
         if number(asked) != number(answered) {
-            // SAFETY: the last question was put here and never taken out (R34).
-            self.question.with_mut(|slot| unsafe { (*slot).assume_init_drop() });
+            // SAFETY: the last question was put here and never taken out (R34), and nobody else is left.
+            self.question(|slot| unsafe { slot.drop_in_place() });
         } else if asked & FLAG != 0 && answered & FLAG == 0 {
-            // SAFETY: the last answer was put here and never taken out (R34).
-            self.answer.with_mut(|slot| unsafe { (*slot).assume_init_drop() });
+            // SAFETY: the last answer was put here and never taken out (R34), and nobody else is left.
+            self.answer(|slot| unsafe { slot.drop_in_place() });
         }
     }
 }
