@@ -80,9 +80,11 @@
 
 #[doc(hidden)]
 pub mod budget;
+pub mod bulk;
 pub mod call;
 pub mod doorbell;
 pub mod error;
+pub mod fanout;
 mod gate;
 #[doc(hidden)]
 pub mod hub;
