@@ -192,6 +192,7 @@ impl<Q: Clone, A> Answerer<Q, A> {
             let own = answer(question).await;
             let _ = reply.send(group.collect(Some(own), reduce).await); // who has given up needs no answer
         }
+        self.group.0.clear(); // they will not be asked any more either, and are told so
     }
 }
 
