@@ -8,6 +8,10 @@
 //! |---|---|---|---|---|
 //! | [`inbox`] | one core's queue of system messages: wakes, spawns, aborts | any thread | its owner | the live objects |
 //! | [`ring`] | a queue for what users send | one end | the other end | its capacity |
+//! | [`oneshot`] | one message | one end | the other end | one |
+//! | [`call`](mod@call) | a question to another core and its answer, again and again | both ends | both ends | one each |
+//! | [`fanout`] | a question to all, and one answer made of theirs | both ends | both ends | one each |
+//! | [`bulk`] | buffers that come home when they are dropped elsewhere | who has it on loan | the same | made once |
 //! | [`doorbell`] | what wakes a core that has gone to sleep | any thread | its owner | one ring per sleep |
 //!
 //! # Two kinds of message

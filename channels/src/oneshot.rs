@@ -50,7 +50,6 @@ use crate::sync::{Arc, AtomicU32, Ordering, UnsafeCell};
 /// tx.send(1).unwrap();
 /// tx.send(2).unwrap();
 /// ```
-#[must_use]
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
         state: AtomicU32::new(0),

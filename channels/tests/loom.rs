@@ -188,3 +188,21 @@ fn call_closes() {
     model(3, || calls::both_ends_go(true));
     model(3, || calls::both_ends_go(false));
 }
+
+#[test]
+fn bulk_comes_home() {
+    model(2, || calls::loans_come_home(ModelBell::new, Runner::Plain, 1));
+    model(2, || calls::loans_come_home(ModelBell::new, Runner::Core, 1));
+}
+
+#[test]
+fn bulk_serves_all() {
+    model(1, || calls::all_who_wait_are_served(ModelBell::new, Runner::Plain));
+    model(1, || calls::all_who_wait_are_served(ModelBell::new, Runner::Core));
+}
+
+#[test]
+fn bulk_pool_goes() {
+    model(3, || calls::pool_goes_first(1));
+    model(2, || calls::pool_goes_first(2));
+}

@@ -177,7 +177,8 @@ impl Port for Line {
 
     fn is_ready(&self, side: Side) -> bool {
         // Relaxed, both: no slot is touched on the strength of it, and what wants to sleep has fenced (R17).
-        let (asked, answered) = (self.asked.word.load(Ordering::Relaxed), self.answered.word.load(Ordering::Relaxed));
+        let (asked, answered) =
+            (self.asked.word.load(Ordering::Relaxed), self.answered.word.load(Ordering::Relaxed));
         let is_open = number(asked) != number(answered);
         match side {
             Side::Receiver => is_open || asked & CLOSED != 0,

@@ -4,10 +4,11 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use multikernel_channels::bulk::{Loan, Pool};
 use multikernel_channels::call::{self, CallError};
 use multikernel_channels::error::TryRecvError;
 use multikernel_channels::oneshot;
-use multikernel_channels::sync::thread;
+use multikernel_channels::sync::{UnsafeCell, thread};
 
 use super::ports::{Runner, run};
 use super::{Bell, Token, assert_nothing_left};
@@ -188,5 +189,80 @@ pub fn both_ends_go(answers: bool) {
     let _ = poll_once(caller.call(Token::clone(&token)));
     drop(caller);
     service.join().unwrap();
+    assert_nothing_left(&token);
+}
+
+/// A count that only the holder of the loan touches; loom checks that.
+struct Visits {
+    count: UnsafeCell<usize>,
+    _token: Token,
+}
+
+// SAFETY: reached through a loan, by one thread at a time.
+unsafe impl Send for Visits {}
+
+impl Visits {
+    fn pool(count: usize, token: &Token) -> Pool<Self> {
+        Pool::with(count, || Self { count: UnsafeCell::new(0), _token: Token::clone(token) }, |_| ())
+    }
+
+    fn count(loan: &mut Loan<Self>) -> usize {
+        // SAFETY: we have the loan by `&mut`.
+        loan.count.with_mut(|visits| unsafe {
+            *visits += 1;
+            *visits
+        })
+    }
+}
+
+/// Loans that are dropped elsewhere come home, whatever was written to them is seen there, and who waits is woken.
+pub fn loans_come_home<B: Bell>(bell: fn() -> B, home: Runner, loans: usize) {
+    let token = Token::new(());
+    let pool = Visits::pool(1, &token);
+    run(home, bell(), async {
+        let mut away = None;
+        for round in 0..loans {
+            let mut loan = pool.take().await;
+            assert_eq!(Visits::count(&mut loan), 2 * round + 1, "what was done elsewhere is seen here");
+            let before = away.replace(thread::spawn(move || Visits::count(&mut loan)));
+            before.map(|before: thread::JoinHandle<usize>| before.join().unwrap());
+        }
+        drop(pool.take().await);
+        away.map(|last| last.join().unwrap());
+    });
+    drop(pool);
+    assert_nothing_left(&token);
+}
+
+/// Several threads give back at once, while two tasks of one thread wait; both are served.
+pub fn all_who_wait_are_served<B: Bell>(bell: fn() -> B, home: Runner) {
+    let token = Token::new(());
+    let pool = Visits::pool(2, &token);
+    let away = [pool.try_take().unwrap(), pool.try_take().unwrap()];
+    assert!(pool.try_take().is_none());
+    let away = away.map(|loan| thread::spawn(move || drop(loan)));
+    run(home, bell(), async {
+        drop(poll_once(pool.take())); // given up, or given back at once
+        let _both = futures::future::join(pool.take(), pool.take()).await;
+    });
+    away.into_iter().for_each(|away| away.join().unwrap());
+    drop(pool);
+    assert_nothing_left(&token);
+}
+
+/// The pool goes while its objects are out: each is freed once, by whoever has it last.
+pub fn pool_goes_first(count: usize) {
+    let token = Token::new(());
+    let pool = Visits::pool(count + 1, &token);
+    let away: Vec<_> = (0..count)
+        .map(|_| {
+            let loan = pool.try_take().unwrap();
+            thread::spawn(move || drop(loan))
+        })
+        .collect();
+    let here = pool.try_take().unwrap();
+    drop(pool);
+    drop(here);
+    away.into_iter().for_each(|away| away.join().unwrap());
     assert_nothing_left(&token);
 }
