@@ -4,29 +4,25 @@
 use multikernel_channels::bulk::{Buffer, Pool};
 use multikernel_channels::{call, fanout, oneshot, spsc};
 
+/// Bytes to count, and where the result goes.
+type Job = (Buffer, oneshot::Sender<usize>);
+
 /// What each kind of channel here does for a program: a service that is asked, from a thread of its own.
-async fn asks(
-    mut caller: call::Caller<Buffer, oneshot::Receiver<usize>>,
-    mut asker: fanout::Asker<usize, usize>,
-) {
+async fn asks(mut caller: call::Caller<Job, ()>, mut asker: fanout::Asker<usize, usize>) {
     let pool = Pool::new(2, 64);
     for round in 0..1_000 {
         let mut buffer = pool.take().await;
         buffer.set_len(round % 64);
-        let later = caller.call(buffer).await.expect("the service stays");
-        assert_eq!(later.await, Ok(round % 64));
+        let (tx, rx) = oneshot::channel();
+        caller.call((buffer, tx)).await.expect("the service stays");
+        assert_eq!(rx.await, Ok(round % 64));
         assert_eq!(asker.ask(round, |a, b| a + b).await, Ok(5 * round));
     }
 }
 
-async fn serves(
-    mut callee: call::Callee<Buffer, oneshot::Receiver<usize>>,
-    answerers: Vec<fanout::Answerer<usize, usize>>,
-) {
-    let service = callee.serve(async |buffer: Buffer| {
-        let (tx, rx) = oneshot::channel();
-        tx.send(buffer.len()).expect("the receiver is here");
-        rx
+async fn serves(mut callee: call::Callee<Job, ()>, answerers: Vec<fanout::Answerer<usize, usize>>) {
+    let service = callee.serve(async |(buffer, result): Job| {
+        result.send(buffer.len()).expect("the receiver waits");
     });
     let answers = answerers.into_iter().map(|mut one| async move { one.serve(async |number| number).await });
     futures::future::join(service, futures::future::join_all(answers)).await;
