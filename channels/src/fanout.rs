@@ -137,8 +137,8 @@ impl<Q: Clone, A> Asker<Q, A> {
     ///
     /// # Errors
     ///
-    /// [`AskError`] says which answerer failed, the first of them if there are several. The others may have got the
-    /// question or not; a later call does not get their late answers.
+    /// [`AskError`] says which answerer failed, the first of them if there are several; it is noticed once those before
+    /// it have answered. The others may have got the question or not; a later call does not get their late answers.
     ///
     /// # Cancel safety
     ///

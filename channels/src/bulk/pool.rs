@@ -243,12 +243,12 @@ impl<T> Drop for Loan<T> {
         let home = unsafe { &self.node.as_ref().home };
         // SAFETY: the home lent the node, and nobody uses it after us.
         let returned = unsafe { home.take_back(object) }.unwrap_or_else(|| {
-            let home = SharedArc::clone(home);
+            let home = SharedArc::clone(home); // ours, for as long as it takes (R38)
             // SAFETY: as above. It came from the home thread, so it may go there.
             unsafe { Home::send_back(&home, object) }
         });
         if let Returned::ToFree = returned {
-            // SAFETY: it was leaked by `Pool::with`, is still ours, and nobody else has a pointer to it.
+            // SAFETY: it was leaked by `Pool::with`, is still ours (R39), and nobody else has a pointer to it.
             drop(unsafe { Box::from_raw(self.node.as_ptr()) });
         }
     }

@@ -225,3 +225,78 @@ impl<Q, A> Drop for Slots<Q, A> {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::pin::pin;
+    use std::rc::Rc;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// Too large for the line, and to be dropped once.
+    type Large = ([u64; 16], Rc<()>);
+
+    fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn large_messages_pass_and_are_dropped_once() {
+        let token = Rc::new(());
+        let large = |number| ([number; 16], Rc::clone(&token));
+        let left = || Rc::strong_count(&token) - 1;
+
+        let (mut caller, mut callee) = channel::<Large, Large>();
+        let answer = futures::executor::block_on(async {
+            let service = async { drop(callee.next().await.expect("a question").reply(large(2))) };
+            futures::future::join(caller.call(large(1)), service).await.0
+        });
+        assert_eq!(answer.expect("an answer").0, [2; 16]);
+        assert_eq!(left(), 0);
+
+        assert!(poll_once(caller.call(large(3))).is_pending());
+        assert!(poll_once(callee.next()).is_pending(), "given up before it was taken");
+        assert_eq!(left(), 0);
+
+        assert!(poll_once(caller.call(large(4))).is_pending());
+        drop(callee);
+        assert_eq!(left(), 1, "it is the caller's again");
+        drop(caller);
+        assert_eq!(left(), 0);
+    }
+
+    #[test]
+    fn a_question_that_was_forgotten_is_given_up() {
+        let (mut caller, mut callee) = channel::<u8, u8>();
+        {
+            let mut call = pin!(caller.call(1));
+            assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            let Poll::Ready(Some(question)) = poll_once(callee.next()) else { panic!("it was asked") };
+            assert!(question.is_wanted());
+            std::mem::forget(question);
+        }
+        let mut call = pin!(caller.call(2));
+        assert!(
+            call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(),
+            "1 is not done with"
+        );
+        assert!(poll_once(callee.next()).is_pending(), "a question that was forgotten is given up here");
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "asked now");
+        let Poll::Ready(Some(question)) = poll_once(callee.next()) else { panic!("it was asked") };
+        assert_eq!(*question, 2);
+        question.reply(3).unwrap();
+        assert_eq!(call.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(3)));
+    }
+
+    #[test]
+    fn who_gave_up_gets_no_answer() {
+        let (mut caller, mut callee) = channel::<u8, u8>();
+        let mut call = Box::pin(caller.call(1));
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let Poll::Ready(Some(question)) = poll_once(callee.next()) else { panic!("it was asked") };
+        drop(call);
+        assert!(!question.is_wanted());
+        assert_eq!(question.reply(7).unwrap_err().0, 7);
+    }
+}
