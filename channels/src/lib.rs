@@ -10,6 +10,10 @@
 //! | [`ring`] | a queue for what users send | one end | the other end | its capacity |
 //! | [`broadcast`] | a lane of messages for each receiver | any sender, in its turn | each receiver its own | its capacity; then the oldest goes |
 //! | [`watch`] | the latest value | any sender, in its turn | each receiver its own | one value |
+//! | [`oneshot`] | one message | one end | the other end | one |
+//! | [`call`](mod@call) | a question to another core and its answer, again and again | both ends | both ends | one each |
+//! | [`fanout`] | a question to all, and one answer made of theirs | both ends | both ends | one each |
+//! | [`bulk`] | buffers that come home when they are dropped elsewhere | who has it on loan | the same | made once |
 //! | [`doorbell`] | what wakes a core that has gone to sleep | any thread | its owner | one ring per sleep |
 //!
 //! # Two kinds of message
@@ -83,14 +87,18 @@
 pub mod broadcast;
 #[doc(hidden)]
 pub mod budget;
+pub mod bulk;
+pub mod call;
 pub mod doorbell;
 pub mod error;
+pub mod fanout;
 mod gate;
 #[doc(hidden)]
 pub mod hub;
 pub mod inbox;
 mod lanes;
 mod limits;
+pub mod oneshot;
 pub mod ring;
 pub mod spsc;
 mod state_word;

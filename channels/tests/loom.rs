@@ -8,6 +8,7 @@ mod scenarios;
 use loom::sync::{Condvar, Mutex};
 use multikernel_channels::doorbell::StateWord;
 use scenarios::broadcast;
+use scenarios::calls::{self, Receive};
 use scenarios::ports::{self, Runner};
 
 /// Runs `scenario` in all orders with at most `preemptions` involuntary switches of thread.
@@ -239,4 +240,66 @@ fn watch_receiver_goes() {
 #[test]
 fn watch_two_senders() {
     model(3, || broadcast::watch_changes_add_up(2));
+}
+
+#[test]
+fn oneshot_waits() {
+    model(4, || calls::oneshot_sends_once(ModelBell::new, Receive::Wait));
+    model(4, || calls::oneshot_sends_once(ModelBell::new, Receive::WaitTwice));
+}
+
+#[test]
+fn oneshot_is_not_wanted() {
+    model(4, || calls::oneshot_sends_once(ModelBell::new, Receive::Close));
+    model(4, || calls::oneshot_sends_once(ModelBell::new, Receive::Drop));
+    model(4, calls::oneshot_ends_at_once);
+}
+
+#[test]
+fn oneshot_closes() {
+    model(4, || calls::oneshot_tells_the_other_end(ModelBell::new, true));
+    model(4, || calls::oneshot_tells_the_other_end(ModelBell::new, false));
+}
+
+#[test]
+fn call_and_answer() {
+    for runners in RUNNERS {
+        model(2, move || calls::calls_are_answered(ModelBell::new, runners, 2));
+    }
+}
+
+#[test]
+fn call_given_up() {
+    for runners in RUNNERS {
+        model(2, move || calls::abandoned_calls_are_forgotten(ModelBell::new, runners, 1, false));
+        model(2, move || calls::abandoned_calls_are_forgotten(ModelBell::new, runners, 1, true));
+    }
+}
+
+#[test]
+fn call_closes() {
+    for runners in RUNNERS {
+        model(2, move || calls::callee_goes(ModelBell::new, runners, 0));
+        model(2, move || calls::callee_goes(ModelBell::new, runners, 1));
+    }
+    model(3, || calls::both_ends_go(true));
+    model(3, || calls::both_ends_go(false));
+}
+
+#[test]
+fn bulk_comes_home() {
+    model(2, || calls::loans_come_home(ModelBell::new, Runner::Plain, 1));
+    model(2, || calls::loans_come_home(ModelBell::new, Runner::Core, 1));
+}
+
+#[test]
+fn bulk_serves_all() {
+    model(1, || calls::all_who_wait_are_served(ModelBell::new, Runner::Plain));
+    model(1, || calls::all_who_wait_are_served(ModelBell::new, Runner::Core));
+}
+
+#[test]
+fn bulk_pool_goes() {
+    model(3, || calls::pool_goes_first(1));
+    model(2, || calls::pool_goes_first(2));
 }

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 
 use multikernel_channels::doorbell::Doorbell;
 use scenarios::broadcast;
+use scenarios::calls::{self, Receive};
 use scenarios::ports::{self, Runner};
 
 impl scenarios::Bell for Doorbell {
@@ -206,4 +207,58 @@ fn watch_tells_the_sender() {
 #[test]
 fn watch_changes_add_up() {
     broadcast::watch_changes_add_up(20_000);
+}
+
+#[test]
+fn oneshot_sends_once() {
+    for _ in 0..300 {
+        for receive in [Receive::Wait, Receive::WaitTwice, Receive::Close, Receive::Drop] {
+            calls::oneshot_sends_once(doorbell, receive);
+        }
+        calls::oneshot_tells_the_other_end(doorbell, true);
+        calls::oneshot_tells_the_other_end(doorbell, false);
+        calls::oneshot_ends_at_once();
+    }
+}
+
+#[test]
+fn calls_are_answered() {
+    for runners in RUNNERS {
+        calls::calls_are_answered(doorbell, runners, 5_000);
+    }
+}
+
+#[test]
+fn abandoned_calls_are_forgotten() {
+    for runners in RUNNERS {
+        for _ in 0..50 {
+            calls::abandoned_calls_are_forgotten(doorbell, runners, 30, true);
+            calls::abandoned_calls_are_forgotten(doorbell, runners, 1, false);
+        }
+    }
+}
+
+#[test]
+fn ends_of_calls_go() {
+    for runners in RUNNERS {
+        for taken in 0..50 {
+            calls::callee_goes(doorbell, runners, taken);
+        }
+    }
+    for round in 0..500 {
+        calls::both_ends_go(round % 2 == 0);
+    }
+}
+
+#[test]
+fn loans_come_home() {
+    for home in [Runner::Plain, Runner::Core] {
+        calls::loans_come_home(doorbell, home, 500);
+        for _ in 0..200 {
+            calls::all_who_wait_are_served(doorbell, home);
+        }
+    }
+    for count in 0..100 {
+        calls::pool_goes_first(count % 4);
+    }
 }

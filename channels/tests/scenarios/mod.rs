@@ -4,6 +4,7 @@
 //! themselves are std's on purpose: loom must not spend its orders on them.
 
 pub mod broadcast;
+pub mod calls;
 pub mod ports;
 
 use std::ptr::NonNull;
