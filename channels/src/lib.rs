@@ -87,7 +87,9 @@ mod gate;
 pub mod hub;
 pub mod inbox;
 mod limits;
+pub mod mpsc;
 pub mod ring;
+mod slots;
 pub mod spsc;
 mod state_word;
 #[doc(hidden)]
