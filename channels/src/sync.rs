@@ -37,8 +37,8 @@ macro_rules! per_thread {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! process_wide {
-    ($(#[$attr:meta])* $vis:vis static $name:ident: $type:ty = $initial:expr) => {
-        $(#[$attr])* $vis static $name: ::std::sync::LazyLock<$type> = ::std::sync::LazyLock::new(|| $initial);
+    ($(#[$attr:meta])* static $name:ident: $type:ty = $initial:expr) => {
+        $(#[$attr])* static $name: ::std::sync::LazyLock<$type> = ::std::sync::LazyLock::new(|| $initial);
     };
 }
 
@@ -47,9 +47,9 @@ macro_rules! process_wide {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! process_wide {
-    ($(#[$attr:meta])* $vis:vis static $name:ident: $type:ty = $initial:expr) => {
+    ($(#[$attr:meta])* static $name:ident: $type:ty = $initial:expr) => {
         $crate::sync::loom_lazy_static! {
-            $(#[$attr])* $vis static ref $name: $type = $initial;
+            $(#[$attr])* static ref $name: $type = $initial;
         }
     };
 }

@@ -191,9 +191,12 @@ impl Credits {
     pub(super) fn poll_keep(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), ()>> {
         let waker = cx.waker().clone(); // code of users, so outside the lock
         let mut woken = Vec::new();
-        let (result, _old) = self.with_line(|line| match ticket.take() {
-            Some(held) => self.ask_again(line, held, waker, ticket),
-            None => (self.stand_in_line(line, waker, ticket, &mut woken), None),
+        let (result, _old) = self.with_line(|line| {
+            self.serve(line, &mut woken);
+            match ticket.take() {
+                Some(held) => self.ask_again(line, held, waker, ticket),
+                None => (self.stand_in_line(line, waker, ticket, &mut woken), None),
+            }
         });
         woken.into_iter().for_each(Waker::wake);
         result
@@ -206,7 +209,6 @@ impl Credits {
         ticket: &mut Option<Ticket>,
         woken: &mut Vec<Waker>,
     ) -> Poll<Result<(), ()>> {
-        self.serve(line, woken);
         match self.promise(PROMISED + KEPT, WAITING) {
             Ok(()) => return Poll::Ready(Ok(())),
             Err(Refused::Closed) => return Poll::Ready(Err(())),

@@ -346,7 +346,6 @@ impl<T> Sink<T> for Sender<T> {
             let kept = ready!(this.shared.ends.credits.poll_keep(cx, ticket));
             progress.made();
             this.ready = if kept.is_ok() { Ready::Yes } else { Ready::No };
-            return Poll::Ready(kept.map_err(SendError));
         }
         Poll::Ready(if this.is_closed() { Err(SendError(())) } else { Ok(()) })
     }

@@ -203,17 +203,21 @@ impl Trail {
     /// Where the last message went, once no other thread is sending.
     #[inline]
     fn step(&self) -> Step<'_> {
-        // Acquire: pairs with the Release in `Step::to`, so that the last message has been sent.
-        let mut last = self.0.swap(BUSY, Ordering::Acquire);
+        let mut last = self.0.load(Ordering::Relaxed);
         let mut spins = 0;
-        while last == BUSY {
+        loop {
+            // Acquire: pairs with the Release in `Step::to`, so that the last message has been sent.
+            let taken = |last| self.0.compare_exchange(last, BUSY, Ordering::Acquire, Ordering::Relaxed);
+            if last != BUSY && taken(last).is_ok() {
+                break;
+            }
             if spins < SENDER_SPINS {
                 spins += 1;
                 spin_loop();
             } else {
                 thread::yield_now();
             }
-            last = self.0.swap(BUSY, Ordering::Acquire);
+            last = self.0.load(Ordering::Relaxed);
         }
         Step { trail: self, last: (last != NOWHERE).then_some(last as usize) }
     }

@@ -3,6 +3,7 @@
 //! The code under test sees the threads and atomics of `sync`, so loom when loom runs. The tallies of the tests
 //! themselves are std's on purpose: loom must not spend its orders on them.
 
+pub mod mpsc;
 pub mod ports;
 
 use std::ptr::NonNull;
