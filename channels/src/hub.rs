@@ -22,6 +22,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::gate::{Gate, Registered};
 use crate::limits::{HUB_PORTS, HUB_SIDES};
+use crate::slots;
 use crate::sync::{Ordering, SharedArc, fence, per_thread};
 
 /// One end of a channel, as far as waiting goes.
@@ -38,6 +39,13 @@ pub(crate) trait Port: Send + Sync + 'static {
 
     /// Whether `side`, if it waits, has something to do. Asked on the thread where `side` was polled last.
     fn is_ready(&self, side: Side) -> bool;
+
+    /// After something was published for `side` and a SeqCst fence: adds to `woken` who is to be woken. `slot` is that
+    /// of the hub that published, `None` if it was a thread without one.
+    fn knock(&self, side: Side, slot: Option<usize>, woken: &mut Vec<Waker>) {
+        let _ = slot;
+        woken.extend(self.gate(side).knock());
+    }
 }
 
 /// A waiting end's answer to "may I sleep?".
@@ -89,8 +97,21 @@ pub(crate) fn notify<P: Port>(port: &SharedArc<P>, side: Side) {
     if !Hub::with(|hub| hub.is_some_and(|hub| hub.note(port, side))) {
         // SeqCst: pairs with the fence of whoever put a waker into the gate (R17).
         fence(Ordering::SeqCst);
-        port.gate(side).knock().into_iter().for_each(Waker::wake);
+        let mut woken = Vec::new();
+        port.knock(side, Hub::with(|hub| hub.and_then(|hub| hub.slot.get())), &mut woken);
+        woken.into_iter().for_each(Waker::wake);
     }
+}
+
+/// The [slot](crate::slots) of the calling thread's hub, which no other thread has until the thread leaves the hub.
+#[inline]
+pub(crate) fn slot() -> Option<usize> {
+    Hub::with(|hub| hub.and_then(Hub::slot))
+}
+
+/// Whether the calling thread is a core.
+pub(crate) fn is_core() -> bool {
+    Hub::with(|hub| hub.is_some())
 }
 
 /// Does now what this thread's core has put off: a task looked for an answer to what it has just sent.
@@ -126,6 +147,8 @@ pub struct Hub {
     asleep: Cell<u32>,
     /// Where the search for a place to reuse goes on.
     hand: Cell<usize>,
+    /// This hub's number among those of the process, from the first time it is asked for until the thread leaves.
+    slot: Cell<Option<usize>>,
 }
 
 #[derive(Default)]
@@ -161,6 +184,7 @@ impl Hub {
             noted: Cell::new(0),
             asleep: Cell::new(0),
             hand: Cell::new(0),
+            slot: Cell::new(None),
         }
     }
 
@@ -173,6 +197,7 @@ impl Hub {
             fn drop(&mut self) {
                 CURRENT.with(|current| current.set(self.1));
                 self.0.clear();
+                self.0.slot.take().into_iter().for_each(slots::give_back);
             }
         }
         let _leave = Leave(self, CURRENT.with(|current| current.replace(self)));
@@ -186,6 +211,15 @@ impl Hub {
         // SAFETY: `enter` set it on this thread to a hub that is borrowed until `enter` has set it back, and the
         // reference does not outlive `f`, which returns before that.
         f(unsafe { hub.as_ref() })
+    }
+
+    /// `None` if there are more hubs than slots.
+    #[inline]
+    fn slot(&self) -> Option<usize> {
+        self.slot.get().or_else(|| {
+            self.slot.set(slots::take());
+            self.slot.get()
+        })
     }
 
     /// Watches for `side` of `port`. False if there is no place left.
@@ -288,8 +322,9 @@ impl Hub {
             // SeqCst: pairs with the fence of whoever put a waker into one of the gates (R17).
             fence(Ordering::SeqCst);
             for (place, side, _) in each(noted) {
-                let port = self.places[place].port.borrow();
-                woken.extend(port.as_ref().and_then(|port| port.gate(side).knock()));
+                if let Some(port) = self.places[place].port.borrow().as_ref() {
+                    port.knock(side, self.slot.get(), woken);
+                }
             }
         }
     }

@@ -98,8 +98,10 @@ pub mod hub;
 pub mod inbox;
 mod lanes;
 mod limits;
+pub mod mpsc;
 pub mod oneshot;
 pub mod ring;
+mod slots;
 pub mod spsc;
 mod state_word;
 #[doc(hidden)]

@@ -4,7 +4,7 @@
 //! that ships and no other file has to choose. Write code for the smaller of the two: atomics here have no `const`
 //! constructor and no `get_mut`, and cells are reached through `with` and `with_mut`.
 
-pub use crate::per_thread;
+pub use crate::{per_thread, process_wide};
 pub use imp::*;
 
 /// Declares a [`Cell`] of which every thread has its own: `per_thread! { static NAME: Type = initial }`, reached by
@@ -32,6 +32,28 @@ macro_rules! per_thread {
     };
 }
 
+/// Declares a static that all threads share, made when it is first used: `process_wide! { static NAME: Type = initial }`.
+#[cfg(not(loom))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! process_wide {
+    ($(#[$attr:meta])* static $name:ident: $type:ty = $initial:expr) => {
+        $(#[$attr])* static $name: ::std::sync::LazyLock<$type> = ::std::sync::LazyLock::new(|| $initial);
+    };
+}
+
+/// As without loom; loom makes a new one for each order that it tries.
+#[cfg(loom)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! process_wide {
+    ($(#[$attr:meta])* static $name:ident: $type:ty = $initial:expr) => {
+        $crate::sync::loom_lazy_static! {
+            $(#[$attr])* static ref $name: $type = $initial;
+        }
+    };
+}
+
 #[cfg(not(loom))]
 mod imp {
     pub use std::alloc::{alloc, dealloc};
@@ -41,8 +63,7 @@ mod imp {
         AtomicBool, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64,
         AtomicUsize, Ordering, fence,
     };
-    pub use std::sync::{Arc, Arc as SharedArc};
-    pub use std::sync::{Mutex, MutexGuard};
+    pub use std::sync::{Arc, Arc as SharedArc, Mutex, MutexGuard};
     pub use std::thread;
 
     /// `std::cell::UnsafeCell` with loom's way in, by closure, which is how loom sees when an access begins and ends.
@@ -84,12 +105,12 @@ mod imp {
     pub use loom::alloc::{alloc, dealloc};
     pub use loom::cell::{Cell, UnsafeCell};
     pub use loom::hint::spin_loop;
-    pub use loom::sync::Arc;
+    pub use loom::lazy_static as loom_lazy_static;
     pub use loom::sync::atomic::{
         AtomicBool, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64,
         AtomicUsize, Ordering, fence,
     };
-    pub use loom::sync::{Mutex, MutexGuard};
+    pub use loom::sync::{Arc, Mutex, MutexGuard};
     pub use loom::thread;
     pub use loom::thread_local as loom_thread_local;
     /// An `Arc` that may hold what has no size, which loom's may not. Loom does not look into it.

@@ -9,6 +9,7 @@ use loom::sync::{Condvar, Mutex};
 use multikernel_channels::doorbell::StateWord;
 use scenarios::broadcast;
 use scenarios::calls::{self, Receive};
+use scenarios::mpsc;
 use scenarios::ports::{self, Runner};
 
 /// Runs `scenario` in all orders with at most `preemptions` involuntary switches of thread.
@@ -302,4 +303,90 @@ fn bulk_serves_all() {
 fn bulk_pool_goes() {
     model(3, || calls::pool_goes_first(1));
     model(2, || calls::pool_goes_first(2));
+}
+
+/// Two lanes, or one that two threads share; and the receiver on a core or not.
+const THREE: [([Runner; 2], Runner); 4] = [
+    ([Runner::Core, Runner::Core], Runner::Plain),
+    ([Runner::Core, Runner::Plain], Runner::Core),
+    ([Runner::Plain, Runner::Plain], Runner::Plain),
+    ([Runner::Core, Runner::Core], Runner::Core),
+];
+
+#[test]
+fn mpsc_waits_for_messages() {
+    for (senders, receiving) in THREE {
+        model(1, move || mpsc::passes_all_then_closes(ModelBell::new, &senders, receiving, 2, 1));
+    }
+    for [sending, receiving] in RUNNERS {
+        model(2, move || mpsc::passes_all_then_closes(ModelBell::new, &[sending], receiving, 2, 1));
+    }
+}
+
+#[test]
+fn mpsc_waits_for_room() {
+    for (senders, receiving) in THREE {
+        model(1, move || mpsc::passes_all_then_closes(ModelBell::new, &senders, receiving, 1, 1));
+    }
+    for [sending, receiving] in RUNNERS {
+        model(2, move || mpsc::passes_all_then_closes(ModelBell::new, &[sending], receiving, 1, 2));
+    }
+}
+
+#[test]
+fn mpsc_receiver_goes() {
+    for [sending, receiving] in RUNNERS {
+        model(2, move || mpsc::receiver_goes(ModelBell::new, &[sending], receiving, 0));
+        model(1, move || mpsc::receiver_goes(ModelBell::new, &[sending; 2], receiving, 1));
+    }
+}
+
+#[test]
+fn mpsc_receiver_closes() {
+    for [sending, receiving] in RUNNERS {
+        model(2, move || mpsc::receiver_closes(ModelBell::new, &[sending], receiving));
+    }
+    model(1, move || mpsc::receiver_closes(ModelBell::new, &[Runner::Core; 2], Runner::Plain));
+}
+
+#[test]
+fn mpsc_sender_moves() {
+    for [first, second] in RUNNERS {
+        model(2, move || mpsc::sender_moves(ModelBell::new, &[first, second], 1, Runner::Plain));
+        model(2, move || mpsc::sender_moves(ModelBell::new, &[first, second], 1, Runner::Core));
+    }
+}
+
+#[test]
+fn mpsc_sender_is_shared() {
+    for sharing in RUNNERS {
+        model(2, move || mpsc::sender_is_shared(&sharing));
+    }
+}
+
+#[test]
+fn mpsc_credits_are_exact() {
+    for sending in RUNNERS {
+        model(2, move || mpsc::credits_are_exact(&sending, 1, 1));
+        model(2, move || mpsc::credits_are_exact(&sending, 2, 2));
+    }
+}
+
+#[test]
+fn mpsc_lane_grows() {
+    model(2, || mpsc::lane_grows(Runner::Core, 6));
+    model(2, || mpsc::lane_grows(Runner::Plain, 6));
+}
+
+#[test]
+fn mpsc_lane_is_posted_again() {
+    for [sending, receiving] in RUNNERS {
+        model(2, move || mpsc::lane_is_posted_again(ModelBell::new, sending, receiving));
+    }
+}
+
+#[test]
+fn mpsc_waiting_sender_goes() {
+    model(1, || mpsc::waiting_sender_goes(ModelBell::new, Runner::Plain));
+    model(1, || mpsc::waiting_sender_goes(ModelBell::new, Runner::Core));
 }

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use multikernel_channels::doorbell::Doorbell;
 use scenarios::broadcast;
 use scenarios::calls::{self, Receive};
+use scenarios::mpsc;
 use scenarios::ports::{self, Runner};
 
 impl scenarios::Bell for Doorbell {
@@ -260,5 +261,88 @@ fn loans_come_home() {
     }
     for count in 0..100 {
         calls::pool_goes_first(count % 4);
+    }
+}
+
+#[test]
+fn mpsc_passes_all_then_closes() {
+    use Runner::{Core, Plain};
+    for receiving in [Core, Plain] {
+        for capacity in [1, 3, 256] {
+            let senders = [Core, Core, Plain, Core, Plain];
+            mpsc::passes_all_then_closes(doorbell, &senders, receiving, capacity, 5_000);
+            mpsc::passes_all_then_closes(doorbell, &[Core], receiving, capacity, 20_000);
+        }
+    }
+}
+
+#[test]
+fn mpsc_receiver_goes() {
+    for [sending, receiving] in RUNNERS {
+        for received in (0..200).step_by(8) {
+            mpsc::receiver_goes(doorbell, &[sending, Runner::Core, sending], receiving, received);
+        }
+    }
+}
+
+#[test]
+fn mpsc_receiver_closes() {
+    for [sending, receiving] in RUNNERS {
+        for _ in 0..300 {
+            mpsc::receiver_closes(doorbell, &[sending, Runner::Core, sending], receiving);
+        }
+    }
+}
+
+#[test]
+fn mpsc_sender_moves() {
+    for [first, second] in RUNNERS {
+        for _ in 0..100 {
+            let stations = [first, second, Runner::Core, first, Runner::Core, second, second];
+            mpsc::sender_moves(doorbell, &stations, 2, Runner::Plain);
+            mpsc::sender_moves(doorbell, &stations, 20, Runner::Core);
+        }
+    }
+}
+
+#[test]
+fn mpsc_sender_is_shared() {
+    for [first, second] in RUNNERS {
+        for _ in 0..300 {
+            mpsc::sender_is_shared(&[first, second, Runner::Core, first]);
+        }
+    }
+}
+
+#[test]
+fn mpsc_credits_are_exact() {
+    for [first, second] in RUNNERS {
+        for _ in 0..100 {
+            mpsc::credits_are_exact(&[first, second, first], 1_000, 700);
+            mpsc::credits_are_exact(&[first, second, first], 3, 2);
+        }
+    }
+}
+
+#[test]
+fn mpsc_lane_grows() {
+    mpsc::lane_grows(Runner::Core, 100_000);
+    mpsc::lane_grows(Runner::Plain, 100_000);
+}
+
+#[test]
+fn mpsc_lane_is_posted_again() {
+    for [sending, receiving] in RUNNERS {
+        for _ in 0..500 {
+            mpsc::lane_is_posted_again(doorbell, sending, receiving);
+        }
+    }
+}
+
+#[test]
+fn mpsc_waiting_sender_goes() {
+    for _ in 0..300 {
+        mpsc::waiting_sender_goes(doorbell, Runner::Plain);
+        mpsc::waiting_sender_goes(doorbell, Runner::Core);
     }
 }

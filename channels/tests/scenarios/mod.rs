@@ -5,6 +5,7 @@
 
 pub mod broadcast;
 pub mod calls;
+pub mod mpsc;
 pub mod ports;
 
 use std::ptr::NonNull;
