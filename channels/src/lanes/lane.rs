@@ -38,19 +38,30 @@ struct Waiting {
 }
 
 /// Where in a lane a message goes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
-    pub(super) slot: usize,
-    pub(super) lap: u64,
+    slot: usize,
+    lap: u64,
 }
 
 impl Position {
     /// That of the message with the number `sequence`.
-    #[inline]
     pub(super) fn of(sequence: u64, capacity: usize) -> Self {
         let capacity = capacity as u64;
         // The remainder is less than a length, so it fits.
         Self { slot: (sequence % capacity) as usize, lap: sequence / capacity + 1 }
+    }
+
+    /// That of the message after this one. Division would take longer than all else.
+    #[inline]
+    pub(super) fn next(self, capacity: usize) -> Self {
+        let slot = self.slot + 1;
+        if slot < capacity { Self { slot, ..self } } else { Self { slot: 0, lap: self.lap + 1 } }
+    }
+
+    /// The number of the message.
+    pub(super) fn sequence(self, capacity: usize) -> u64 {
+        (self.lap - 1) * capacity as u64 + self.slot as u64
     }
 }
 
@@ -129,19 +140,25 @@ impl<M> Lane<M> {
 }
 
 /// A lane for at most `capacity` messages, of which the first will be `next`.
-pub(super) fn lane<M>(capacity: usize, next: u64, counts: &Arc<Counts>) -> (LaneWriter<M>, LaneReader<M>) {
+pub(super) fn lane<M>(
+    capacity: usize,
+    next: Position,
+    counts: &Arc<Counts>,
+) -> (LaneWriter<M>, LaneReader<M>) {
     let port = SharedArc::new(LanePort::new(capacity, Arc::clone(counts)));
     let cells = (0..capacity + 2).map(|_| UnsafeCell::new(None)).collect();
     let lane = Arc::new(Lane { port, cells });
-    let writer = LaneWriter { lane: Arc::clone(&lane), spare: capacity };
+    let writer = LaneWriter { lane: Arc::clone(&lane), spare: capacity, is_filled: false };
     (writer, LaneReader { lane, spare: capacity + 1, next })
 }
 
 /// The senders' end of a lane.
 pub(super) struct LaneWriter<M> {
     lane: Arc<Lane<M>>,
-    /// The cell that this end holds. Empty, or filled for the next post.
+    /// The cell that this end holds.
     spare: usize,
+    /// Whether there is something in it: for the next post, or left from one that a panic prevented.
+    is_filled: bool,
 }
 
 impl<M> LaneWriter<M> {
@@ -151,9 +168,14 @@ impl<M> LaneWriter<M> {
 
     /// Prepares `message` to be posted.
     pub(super) fn fill(&mut self, message: M) {
-        // SAFETY: `spare` is ours. What was in it, if anything, was filled in and never posted. To drop it is code of
-        // users that cannot get at a cell.
-        unsafe { self.lane.with_cell(self.spare, |content| *content = Some(message)) };
+        // To look at a cell that is empty would be to wait for the cache of whoever emptied it.
+        if self.is_filled {
+            // SAFETY: `spare` is ours.
+            drop(unsafe { self.lane.with_cell(self.spare, Option::take) });
+        }
+        // SAFETY: `spare` is ours, and it is empty, so that nothing is lost by writing over it.
+        unsafe { self.lane.with_cell(self.spare, |content| std::ptr::write(content, Some(message))) };
+        self.is_filled = true;
     }
 
     /// Hands over what was filled in. Returns the message in whose place it came, if the reader had not taken it.
@@ -164,6 +186,10 @@ impl<M> LaneWriter<M> {
         // Release of the reader, if it has emptied it, or of the sender that filled it (R40).
         let old = port.slots[position.slot].swap(word, Ordering::AcqRel);
         self.spare = port.cell(old);
+        self.is_filled = false;
+        if port.lap(old) == 0 {
+            return None; // nor look at this one
+        }
         // SAFETY: it has been ours since the exchange.
         unsafe { self.lane.with_cell(self.spare, Option::take) }
     }
@@ -183,8 +209,8 @@ pub(crate) struct LaneReader<M> {
     lane: Arc<Lane<M>>,
     /// The cell that this end holds. Empty.
     spare: usize,
-    /// The number of the message to take next.
-    next: u64,
+    /// Where the message to take next will be.
+    next: Position,
 }
 
 impl<M> LaneReader<M> {
@@ -194,27 +220,29 @@ impl<M> LaneReader<M> {
 
     /// The number of the message to take next.
     pub(crate) fn next(&self) -> u64 {
-        self.next
+        self.next.sequence(self.lane.port.slots.len())
     }
 
     /// Takes the oldest message, or finds out how many are lost.
     #[inline]
     pub(crate) fn take(&mut self) -> Result<M, Miss> {
         let port = &self.lane.port;
-        let position = Position::of(self.next, port.slots.len());
+        let position = self.next;
         let slot = &port.slots[position.slot];
-        // Acquire: if the message is not the one expected, the sender's older ones are there too (R43).
+        // Acquire: pairs with the Release in `post`, for the message; if it is not the one expected, then for the
+        // sender's older ones, which are there too (R43).
         let mut word = slot.load(Ordering::Acquire);
         if port.lap(word) == 0 {
             port.waiting.slot.store(position.slot, Ordering::Relaxed); // for `is_ready`, on this thread or under R17
             return Err(Miss::Nothing);
         }
         if port.lap(word) == position.lap {
-            // Acquire: the message, pairs with the Release in `post`. Release: the cell we give, which is empty.
-            match slot.compare_exchange(word, self.spare as u64, Ordering::AcqRel, Ordering::Acquire) {
+            // Release: the cell we give, which is empty, pairs with the Acquire in `post`. What we get has come with
+            // the word, which is still the same (R41). Acquire: as above.
+            match slot.compare_exchange(word, self.spare as u64, Ordering::Release, Ordering::Acquire) {
                 Ok(_) => {
                     self.spare = port.cell(word);
-                    self.next += 1;
+                    self.next = position.next(port.slots.len());
                     // SAFETY: it has been ours since the exchange.
                     let message = unsafe { self.lane.with_cell(self.spare, Option::take) };
                     return Ok(message.expect("a word with a lap goes with a message (R41)"));
@@ -222,20 +250,19 @@ impl<M> LaneReader<M> {
                 Err(now) => word = now,
             }
         }
-        Err(self.lag(position.slot, word))
+        Err(self.lag(Position { slot: position.slot, lap: port.lap(word) }))
     }
 
     /// A message that came later was in the place of the next one.
     #[cold]
-    fn lag(&mut self, slot: usize, word: u64) -> Miss {
+    fn lag(&mut self, later: Position) -> Miss {
         let port = &self.lane.port;
-        let capacity = port.slots.len() as u64;
-        let later = (port.lap(word) - 1) * capacity + slot as u64;
+        let capacity = port.slots.len();
         // Acquire: pairs with the Release in `Turn::post`; what was posted by then is in the slots (R43).
-        let posted = port.counts.posted.load(Ordering::Acquire).max(later + 1);
-        let oldest = posted - capacity;
-        let missed = oldest - self.next;
-        self.next = oldest;
+        let posted = port.counts.posted.load(Ordering::Acquire).max(later.sequence(capacity) + 1);
+        let oldest = posted - capacity as u64;
+        let missed = oldest - self.next.sequence(capacity);
+        self.next = Position::of(oldest, capacity);
         Miss::Lagged(missed)
     }
 

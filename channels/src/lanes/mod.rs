@@ -62,6 +62,7 @@ impl<M, S> Lanes<M, S> {
         let turn = Turn {
             common,
             capacity,
+            next: Position::of(0, capacity),
             counts: Arc::clone(&counts),
             writers: Vec::new(),
             ports: SharedArc::default(),
@@ -154,6 +155,8 @@ impl<M, S> Drop for Waiting<'_, M, S> {
 pub(crate) struct Turn<M, S> {
     pub(crate) common: S,
     capacity: usize,
+    /// Where the next message goes.
+    next: Position,
     counts: Arc<Counts>,
     /// In the order of subscription. Those of receivers that are gone stay until the next message, or until there are
     /// as many lanes as there is memory for.
@@ -169,7 +172,7 @@ impl<M, S> Turn<M, S> {
         if self.writers.len() == self.writers.capacity() {
             self.prune();
         }
-        let (writer, reader) = lane(self.capacity, self.posted(), &self.counts);
+        let (writer, reader) = lane(self.capacity, self.next, &self.counts);
         SharedArc::make_mut(&mut self.ports).push(SharedArc::clone(writer.port()));
         self.writers.push(writer);
         self.counts.receivers.fetch_add(1, Ordering::Relaxed); // this number changes the other way outside of turns
@@ -204,16 +207,15 @@ impl<M: Clone, S> Turn<M, S> {
     /// Puts `message` into every lane. What it returns is for after the turn.
     #[inline]
     pub(crate) fn post(&mut self, message: M) -> Posted<M> {
-        let posted = self.posted();
         // All clones first: if one panics, then no receiver has got the message, rather than some (R44).
         if let Some((last, others)) = self.writers.split_last_mut() {
             others.iter_mut().for_each(|writer| writer.fill(message.clone()));
             last.fill(message);
         }
-        let position = Position::of(posted, self.capacity);
-        let lost = self.writers.iter_mut().filter_map(|writer| writer.post(position)).collect();
+        let lost = self.writers.iter_mut().filter_map(|writer| writer.post(self.next)).collect();
+        self.next = self.next.next(self.capacity);
         // Release: pairs with the Acquire of receivers; the slots come first (R43).
-        self.counts.posted.store(posted + 1, Ordering::Release);
+        self.counts.posted.store(self.posted() + 1, Ordering::Release);
         Posted { ports: SharedArc::clone(&self.ports), lost }
     }
 }
@@ -287,10 +289,11 @@ mod tests {
     #[test]
     fn positions_go_round_and_count_laps() {
         for capacity in 1..5 {
+            let mut position = Position::of(0, capacity);
             for sequence in 0..20_u64 {
-                let Position { slot, lap } = Position::of(sequence, capacity);
-                assert!(slot < capacity && lap > 0);
-                assert_eq!((lap - 1) * capacity as u64 + slot as u64, sequence);
+                assert_eq!(position, Position::of(sequence, capacity));
+                assert_eq!(position.sequence(capacity), sequence);
+                position = position.next(capacity);
             }
         }
     }
