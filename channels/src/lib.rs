@@ -78,8 +78,16 @@
 //! # }
 //! ```
 
+#[doc(hidden)]
+pub mod budget;
 pub mod doorbell;
+pub mod error;
+mod gate;
+#[doc(hidden)]
+pub mod hub;
 pub mod inbox;
+mod limits;
 pub mod ring;
+pub mod spsc;
 #[doc(hidden)]
 pub mod sync;

@@ -37,11 +37,11 @@ mod imp {
     pub use std::alloc::{alloc, dealloc};
     pub use std::cell::Cell;
     pub use std::hint::spin_loop;
-    pub use std::sync::Arc;
     pub use std::sync::atomic::{
         AtomicBool, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64,
         AtomicUsize, Ordering, fence,
     };
+    pub use std::sync::{Arc, Arc as SharedArc};
     pub use std::thread;
 
     /// `std::cell::UnsafeCell` with loom's way in, by closure, which is how loom sees when an access begins and ends.
@@ -90,4 +90,6 @@ mod imp {
     };
     pub use loom::thread;
     pub use loom::thread_local as loom_thread_local;
+    /// An `Arc` that may hold what has no size, which loom's may not. Loom does not look into it.
+    pub use std::sync::Arc as SharedArc;
 }

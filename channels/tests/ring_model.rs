@@ -10,7 +10,10 @@ use proptest::prelude::*;
 #[derive(Clone, Copy, Debug)]
 enum Call {
     Push,
+    PushFrom(usize),
     Pop,
+    /// Asks for this many and takes only so many of them.
+    PopChunk(usize, usize),
     Peek,
     Len,
     DropProducer,
@@ -20,7 +23,9 @@ enum Call {
 fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
         20 => Just(Call::Push),
+        10 => (0..8_usize).prop_map(Call::PushFrom),
         20 => Just(Call::Pop),
+        10 => (0..8_usize, 0..8_usize).prop_map(|(most, take)| Call::PopChunk(most, take)),
         5 => Just(Call::Peek),
         5 => Just(Call::Len),
         1 => Just(Call::DropProducer),
@@ -71,6 +76,18 @@ impl Model {
         Ok(())
     }
 
+    fn push_from(&mut self, count: usize) -> Result<(), TestCaseError> {
+        let Some(tx) = &mut self.tx else { return Ok(()) };
+        let mut messages = (self.next..self.next + count).map(|number| (number, Rc::clone(&self.token)));
+        let room = self.capacity - self.waiting.len();
+        let expected = if self.rx.is_some() { Ok(count.min(room)) } else { Err(PushError::Closed(())) };
+        prop_assert_eq!(tx.push_from(&mut messages), expected);
+        prop_assert_eq!(messages.len(), count - expected.unwrap_or(0));
+        self.waiting.extend(self.next..self.next + expected.unwrap_or(0));
+        self.next += count;
+        Ok(())
+    }
+
     fn apply(&mut self, call: Call) -> Result<(), TestCaseError> {
         let front = self.front();
         match call {
@@ -80,13 +97,25 @@ impl Model {
                 prop_assert_eq!(rx.try_pop().map(|message| message.0), front);
                 self.waiting.pop_front();
             }
+            Call::PushFrom(count) => self.push_from(count)?,
+            Call::PopChunk(most, take) => {
+                let Some(rx) = &mut self.rx else { return Ok(()) };
+                let chunk = rx.pop_chunk(most);
+                prop_assert_eq!(chunk.len(), most.min(self.waiting.len()));
+                for message in chunk.take(take) {
+                    prop_assert_eq!(Some(message.0), self.waiting.pop_front());
+                }
+            }
             Call::Peek => {
                 let Some(rx) = &mut self.rx else { return Ok(()) };
                 prop_assert_eq!(rx.peek().map(|message| message.0), front);
             }
             Call::Len => {}
             Call::DropProducer => self.tx = None,
-            Call::DropConsumer => self.rx = None,
+            Call::DropConsumer => {
+                self.rx = None;
+                self.waiting.clear();
+            }
         }
         self.check()
     }
@@ -101,9 +130,8 @@ impl Model {
             prop_assert_eq!((rx.len(), rx.is_empty(), rx.capacity()), (waiting, waiting == 0, self.capacity));
             prop_assert_eq!(rx.is_closed(), self.tx.is_none());
         }
-        // What waits lives while there is an end, and nothing else does.
-        let held = if self.tx.is_some() || self.rx.is_some() { waiting } else { 0 };
-        prop_assert_eq!(Rc::strong_count(&self.token), 1 + held);
+        // What waits lives while there is somebody to pop it, and nothing else does.
+        prop_assert_eq!(Rc::strong_count(&self.token), 1 + waiting);
         Ok(())
     }
 }

@@ -4,11 +4,13 @@
 
 use std::cell::{Cell, RefCell};
 
-pub(crate) use crate::budget::poll_proceed;
 use crate::driver::Reactor;
+use crate::limits::BUDGET_PER_POLL;
 pub(crate) use crate::machine::mailbox::CoreUid;
 use crate::machine::{self, Machine, registry};
 use crate::time::Timers;
+use multikernel_channels::budget;
+pub(crate) use multikernel_channels::budget::poll_proceed;
 use multikernel_channels::sync::Arc;
 
 /// The per-core state that sockets and sleeps use. Lives on its core's thread and never leaves it.
@@ -100,6 +102,6 @@ pub(crate) fn take_accept() -> bool {
 
 /// The executor is about to poll a task.
 pub(crate) fn begin_poll() {
-    crate::budget::refill();
+    budget::refill(BUDGET_PER_POLL);
     ACCEPTED.set(false);
 }

@@ -43,7 +43,8 @@
     expect(dead_code, reason = "the models leave much out; without the traits nothing polls a stream")
 )]
 
-pub(crate) mod budget;
+pub use multikernel_channels as channels;
+
 #[cfg(not(loom))]
 pub mod compat;
 #[cfg(not(loom))]

@@ -35,6 +35,9 @@ pub(crate) const DRIVER_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a core polls for messages before it parks, where polling pays: about what a park and a wake cost.
 pub(crate) const POLLING: Duration = Duration::from_micros(10);
 
+/// While it polls for messages, a core looks at the clock every so many looks.
+pub(crate) const LOOKS_PER_CLOCK: u32 = 8;
+
 /// Submission queue entries of a core's io_uring.
 pub(crate) const RING_ENTRIES: u32 = 1024;
 

@@ -11,7 +11,11 @@ use std::process::Command;
 const UNSAFE: &[&str] = &[
     "channels/src/doorbell.rs",
     "channels/src/inbox.rs",
-    "channels/src/ring.rs",
+    "channels/src/gate.rs",
+    "channels/src/hub.rs",
+    "channels/src/ring/consumer.rs",
+    "channels/src/ring/mod.rs",
+    "channels/src/ring/producer.rs",
     "runtime/src/compat/futures_io.rs",
     "runtime/src/compat/hyper.rs",
     "runtime/src/compat/tokio.rs",

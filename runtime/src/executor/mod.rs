@@ -15,12 +15,13 @@ use std::process;
 use std::task::Waker;
 use std::time::Duration;
 
+use multikernel_channels::budget;
+use multikernel_channels::hub::Hub;
 use multikernel_channels::sync::{Arc, Ordering};
 
-use crate::budget;
 use crate::context::{self, Resources};
 use crate::driver::Wait;
-use crate::limits::{DRIVER_PATIENCE, POLLS_PER_LOOK, POLLS_PER_TURN, TURN_TIME};
+use crate::limits::{DRIVER_PATIENCE, LOOKS_PER_CLOCK, POLLS_PER_LOOK, POLLS_PER_TURN, TURN_TIME};
 use crate::machine::mailbox::Mailbox;
 use crate::machine::{Machine, registry};
 use crate::task::{Home, quietly};
@@ -35,6 +36,8 @@ pub(crate) struct Core {
     pub(crate) home: Home,
     pub(crate) resources: Resources,
     pub(crate) machine: Arc<Machine>,
+    /// The channels that this core watches and owes a knock.
+    hub: Hub,
     /// Wakers collected under a borrow, to be woken after it; kept for its memory.
     woken: Cell<Vec<Waker>>,
     /// How long to poll for messages before parking.
@@ -89,6 +92,7 @@ impl Core {
             random: Cell::new((resources.uid.0.get() as u32).wrapping_mul(0x9E37_79B9) | 1),
             resources,
             machine,
+            hub: Hub::new(),
             woken: Cell::new(Vec::new()),
             had_mail: Cell::new(false),
             long_polls: Cell::new(false),
@@ -114,11 +118,13 @@ impl Core {
         let result = context::enter(&self.resources, || {
             // SAFETY: `self` is borrowed until after `leave`, on this one thread.
             unsafe { self.home.enter() };
-            let result = f();
-            self.end();
-            drop(clear); // nothing can be spawned here any more
-            self.home.leave();
-            result
+            self.hub.enter(|| {
+                let result = f();
+                self.end();
+                drop(clear); // nothing can be spawned here any more
+                self.home.leave();
+                result
+            })
         });
         budget::lift();
         std::mem::forget(fatal);
@@ -141,6 +147,7 @@ impl Core {
         self.deliver();
         self.poll_tasks();
         self.fire_timers();
+        self.tend_channels();
         self.mailbox().load.tasks.store(self.home.pending(), Ordering::Relaxed); // a figure
     }
 
@@ -148,8 +155,11 @@ impl Core {
     fn wait(&self, longest: Wait) {
         if self.home.has_runnable() {
             self.glance_at_driver();
-        } else if !self.poll_before_parking() {
-            self.park(longest);
+        } else {
+            self.submit_rings();
+            if !self.poll_before_parking() {
+                self.park(longest);
+            }
         }
     }
 
@@ -161,6 +171,20 @@ impl Core {
         if self.mailbox().has_mail() {
             self.had_mail.set(true);
             self.home.deliver();
+        }
+        self.tend_channels();
+    }
+
+    /// Looks at the channels whose receivers, or senders, wait here, and knocks where messages have been sent.
+    fn tend_channels(&self) {
+        if !self.hub.is_idle() {
+            self.wake_from(|_, woken| {
+                self.hub.scan(woken);
+                if !woken.is_empty() {
+                    self.had_mail.set(true);
+                }
+                self.hub.knock(woken);
+            });
         }
     }
 
@@ -226,16 +250,26 @@ impl Core {
         self.mailbox().doorbell.set_polling();
         let started = Instant::now();
         let came = loop {
-            if self.mailbox().has_mail() || self.resources.reactor.borrow().has_completions() {
+            // The clock costs more than a look.
+            if (0..LOOKS_PER_CLOCK).any(|_| self.has_news() || self.has_completions()) {
                 break true;
             }
             if started.elapsed() > limit || self.is_called() {
                 break false;
             }
-            std::hint::spin_loop();
         };
         self.mailbox().doorbell.unpark();
-        came && self.mailbox().has_mail()
+        came && self.has_news()
+    }
+
+    /// Whether another core wants something: a message waits, or a channel that is watched has changed.
+    fn has_news(&self) -> bool {
+        self.mailbox().has_mail() || self.hub.has_ready()
+    }
+
+    fn has_completions(&self) -> bool {
+        std::hint::spin_loop();
+        self.resources.reactor.borrow().has_completions()
     }
 
     /// Nothing can run: waits for the driver, the next timer or the doorbell.
@@ -247,10 +281,15 @@ impl Core {
             (Some(at), Wait::For(most)) => Wait::For(at.saturating_duration_since(Instant::now()).min(most)),
             (None, longest) => longest,
         };
-        // Who posts after this look finds Parked and rings; who posted before is seen (channels, sleep and wake).
+        let mut woken = self.woken.take();
+        self.hub.prepare_park(&mut woken);
+        // Who posts or sends after these looks finds us asleep and rings or wakes; what was there before is seen
+        // (channels, sleeping and waking).
         self.mailbox().doorbell.prepare_park();
-        let wait = if self.mailbox().has_mail() || self.is_called() { Wait::No } else { wait };
-        self.drive(wait);
+        let stay = self.mailbox().has_mail() || self.is_called();
+        let sleep = self.hub.may_sleep(&mut woken) && !stay;
+        self.woken.set(woken);
+        self.drive(if sleep { wait } else { Wait::No });
         self.mailbox().doorbell.unpark();
     }
 

@@ -9,9 +9,9 @@ use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
+use multikernel_channels::budget::poll_proceed;
 use multikernel_channels::sync::Ordering;
 
-use crate::budget::poll_proceed;
 use crate::task::header::{Phase, TaskRef, ask};
 use crate::task::quietly;
 

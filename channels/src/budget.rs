@@ -1,26 +1,25 @@
-//! How much a task may do in one poll, so that one that always finds its sockets ready lets the others run.
+//! How much a task may do in one poll, so that one that always finds its channels and sockets ready lets the others
+//! run. On a thread that is no core there is no limit.
 
 use std::cell::Cell;
 use std::task::{Context, Poll};
 
-use crate::limits::BUDGET_PER_POLL;
-
 /// A thread that is no core has no turns to be fair in.
 const UNLIMITED: u8 = u8::MAX;
-
-const _: () = assert!(BUDGET_PER_POLL < UNLIMITED);
 
 thread_local! {
     static BUDGET: Cell<u8> = const { Cell::new(UNLIMITED) };
 }
 
-/// The executor is about to poll a task.
-pub(crate) fn refill() {
-    BUDGET.set(BUDGET_PER_POLL);
+/// The executor is about to poll a task, which may succeed `budget` times.
+#[inline]
+pub fn refill(budget: u8) {
+    debug_assert!(budget < UNLIMITED);
+    BUDGET.set(budget);
 }
 
 /// The thread is a core no longer.
-pub(crate) fn lift() {
+pub fn lift() {
     BUDGET.set(UNLIMITED);
 }
 
@@ -28,7 +27,8 @@ pub(crate) fn lift() {
 ///
 /// A resource calls this first in each poll, and [`Progress::made`] when the poll turns out ready; a poll that ends
 /// pending costs nothing.
-pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<Progress> {
+#[inline]
+pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<Progress> {
     let left = BUDGET.get();
     match left {
         0 => {
@@ -42,11 +42,14 @@ pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<Progress> {
 }
 
 /// Gives the unit of budget back when dropped, unless progress was made.
+#[derive(Debug)]
 #[must_use]
-pub(crate) struct Progress(u8);
+pub struct Progress(u8);
 
 impl Progress {
-    pub(crate) fn made(self) {
+    /// Keeps the unit: something was done.
+    #[inline]
+    pub fn made(self) {
         std::mem::forget(self);
     }
 }
