@@ -148,7 +148,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
         }),
         Command::Idle(args) => idle::run(&args.common.shape(), args.connections as usize, args.size as usize),
         Command::Tasks(args) => tasks::run(&args.shape()),
-        Command::Channels(args) => channels::run(&args.common.shape(), &args.figure),
+        Command::Channels(args) => channels::run(&channels::Shape {
+            common: args.common.shape(),
+            figures: args.figure,
+            plot: args.plot,
+        }),
         Command::Serve { name, protocol, cores } => serve(&name, &protocol, cores),
     }
 }

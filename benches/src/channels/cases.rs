@@ -117,16 +117,28 @@ pub struct Contender {
     pub offers: Vec<Offer>,
     /// For the measurement of cores that have nothing to do.
     pub park: Option<Park>,
+    /// Whether it is for us to say that its cores sleep or stay awake. If they do not, the run proves nothing.
+    pub controlled: bool,
+    /// Whether some of its visits never end, which is known of it. They do not count, and are told.
+    pub may_hang: bool,
 }
 
 impl Contender {
     pub(super) fn new(name: &'static str, cores: &'static str) -> Self {
-        Self { name, cores, offers: Vec::new(), park: None }
+        Self { name, cores, offers: Vec::new(), park: None, controlled: false, may_hang: false }
     }
 
     pub(super) fn with(mut self, offers: impl IntoIterator<Item = Offer>) -> Self {
         self.offers.extend(offers);
         self
+    }
+
+    pub(super) fn controlled(self) -> Self {
+        Self { controlled: true, ..self }
+    }
+
+    pub(super) fn may_hang(self) -> Self {
+        Self { may_hang: true, ..self }
     }
 
     pub(super) fn parking(self, park: Park) -> Self {

@@ -1,5 +1,6 @@
 //! Threads that are there before a measurement begins, each with whatever runs futures on it.
 
+use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -17,7 +18,7 @@ use futures_lite::future::yield_now;
 use crate::harness::cpus;
 
 /// A job that has not answered by then never will.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a core does while it has nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,18 @@ pub(super) trait Crew: Sized + 'static {
         R: Send + 'static;
 }
 
+/// A job did not end. The core that has it is lost.
+#[derive(Debug)]
+pub(super) struct Hung;
+
+impl fmt::Display for Hung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no end after {PATIENCE:?}: a lost wake-up?")
+    }
+}
+
+impl std::error::Error for Hung {}
+
 /// What a job comes to.
 pub(super) struct Answer<R>(mpsc::Receiver<Result<R>>);
 
@@ -58,7 +71,7 @@ impl<R> Answer<R> {
         match self.0.recv_timeout(PATIENCE) {
             Ok(result) => result,
             Err(RecvTimeoutError::Disconnected) => Err(anyhow!("a job ended without an answer")),
-            Err(RecvTimeoutError::Timeout) => Err(anyhow!("no end after {PATIENCE:?}: a lost wake-up?")),
+            Err(RecvTimeoutError::Timeout) => Err(Hung.into()),
         }
     }
 }

@@ -21,8 +21,8 @@ const BARE: &str = "2 threads, by hand";
 
 pub(super) fn contenders() -> Vec<Contender> {
     vec![
-        Contender::new("msg-ring", BARE).with([parked::<MsgRing>()]),
-        Contender::new("eventfd", BARE).with([parked::<Eventfd>()]),
+        Contender::new("msg-ring", BARE).with([parked::<MsgRing>()]).controlled(),
+        Contender::new("eventfd", BARE).with([parked::<Eventfd>()]).controlled(),
     ]
 }
 

@@ -21,7 +21,8 @@ pub(super) fn contenders() -> Vec<Contender> {
     let contender = Contender::new("glommio", "2 executors")
         .with(visits::streams::<Shared, Threads<Executor>>())
         .with([visits::awake::<Shared, Threads<Executor>>(), visits::parked::<Shared, Threads<Executor>>()])
-        .parking(idle::park::<Shared, Threads<Executor>>);
+        .parking(idle::park::<Shared, Threads<Executor>>)
+        .may_hang();
     vec![contender]
 }
 

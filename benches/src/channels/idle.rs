@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,18 +19,25 @@ pub const CORES: usize = 16;
 /// For whatever a runtime does after it has started.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// A chain: each core waits for a message from the one before, and passes it on.
-struct Chain<C: Channel, W: Crew> {
-    crew: W,
-    first: C::Tx<u64>,
+/// A chain: each core waits for a message from the one before, and passes it on. The first one's comes from a core
+/// whose thread is blocked until `start` is used.
+struct Chain<W> {
+    /// Kept alive.
+    _crew: W,
+    start: mpsc::Sender<()>,
     answers: Vec<Answer<()>>,
 }
 
 /// Has `cores` cores wait for a message each.
 pub(super) fn park<C: Channel, W: Crew>(cores: usize) -> Result<Box<dyn Waiters>> {
     let crew = W::assemble(&vec![None; cores + 1], Waiting::Parking)?;
+    let (start, started) = mpsc::channel();
     let (first, mut rx) = C::open::<u64>(1);
-    let mut answers = Vec::new();
+    let mut answers = vec![crew.start(cores, move || async move {
+        let mut tx = first.arrive().await;
+        started.recv()?;
+        Ok(tx.send(0).await?)
+    })];
     for core in 0..cores - 1 {
         let (tx, next) = C::open(1);
         let before = std::mem::replace(&mut rx, next);
@@ -42,15 +50,13 @@ pub(super) fn park<C: Channel, W: Crew>(cores: usize) -> Result<Box<dyn Waiters>
         rx.arrive().await.recv().await?;
         Ok(())
     }));
-    Ok(Box::new(Chain::<C, W> { crew, first, answers }))
+    Ok(Box::new(Chain { _crew: crew, start, answers }))
 }
 
-impl<C: Channel, W: Crew> Waiters for Chain<C, W> {
+impl<W> Waiters for Chain<W> {
     fn end(self: Box<Self>) -> Result<()> {
-        let Self { crew, first, answers } = *self;
-        let start = crew.start(answers.len(), move || async move { Ok(first.arrive().await.send(0).await?) });
-        answers.into_iter().try_for_each(Answer::wait)?;
-        start.wait()
+        self.start.send(()).context("the first core no longer waits")?;
+        self.answers.into_iter().try_for_each(Answer::wait)
     }
 }
 

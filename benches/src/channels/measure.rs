@@ -4,16 +4,20 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::Result;
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
 
 use super::cases::{Case, Contender, Sample, Visit};
+use super::crew::Hung;
 use super::jobs;
 use crate::harness::cpus::Cpus;
 
 /// Operations of the first visit, which finds out how many make a slice.
 const FIRST: u64 = 64;
+/// Operations of any visit, at least: what a visit costs besides must not matter.
+const FEWEST: u64 = 32;
+/// A contender that hangs more often than this in one case has failed.
+const MOST_HUNG: usize = 3;
 /// Turns in each visit that watches fairness.
 const TURNS: u64 = 16;
 /// Voluntary switches per round trip, of all threads together: fewer, and nobody slept.
@@ -41,13 +45,22 @@ pub struct Series {
     pub off: Vec<f64>,
     /// Voluntary switches of threads per operation.
     pub switches: f64,
+    /// Visits that never ended and do not count, of a contender of which that is known.
+    pub hung: usize,
     /// Why there are no figures, if there are none.
     pub failure: Option<String>,
 }
 
 impl Default for Series {
     fn default() -> Self {
-        Self { ns: Vec::new(), latency: jobs::latencies(), off: Vec::new(), switches: 0.0, failure: None }
+        Self {
+            ns: Vec::new(),
+            latency: jobs::latencies(),
+            off: Vec::new(),
+            switches: 0.0,
+            hung: 0,
+            failure: None,
+        }
     }
 }
 
@@ -99,79 +112,100 @@ pub fn all(
     results
 }
 
-struct Guest {
-    place: usize,
-    visit: Visit,
+/// A contender in one case.
+struct Guest<'a> {
+    contender: &'a Contender,
+    case: Case,
+    cpus: Cpus,
+    /// `None` after a failure.
+    visit: Option<Visit>,
+    /// Operations per visit.
     count: u64,
     series: Series,
+    /// Of all visits.
     switches: u64,
     operations: u64,
 }
 
 fn one(contenders: &[Contender], case: Case, cpus: Cpus, pace: Pace) -> Vec<(usize, Series)> {
-    let mut failed = Vec::new();
-    let mut guests = Vec::new();
-    for (place, contender) in contenders.iter().enumerate() {
-        let Some(open) = contender.offer(case) else { continue };
-        match open(cpus).and_then(|mut visit| Ok((size(case, &mut visit, pace.slice)?, visit))) {
-            Ok((count, visit)) => guests.push(Guest {
-                place,
-                visit,
-                count,
-                series: Series::default(),
-                switches: 0,
-                operations: 0,
-            }),
-            Err(error) => {
-                failed.push((place, Series { failure: Some(format!("{error:#}")), ..Series::default() }))
-            }
-        }
-    }
+    let able = contenders.iter().enumerate().filter(|(_, contender)| contender.offer(case).is_some());
+    let (places, mut guests): (Vec<usize>, Vec<Guest<'_>>) =
+        able.map(|(place, contender)| (place, Guest::new(contender, case, cpus))).unzip();
+    guests.iter_mut().for_each(|guest| guest.size(pace.slice));
     for round in 0..pace.rounds {
         for turn in 0..guests.len() {
             let turn = (turn + round) % guests.len();
             guests[turn].receive(round % 2 == 1);
         }
     }
-    guests.into_iter().map(Guest::leave).chain(failed).collect()
+    places.into_iter().zip(guests.into_iter().map(Guest::leave)).collect()
 }
 
-/// How many operations make a slice.
-fn size(case: Case, visit: &mut Visit, slice: Duration) -> Result<u64> {
-    if case == Case::Fairness {
-        return Ok(TURNS);
+impl<'a> Guest<'a> {
+    fn new(contender: &'a Contender, case: Case, cpus: Cpus) -> Self {
+        let series = Series::default();
+        let mut guest =
+            Self { contender, case, cpus, visit: None, count: FIRST, series, switches: 0, operations: 0 };
+        guest.open();
+        guest
     }
-    let mut count = FIRST;
-    loop {
-        let took = visit(count, false)?.took;
-        if took * 4 >= slice {
-            return Ok((count as f64 * slice.as_secs_f64() / took.as_secs_f64()).max(1.0) as u64);
+
+    fn open(&mut self) {
+        let open = self.contender.offer(self.case).expect("only those who can are guests");
+        match open(self.cpus) {
+            Ok(visit) => self.visit = Some(visit),
+            Err(error) => self.fail(&error),
         }
-        count *= 4;
     }
-}
 
-impl Guest {
-    fn receive(&mut self, turned: bool) {
-        if self.series.failure.is_some() {
+    fn fail(&mut self, error: &anyhow::Error) {
+        self.visit = None;
+        if self.contender.may_hang && error.is::<Hung>() && self.series.hung < MOST_HUNG {
+            self.series.hung += 1;
+            self.open();
+        } else {
+            self.series.failure = Some(format!("{error:#}"));
+        }
+    }
+
+    /// Finds out how many operations make a slice.
+    fn size(&mut self, slice: Duration) {
+        if self.case == Case::Fairness {
+            self.count = TURNS;
             return;
         }
-        let before = switches();
-        match (self.visit)(self.count, turned) {
-            Ok(sample) => {
-                self.switches += switches() - before;
-                // A visit that also times single round trips makes half as many again.
-                let timed = sample.latency.as_ref().map_or(0, Histogram::len);
-                self.operations += sample.operations + timed;
-                self.series.add(sample);
+        while let Some(visit) = &mut self.visit {
+            match visit(self.count, false) {
+                Ok(sample) if sample.took * 4 >= slice => {
+                    let count = self.count as f64 * slice.as_secs_f64() / sample.took.as_secs_f64();
+                    self.count = (count as u64).max(FEWEST);
+                    return;
+                }
+                Ok(_) => self.count *= 4,
+                Err(error) => self.fail(&error),
             }
-            Err(error) => self.series.failure = Some(format!("{error:#}")),
         }
     }
 
-    fn leave(mut self) -> (usize, Series) {
+    fn receive(&mut self, turned: bool) {
+        while let Some(visit) = &mut self.visit {
+            let before = switches();
+            match visit(self.count, turned) {
+                Ok(sample) => {
+                    self.switches += switches() - before;
+                    // Timed round trips come on top.
+                    self.operations += sample.operations + sample.latency.as_ref().map_or(0, Histogram::len);
+                    self.series.add(sample);
+                    return;
+                }
+                Err(error) => self.fail(&error),
+            }
+        }
+    }
+
+    fn leave(mut self) -> Series {
         self.series.switches = self.switches as f64 / self.operations.max(1) as f64;
-        (self.place, self.series)
+        self.series
     }
 }
 
@@ -201,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_visit_that_fails_is_the_last() {
-        fn open(_: Cpus) -> Result<Visit> {
+        fn open(_: Cpus) -> anyhow::Result<Visit> {
             let mut visits = 0;
             Ok(Box::new(move |count, _| {
                 visits += 1;

@@ -11,12 +11,14 @@ use anyhow::Result;
 use crossbeam_utils::CachePadded;
 use futures::task::AtomicWaker;
 use multikernel::CoreId;
+use multikernel::channels::spsc;
 use multikernel::runtime::{Builder, DriverChoice, Pinning, Polling, Runtime};
 
 use super::cases::Contender;
-use super::crew::{Answer, Crew, Waiting};
+use super::crew::{Answer, Crew, Threads, Waiting};
 use super::ends::{Channel, Closed, Message, Receiver, Sender};
-use super::visits;
+use super::tokio::CurrentThread;
+use super::{idle, visits};
 use crate::harness::cpus;
 
 /// Longer than any pause between two messages.
@@ -24,10 +26,26 @@ const SPIN: Duration = Duration::from_millis(1);
 /// Waits for polls that are under way.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+const CORES: &str = "2 cores";
+
 pub(super) fn contenders() -> Vec<Contender> {
     vec![
-        Contender::new("multikernel-wake", "2 cores")
-            .with([visits::awake::<Flag, Machine>(), visits::parked::<Flag, Machine>()]),
+        Contender::new("multikernel", CORES)
+            .with(visits::streams::<Spsc, Machine>())
+            .with([visits::awake::<Spsc, Machine>(), visits::parked::<Spsc, Machine>()])
+            .parking(idle::park::<Spsc, Machine>)
+            .controlled(),
+        // The other driver, whose doorbell is another.
+        Contender::new("multikernel-epoll", CORES)
+            .with([visits::parked::<Spsc, Machine<true>>()])
+            .controlled(),
+        // The same channels where nothing knows of them.
+        Contender::new("multikernel-on-tokio", "2 current_thread")
+            .with(visits::streams::<Spsc, Threads<CurrentThread>>())
+            .with([visits::parked::<Spsc, Threads<CurrentThread>>()]),
+        Contender::new("multikernel-wake", CORES)
+            .with([visits::awake::<Flag, Machine>(), visits::parked::<Flag, Machine>()])
+            .controlled(),
     ]
 }
 
@@ -72,6 +90,45 @@ impl<const EPOLL: bool> Drop for Machine<EPOLL> {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_timeout(PATIENCE);
+        }
+    }
+}
+
+struct Spsc;
+
+impl Channel for Spsc {
+    const BATCHES: bool = true;
+    type Tx<T: Message> = spsc::Sender<T>;
+    type Rx<T: Message> = spsc::Receiver<T>;
+
+    fn open<T: Message>(room: usize) -> (spsc::Sender<T>, spsc::Receiver<T>) {
+        spsc::channel(room)
+    }
+}
+
+impl<T: Message> Sender for spsc::Sender<T> {
+    type Message = T;
+
+    async fn send(&mut self, message: T) -> Result<(), Closed> {
+        spsc::Sender::send(self, message).await.map_err(|_| Closed)
+    }
+
+    async fn send_many(&mut self, mut messages: impl ExactSizeIterator<Item = T>) -> Result<(), Closed> {
+        spsc::Sender::send_many(self, &mut messages).await.map(drop).map_err(|_| Closed)
+    }
+}
+
+impl<T: Message> Receiver for spsc::Receiver<T> {
+    type Message = T;
+
+    async fn recv(&mut self) -> Result<T, Closed> {
+        spsc::Receiver::recv(self).await.ok_or(Closed)
+    }
+
+    async fn recv_many(&mut self, into: &mut Vec<T>, most: usize) -> Result<(), Closed> {
+        match spsc::Receiver::recv_many(self, into, most).await {
+            0 => Err(Closed),
+            _ => Ok(()),
         }
     }
 }

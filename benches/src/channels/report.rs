@@ -1,5 +1,7 @@
 //! What was measured, as tables, as goals met or missed, and as figures for other programs.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use super::cases::{Case, Contender, SIZES};
@@ -52,7 +54,8 @@ const GOALS: [(&str, Case, Goal); 12] = [
 
 impl Report<'_> {
     /// What `name` did in `case`, if that is a figure.
-    fn series(&self, name: &str, case: Case) -> Option<&Series> {
+    #[must_use]
+    pub fn series(&self, name: &str, case: Case) -> Option<&Series> {
         let place = self.contenders.iter().position(|contender| contender.name == name)?;
         self.results[place].get(&case).filter(|series| series.amiss(case).is_none())
     }
@@ -60,14 +63,8 @@ impl Report<'_> {
     /// All tables.
     #[must_use]
     pub fn tables(&self) -> String {
-        let streams = [
-            Case::Stream(8),
-            Case::Batch,
-            Case::Stream(64),
-            Case::OneOfMany,
-            Case::Many,
-            Case::SameCore,
-        ];
+        let streams =
+            [Case::Stream(8), Case::Batch, Case::Stream(64), Case::OneOfMany, Case::Many, Case::SameCore];
         let trips = [Case::Awake, Case::Parked, Case::Call];
         let parts = [
             self.figures("ns a message", &streams),
@@ -79,6 +76,7 @@ impl Report<'_> {
             self.fairness(),
             self.idle(),
             self.goals(),
+            self.notes(),
         ];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
     }
@@ -90,13 +88,19 @@ impl Report<'_> {
         cases: &[Case],
         cell: impl Fn(&Contender, &Series, Case) -> Option<String>,
     ) -> String {
-        let cases: Vec<Case> =
-            cases.iter().filter(|case| self.results.iter().any(|row| row.contains_key(case))).copied().collect();
+        let cases: Vec<Case> = cases
+            .iter()
+            .filter(|case| self.results.iter().any(|row| row.contains_key(case)))
+            .copied()
+            .collect();
         let names: Vec<String> = cases.iter().map(|case| case.name()).collect();
-        let header: Vec<&str> = ["channel", "cores"].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let header: Vec<&str> =
+            ["channel", "cores"].into_iter().chain(names.iter().map(String::as_str)).collect();
         let rows = self.contenders.iter().zip(self.results).filter_map(|(contender, row)| {
-            let cells: Vec<_> =
-                cases.iter().map(|case| row.get(case).and_then(|series| cell(contender, series, *case))).collect();
+            let cells: Vec<_> = cases
+                .iter()
+                .map(|case| row.get(case).and_then(|series| cell(contender, series, *case)))
+                .collect();
             cells.iter().any(Option::is_some).then(|| {
                 let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".to_owned()));
                 [contender.name.to_owned(), contender.cores.to_owned()].into_iter().chain(cells).collect()
@@ -112,7 +116,8 @@ impl Report<'_> {
     }
 
     fn ratios(&self, what: &str, cases: &[Case]) -> String {
-        let Some(base) = BASELINES.into_iter().find(|base| cases.iter().any(|&case| self.series(base, case).is_some()))
+        let Some(base) =
+            BASELINES.into_iter().find(|base| cases.iter().any(|&case| self.series(base, case).is_some()))
         else {
             return String::new();
         };
@@ -164,7 +169,8 @@ impl Report<'_> {
         if rows.is_empty() {
             return String::new();
         }
-        let title = "how far the share of a sender was from its due, the worst of four in each turn, all waiting";
+        let title =
+            "how far the share of a sender was from its due, the worst of four in each turn, all waiting";
         format!("{title}\n{}", table(&["channel", "median turn", "worst turn", "turns"], rows))
     }
 
@@ -194,12 +200,35 @@ impl Report<'_> {
             && let Ok(percent) = idle.percent
         {
             let here = format!("{percent:.3} %");
-            rows.push(vec!["multikernel idle".to_owned(), "0.0 %".to_owned(), here, verdict(percent < NOTHING)]);
+            rows.push(vec![
+                "multikernel idle".to_owned(),
+                "0.0 %".to_owned(),
+                here,
+                verdict(percent < NOTHING),
+            ]);
         }
         if rows.is_empty() {
             return String::new();
         }
         format!("goals\n{}", table(&["figure", "goal", "here", ""], rows))
+    }
+
+    /// What a reader should know of the figures.
+    fn notes(&self) -> String {
+        let mut notes = Vec::new();
+        for (contender, row) in self.contenders.iter().zip(self.results) {
+            for case in Case::all() {
+                let Some(series) = row.get(&case) else { continue };
+                let name = format!("{} {}", contender.name, case.name());
+                if series.hung > 0 {
+                    notes.push(format!("{name}: {} visits never ended and do not count", series.hung));
+                }
+                if let Some(why) = series.amiss(case) {
+                    notes.push(format!("{name}: {why}"));
+                }
+            }
+        }
+        notes.join("\n")
     }
 
     /// The goal in words, what was reached, and whether that is enough.
@@ -215,10 +244,10 @@ impl Report<'_> {
                 let here = ratio(other)?;
                 (format!("<= {most} x {other}"), format!("{here:.3} x"), here <= most)
             }
-            Goal::Faster(least, peers) => {
-                let peers = self.contenders.iter().filter(|contender| contender.name.starts_with(peers));
+            Goal::Faster(least, beginning) => {
+                let peers = self.contenders.iter().filter(|contender| contender.name.starts_with(beginning));
                 let here = 1.0 / peers.filter_map(|peer| ratio(peer.name)).reduce(f64::max)?;
-                (format!(">= {least} x as fast as any {}", "tokio"), format!("{here:.1} x"), here >= least)
+                (format!(">= {least} x as fast as {beginning}"), format!("{here:.1} x"), here >= least)
             }
             Goal::Fair(most) => {
                 let here = Summary::of(ours.off.iter().copied())?.median;
@@ -235,20 +264,25 @@ impl Report<'_> {
             for case in Case::all() {
                 let Some(series) = row.get(&case) else { continue };
                 // A peer that does not sleep, or does not stay awake, is shown without a figure; it is what it is.
-                if let Some(why) = series.amiss(case).filter(|_| series.failure.is_some() || contender.controlled) {
+                if let Some(why) =
+                    series.amiss(case).filter(|_| series.failure.is_some() || contender.controlled)
+                {
                     reasons.push(format!("{} {}: {why}", contender.name, case.name()));
                 }
             }
         }
         let idle = self.idle.iter().filter_map(|idle| Some((idle.name, idle.percent.as_ref().err()?)));
         reasons.extend(idle.map(|(name, error)| format!("{name} idle: {error:#}")));
+        if self.results.iter().all(HashMap::is_empty) && self.idle.is_empty() {
+            reasons.push("none of these channels has any of these figures".to_owned());
+        }
         reasons
     }
 
     /// All figures of all rounds.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let one = |(contender, row): (&Contender, &std::collections::HashMap<Case, Series>)| {
+        let one = |(contender, row): (&Contender, &HashMap<Case, Series>)| {
             let figures: serde_json::Map<_, _> =
                 row.iter().map(|(case, series)| (case.name(), of_series(series, *case))).collect();
             let idle = self.idle.iter().find(|idle| idle.name == contender.name);

@@ -18,7 +18,7 @@ const SPIN: &str = "2 threads that spin";
 
 pub(super) fn contenders() -> Vec<Contender> {
     vec![
-        Contender::new("line", SPIN).with([visits::awake::<Line, Threads<Plain>>()]),
+        Contender::new("line", SPIN).with([visits::awake::<Line, Threads<Plain>>()]).controlled(),
         spinning::<Rtrb>("rtrb"),
         spinning::<Ring>("ring"),
         spinning::<SlotsPacked>("slots-packed"),
@@ -28,7 +28,7 @@ pub(super) fn contenders() -> Vec<Contender> {
 
 fn spinning<C: Channel>(name: &'static str) -> Contender {
     let streams = visits::streams::<C, Threads<Plain>>();
-    Contender::new(name, SPIN).with(streams).with([visits::awake::<C, Threads<Plain>>()])
+    Contender::new(name, SPIN).with(streams).with([visits::awake::<C, Threads<Plain>>()]).controlled()
 }
 
 /// One word on a line of its own. Whoever writes it knows that the last one was read, because it was answered.
@@ -152,7 +152,7 @@ impl<T: Message> Receiver for rtrb::Consumer<T> {
 struct Ring;
 
 impl Channel for Ring {
-    const BATCHES: bool = false;
+    const BATCHES: bool = true;
     type Tx<T: Message> = ring::Producer<T>;
     type Rx<T: Message> = ring::Consumer<T>;
 
@@ -174,6 +174,17 @@ impl<T: Message> Sender for ring::Producer<T> {
             spin_loop();
         }
     }
+
+    async fn send_many(&mut self, mut messages: impl ExactSizeIterator<Item = T>) -> Result<(), Closed> {
+        while messages.len() > 0 {
+            match self.push_from(&mut messages) {
+                Ok(_) => {}
+                Err(PushError::Closed(())) => return Err(Closed),
+                Err(PushError::Full(())) => spin_loop(),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<T: Message> Receiver for ring::Consumer<T> {
@@ -187,6 +198,21 @@ impl<T: Message> Receiver for ring::Consumer<T> {
                 Err(PopError::Empty) => spin_loop(),
             }
         }
+    }
+
+    async fn recv_many(&mut self, into: &mut Vec<T>, most: usize) -> Result<(), Closed> {
+        while into.is_empty() {
+            into.extend(self.pop_chunk(most));
+            if into.is_empty() {
+                // Says whether there will be any.
+                match self.try_pop() {
+                    Ok(message) => into.push(message),
+                    Err(PopError::Closed) => return Err(Closed),
+                    Err(PopError::Empty) => spin_loop(),
+                }
+            }
+        }
+        Ok(())
     }
 }
 
