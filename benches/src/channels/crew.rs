@@ -92,6 +92,8 @@ impl Meeting {
         // Release: pairs with the Acquire below; what each did to get ready comes before any of them begins.
         self.missing.fetch_sub(1, Ordering::Release);
         while self.missing.load(Ordering::Acquire) > 0 {
+            // To the threads that are still on their way, of which there may be more than CPUs, and to the runtime.
+            thread::yield_now();
             yield_now().await;
         }
     }
