@@ -9,108 +9,31 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{AtomicU8, AtomicU32, Ordering, fence};
-
-/// What a core is doing, as others see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum State {
-    /// It works, and will look at its queues before it parks.
-    Running,
-    /// It has nothing to do and watches its queues for a while before it parks.
-    Polling,
-    /// It sleeps, or is about to: whoever sends must see that it wakes.
-    Parked,
-    /// It is still parked and some sender has taken it on itself to wake it.
-    Rung,
-}
-
-impl State {
-    fn from_word(word: u8) -> Self {
-        const ALL: [State; 4] = [State::Running, State::Polling, State::Parked, State::Rung];
-        ALL[usize::from(word)]
-    }
-}
-
-/// The word by which a core tells senders whether they must wake it.
-///
-/// Owner and senders follow rule R12: a sender publishes, fences, looks at the word; the owner writes `Parked`,
-/// fences, looks at its queues. One of the two sees the other.
-///
-/// | from | by | to |
-/// |---|---|---|
-/// | any | owner: [`prepare_park`](Self::prepare_park) | `Parked` |
-/// | `Parked` | one sender: [`must_ring`](Self::must_ring) | `Rung` |
-/// | any | owner: [`unpark`](Self::unpark) | `Running` |
-/// | any | owner: [`set_polling`](Self::set_polling) | `Polling` |
-#[derive(Debug)]
-pub struct StateWord(AtomicU8);
-
-impl StateWord {
-    /// The word of a core that is running.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(AtomicU8::new(State::Running as u8))
-    }
-
-    /// Owner: from here on senders wake us. Look at every queue once more, and sleep only if all are empty.
-    #[inline]
-    pub fn prepare_park(&self) {
-        // Relaxed: the fence orders it before the owner's check (R12: S, F).
-        self.0.store(State::Parked as u8, Ordering::Relaxed);
-        // SeqCst: pairs with the fence of `must_ring`.
-        fence(Ordering::SeqCst);
-    }
-
-    /// Owner: awake again, or not going to sleep after all. True if a sender rang, or is just about to: its ring may
-    /// still be on the way (R14).
-    #[inline]
-    pub fn unpark(&self) -> bool {
-        // An exchange, so that a ring is noticed exactly once. Acquire: pairs with the fence and exchange of the
-        // sender that rang, whose message is then visible to the very next look. Relaxed store: it publishes nothing.
-        self.0.swap(State::Running as u8, Ordering::Acquire) == State::Rung as u8
-    }
-
-    /// Owner: nothing to do, watching the queues for a while. Senders need not ring.
-    #[inline]
-    pub fn set_polling(&self) {
-        // Relaxed: publishes nothing. Only `Parked` obliges a sender, and its order is what R12 is about.
-        self.0.store(State::Polling as u8, Ordering::Relaxed);
-    }
-
-    /// Sender, after publishing a message: must *we* wake the owner? True for exactly one sender per sleep, and that
-    /// one must do it.
-    #[inline]
-    #[must_use = "the sender that gets true must wake the owner; nobody else will"]
-    pub fn must_ring(&self) -> bool {
-        // SeqCst: pairs with the fence of `prepare_park` (R12: F, L).
-        fence(Ordering::SeqCst);
-        // Relaxed: ordered after the publishing by the fence.
-        if self.0.load(Ordering::Relaxed) != State::Parked as u8 {
-            return false;
-        }
-        // Strong, because a spurious failure would be a lost wake. Relaxed success: the fence above makes it a
-        // release, and it pairs with the Acquire in `unpark`. Relaxed failure: another sender rings, or the owner is
-        // awake and looks again before it sleeps (R13).
-        let (from, to) = (State::Parked as u8, State::Rung as u8);
-        self.0.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-
-    /// What the owner is doing, for observers. Old by the time it is read.
-    #[must_use]
-    pub fn state(&self) -> State {
-        // Relaxed: an observation that nothing depends on.
-        State::from_word(self.0.load(Ordering::Relaxed))
-    }
-}
-
-impl Default for StateWord {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+pub use crate::state_word::{State, StateWord};
+use crate::sync::{AtomicU32, Ordering};
 
 /// A file descriptor that becomes readable when rung: an eventfd, non-blocking and closed on exec.
+///
+/// # Example
+///
+/// ```
+/// use multikernel_channels::doorbell::Bell;
+/// use std::os::fd::{AsFd, AsRawFd};
+/// # fn is_readable(fd: impl AsFd) -> bool {
+/// #     let mut fd = libc::pollfd { fd: fd.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+/// #     // SAFETY: `fd` is one valid pollfd for the length of the call.
+/// #     unsafe { libc::poll(&mut fd, 1, 0) == 1 }
+/// # }
+///
+/// let bell = Bell::new()?;
+/// assert!(!is_readable(&bell)); // by poll(2), epoll or io_uring
+/// bell.ring();
+/// bell.ring();
+/// assert!(is_readable(&bell));
+/// bell.drain();
+/// assert!(!is_readable(&bell));
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Debug)]
 pub struct Bell(OwnedFd);
 
@@ -120,6 +43,14 @@ impl Bell {
     /// # Errors
     ///
     /// What `eventfd(2)` says, which is about limits on descriptors or memory.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use multikernel_channels::doorbell::Bell;
+    /// let bell = Bell::new()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn new() -> io::Result<Self> {
         // SAFETY: no pointers are passed.
         let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
@@ -131,6 +62,15 @@ impl Bell {
     }
 
     /// Makes the descriptor readable; it stays so until drained. From any thread, and never blocks.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use multikernel_channels::doorbell::Bell;
+    /// let bell = Arc::new(Bell::new()?);
+    /// let alarm = Arc::clone(&bell);
+    /// std::thread::spawn(move || alarm.ring());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn ring(&self) {
         let one = 1_u64.to_ne_bytes();
         // SAFETY: the descriptor is open while `self` lives, and the buffer is 8 readable bytes.
@@ -141,6 +81,12 @@ impl Bell {
     }
 
     /// Takes all rings so far: the descriptor is not readable until the next one.
+    ///
+    /// ```
+    /// # let bell = multikernel_channels::doorbell::Bell::new()?;
+    /// bell.drain(); // does not wait for a ring
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn drain(&self) {
         let mut count = [0_u8; 8];
         // SAFETY: the descriptor is open while `self` lives, and the buffer is 8 writable bytes.
@@ -202,6 +148,16 @@ impl Doorbell {
     /// # Errors
     ///
     /// When the system has no descriptor left, see [`Bell::new`].
+    ///
+    /// # Example
+    ///
+    /// Senders share it:
+    ///
+    /// ```
+    /// # use multikernel_channels::doorbell::Doorbell;
+    /// let doorbell = std::sync::Arc::new(Doorbell::new()?);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             word: CachePadded::new(StateWord::new()),
@@ -211,24 +167,70 @@ impl Doorbell {
     }
 
     /// What the owner waits for to become readable. Whoever wakes by other means leaves it alone.
+    ///
+    /// ```
+    /// use std::os::fd::AsRawFd;
+    /// # let doorbell = multikernel_channels::doorbell::Doorbell::new()?;
+    /// # doorbell.prepare_park();
+    /// # doorbell.ring();
+    /// let mut bell = libc::pollfd { fd: doorbell.fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    /// // SAFETY: `bell` is one valid pollfd for the length of the call.
+    /// unsafe { libc::poll(&mut bell, 1, 1_000) };
+    /// assert_eq!(bell.revents, libc::POLLIN);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()
     }
 
-    /// Owner: see [`StateWord::prepare_park`].
+    /// Owner: from here on senders wake us. Look at every queue once more, and sleep only if all are empty. See
+    /// [`StateWord::prepare_park`].
+    ///
+    /// ```
+    /// # let doorbell = multikernel_channels::doorbell::Doorbell::new()?;
+    /// # let (queues_are_empty, sleep) = (|| true, || ());
+    /// doorbell.prepare_park();
+    /// if queues_are_empty() {
+    ///     sleep();
+    /// }
+    /// doorbell.unpark();
+    /// # std::io::Result::Ok(())
+    /// ```
     #[inline]
     pub fn prepare_park(&self) {
         self.word.prepare_park();
     }
 
-    /// Owner: see [`StateWord::unpark`].
+    /// Owner: awake again, or not going to sleep after all. True if a sender rang, or is just about to. See
+    /// [`StateWord::unpark`].
+    ///
+    /// ```
+    /// # let doorbell = multikernel_channels::doorbell::Doorbell::new()?;
+    /// # doorbell.prepare_park();
+    /// if doorbell.unpark() {
+    ///     doorbell.drain();
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     #[inline]
     pub fn unpark(&self) -> bool {
         self.word.unpark()
     }
 
-    /// Owner: see [`StateWord::set_polling`].
+    /// Owner: nothing to do, watching the queues for a while. Senders need not ring. See [`StateWord::set_polling`].
+    ///
+    /// ```
+    /// # use std::time::{Duration, Instant};
+    /// # let (doorbell, queues_are_empty) = (multikernel_channels::doorbell::Doorbell::new()?, || false);
+    /// doorbell.set_polling();
+    /// let enough = Instant::now() + Duration::from_micros(10);
+    /// while queues_are_empty() && Instant::now() < enough {
+    ///     std::hint::spin_loop();
+    /// }
+    /// doorbell.unpark(); // or `prepare_park`
+    /// # std::io::Result::Ok(())
+    /// ```
     #[inline]
     pub fn set_polling(&self) {
         self.word.set_polling();
@@ -237,11 +239,32 @@ impl Doorbell {
     /// Owner: empties the bell. Due whenever [`fd`](Self::fd) was found readable, because it stays so; also worth its
     /// system call when [`unpark`](Self::unpark) returned true, because otherwise the ring ends the next sleep early.
     /// It does no harm, and a ring can still come after it (R14).
+    ///
+    /// ```
+    /// # let doorbell = multikernel_channels::doorbell::Doorbell::new()?;
+    /// # doorbell.prepare_park();
+    /// # assert!(doorbell.must_ring());
+    /// doorbell.ring(); // by some sender
+    /// if doorbell.unpark() {
+    ///     doorbell.drain(); // `fd` is silent again
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn drain(&self) {
         self.bell.drain();
     }
 
-    /// Sender: see [`StateWord::must_ring`].
+    /// Sender, after publishing a message: must *we* wake the owner? True for exactly one sender per sleep, and that one
+    /// must do it. See [`StateWord::must_ring`].
+    ///
+    /// ```
+    /// # let doorbell = multikernel_channels::doorbell::Doorbell::new()?;
+    /// // .. the message is in the owner's queue ..
+    /// if doorbell.must_ring() {
+    ///     doorbell.ring();
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     #[inline]
     #[must_use = "the sender that gets true must wake the owner; nobody else will"]
     pub fn must_ring(&self) -> bool {
@@ -249,17 +272,41 @@ impl Doorbell {
     }
 
     /// Sender: writes the bell. One system call; never blocks.
+    ///
+    /// ```
+    /// # let doorbell = multikernel_channels::doorbell::Doorbell::new()?;
+    /// # doorbell.prepare_park();
+    /// if doorbell.must_ring() {
+    ///     doorbell.ring();
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn ring(&self) {
         self.bell.ring();
     }
 
-    /// What the owner is doing, for observers.
+    /// What the owner is doing, for observers. Old by the time it is read.
+    ///
+    /// ```
+    /// # use multikernel_channels::doorbell::{Doorbell, State};
+    /// # let doorbell = Doorbell::new()?;
+    /// let is_idle = matches!(doorbell.state(), State::Polling | State::Parked);
+    /// # assert!(!is_idle);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn state(&self) -> State {
         self.word.state()
     }
 
     /// Owner: counts one poll. A load and a store, no read-modify-write.
+    ///
+    /// ```
+    /// # let doorbell = multikernel_channels::doorbell::Doorbell::new()?;
+    /// doorbell.tick();
+    /// assert_eq!(doorbell.ticks(), 1);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[inline]
     pub fn tick(&self) {
         // Relaxed, both: the owner is the only writer, and no data hangs on the count (R15).
@@ -269,6 +316,16 @@ impl Doorbell {
 
     /// How many polls the owner has counted, modulo 2^32. An observer that sees the same count twice in state
     /// `Running` knows that one poll took all the time between.
+    ///
+    /// ```
+    /// # use multikernel_channels::doorbell::{Doorbell, State};
+    /// # let doorbell = Doorbell::new()?;
+    /// let before = doorbell.ticks();
+    /// // .. a second later ..
+    /// let is_stuck = doorbell.state() == State::Running && doorbell.ticks() == before;
+    /// # assert!(is_stuck);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn ticks(&self) -> u32 {
         // Relaxed: see `tick`.
@@ -284,34 +341,6 @@ mod tests {
         let mut fd = libc::pollfd { fd: doorbell.fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: `fd` is one valid pollfd for the length of the call.
         unsafe { libc::poll(&raw mut fd, 1, 0) == 1 }
-    }
-
-    #[test]
-    fn every_transition_of_the_state_word() {
-        const ALL: [State; 4] = [State::Running, State::Polling, State::Parked, State::Rung];
-        let after = |verb: fn(&StateWord) -> bool| {
-            ALL.map(|from| {
-                let word = StateWord(AtomicU8::new(from as u8));
-                assert_eq!(word.state(), from);
-                let told = verb(&word);
-                (word.state(), told)
-            })
-        };
-        use State::{Parked, Polling, Rung, Running};
-        let must_ring = after(StateWord::must_ring);
-        assert_eq!(must_ring, [(Running, false), (Polling, false), (Rung, true), (Rung, false)]);
-        let unpark = after(StateWord::unpark);
-        assert_eq!(unpark, [(Running, false), (Running, false), (Running, false), (Running, true)]);
-        let prepare_park = after(|word| {
-            word.prepare_park();
-            false
-        });
-        assert_eq!(prepare_park, [(Parked, false); 4]);
-        let set_polling = after(|word| {
-            word.set_polling();
-            false
-        });
-        assert_eq!(set_polling, [(Polling, false); 4]);
     }
 
     #[test]

@@ -182,7 +182,7 @@ impl Hub {
     /// Calls `f` with the calling thread's hub.
     #[inline]
     fn with<R>(f: impl FnOnce(Option<&Hub>) -> R) -> R {
-        let hub = CURRENT.with(Cell::get);
+        let hub = CURRENT.with(|current| current.get());
         // SAFETY: `enter` set it on this thread to a hub that is borrowed until `enter` has set it back, and the
         // reference does not outlive `f`, which returns before that.
         f(unsafe { hub.as_ref() })

@@ -15,13 +15,34 @@ use std::ptr::{self, NonNull};
 use crate::sync::{AtomicPtr, Ordering, fence};
 
 /// The place in an object by which it hangs in an [`Inbox`].
+///
+/// # Example
+///
+/// It is one word, and the first field of its object:
+///
+/// ```
+/// use multikernel_channels::inbox::Link;
+///
+/// #[repr(C)]
+/// struct Task {
+///     link: Link,
+///     priority: u8,
+/// }
+/// assert_eq!(size_of::<Link>(), size_of::<usize>());
+/// ```
 #[derive(Debug)]
 pub struct Link {
     next: AtomicPtr<Link>,
 }
 
 impl Link {
-    /// A link in no queue.
+    /// A link in no queue. A node that has been handed out may be pushed again with the link it has.
+    ///
+    /// ```
+    /// # use multikernel_channels::inbox::Link;
+    /// # struct Task { link: Link, priority: u8 }
+    /// let task = Task { link: Link::new(), priority: 3 };
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { next: AtomicPtr::new(ptr::null_mut()) }
@@ -40,11 +61,47 @@ impl Default for Link {
 ///
 /// The type is `#[repr(C)]` and its first field is a [`Link`], so that a pointer to it is a pointer to its link, and
 /// back. Nothing but an inbox touches that link.
+///
+/// # Example
+///
+/// ```
+/// use multikernel_channels::inbox::{Link, Linked};
+///
+/// #[repr(C)]
+/// struct Task {
+///     link: Link,
+///     priority: u8,
+/// }
+/// // SAFETY: `repr(C)`, and the link comes first, private to this module, which does not touch it.
+/// unsafe impl Linked for Task {}
+/// ```
 pub unsafe trait Linked {}
 
 /// A push that came after the owner had closed the inbox. The node is still the caller's.
 ///
 /// What the owner did before closing is visible to whoever gets this.
+///
+/// # Example
+///
+/// What could not be sent is dropped by whoever wanted to send it:
+///
+/// ```
+/// # use std::ptr::NonNull;
+/// # use multikernel_channels::inbox::{Closed, Inbox, Link, Linked};
+/// # #[repr(C)]
+/// # struct Note(Link);
+/// # // SAFETY: `repr(C)`, and the link comes first.
+/// # unsafe impl Linked for Note {}
+/// # let inbox = Inbox::new();
+/// # // SAFETY: this thread is the only one that takes.
+/// # assert_eq!(unsafe { inbox.close() }.count(), 0);
+/// let note = NonNull::from(Box::leak(Box::new(Note(Link::new()))));
+/// // SAFETY: it lives on the heap, is in no queue, and any thread may have it.
+/// if let Err(Closed) = unsafe { inbox.push(note) } {
+///     // SAFETY: it is still ours, and came from a box.
+///     drop(unsafe { Box::from_raw(note.as_ptr()) });
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
@@ -108,6 +165,16 @@ pub struct Inbox<T: Linked> {
 
 impl<T: Linked> Inbox<T> {
     /// An empty, open inbox.
+    ///
+    /// ```
+    /// # use multikernel_channels::inbox::{Inbox, Link, Linked};
+    /// # #[repr(C)]
+    /// # struct Note(Link);
+    /// # // SAFETY: `repr(C)`, and the link comes first.
+    /// # unsafe impl Linked for Note {}
+    /// let inbox = Inbox::<Note>::new();
+    /// assert!(inbox.is_empty());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { head: AtomicPtr::new(ptr::null_mut()), _nodes: PhantomData }
@@ -126,6 +193,37 @@ impl<T: Linked> Inbox<T> {
     /// - `node` stays valid, with no `&mut` to it, until [`take`](Self::take) or [`close`](Self::close) hands it out.
     /// - It is in no queue now, and nobody else pushes it meanwhile.
     /// - The owner's thread may access and keep it, whatever `T` says about `Send`.
+    ///
+    /// # Example
+    ///
+    /// From another thread, to an owner that may be asleep:
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// use std::sync::Arc;
+    /// use multikernel_channels::doorbell::Doorbell;
+    /// # use multikernel_channels::inbox::{Inbox, Link, Linked};
+    /// # #[repr(C)]
+    /// # struct Note(Link);
+    /// # // SAFETY: `repr(C)`, and the link comes first.
+    /// # unsafe impl Linked for Note {}
+    ///
+    /// let shared = Arc::new((Inbox::new(), Doorbell::new()?));
+    /// # let sender = Arc::clone(&shared);
+    /// std::thread::spawn(move || {
+    ///     let (inbox, doorbell) = &*sender;
+    ///     let note = NonNull::from(Box::leak(Box::new(Note(Link::new()))));
+    ///     // SAFETY: it lives on the heap, is in no queue, and any thread may have it.
+    ///     unsafe { inbox.push(note) }.expect("the owner is there");
+    ///     if doorbell.must_ring() {
+    ///         doorbell.ring();
+    ///     }
+    /// })
+    /// # .join().unwrap();
+    /// # // SAFETY: this thread is the owner, and the nodes came from boxes.
+    /// # assert_eq!(unsafe { shared.0.take().map(|note| Box::from_raw(note.as_ptr())) }.count(), 1);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[inline]
     pub unsafe fn push(&self, node: NonNull<T>) -> Result<(), Closed> {
         let link = node.cast::<Link>();
@@ -149,6 +247,20 @@ impl<T: Linked> Inbox<T> {
     }
 
     /// Whether nothing waits here: one relaxed load, so a hint, unless the rule about parking (R12) makes it more.
+    ///
+    /// ```
+    /// # use multikernel_channels::inbox::{Inbox, Link, Linked};
+    /// # use multikernel_channels::doorbell::Doorbell;
+    /// # #[repr(C)]
+    /// # struct Note(Link);
+    /// # // SAFETY: `repr(C)`, and the link comes first.
+    /// # unsafe impl Linked for Note {}
+    /// # fn may_sleep(inbox: &Inbox<Note>, doorbell: &Doorbell) -> bool {
+    /// doorbell.prepare_park();
+    /// inbox.is_empty() // if so, the next push is followed by a ring
+    /// # }
+    /// # assert!(may_sleep(&Inbox::new(), &Doorbell::new().unwrap()));
+    /// ```
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -163,6 +275,29 @@ impl<T: Linked> Inbox<T> {
     /// # Safety
     ///
     /// Only the owner calls this: no other thread is in `take` or `close` at the same time.
+    ///
+    /// # Example
+    ///
+    /// A turn of the owner's loop; what arrives meanwhile waits for the next turn:
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use multikernel_channels::inbox::{Inbox, Link, Linked};
+    /// # #[repr(C)]
+    /// # struct Note { link: Link, text: &'static str }
+    /// # // SAFETY: `repr(C)`, and the link comes first.
+    /// # unsafe impl Linked for Note {}
+    /// # let inbox = Inbox::new();
+    /// # let note = Box::leak(Box::new(Note { link: Link::new(), text: "hello" }));
+    /// # // SAFETY: a fresh node that lives on the heap.
+    /// # unsafe { inbox.push(NonNull::from(note)) }.unwrap();
+    /// // SAFETY: this thread is the owner.
+    /// for note in unsafe { inbox.take() } {
+    ///     // SAFETY: a node that was handed out is ours, and came from a box.
+    ///     let note = unsafe { Box::from_raw(note.as_ptr()) };
+    ///     assert_eq!(note.text, "hello");
+    /// }
+    /// ```
     #[inline]
     pub unsafe fn take(&self) -> Batch<T> {
         // Nobody but the owner takes or closes, so an inbox seen holding nodes still holds them in the exchange.
@@ -178,6 +313,30 @@ impl<T: Linked> Inbox<T> {
     /// # Safety
     ///
     /// Only the owner calls this: no other thread is in `take` or `close` at the same time.
+    ///
+    /// # Example
+    ///
+    /// The end of an owner:
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use multikernel_channels::inbox::{Closed, Inbox, Link, Linked};
+    /// # #[repr(C)]
+    /// # struct Note(Link);
+    /// # // SAFETY: `repr(C)`, and the link comes first.
+    /// # unsafe impl Linked for Note {}
+    /// # let inbox = Inbox::new();
+    /// # let note = NonNull::from(Box::leak(Box::new(Note(Link::new()))));
+    /// # // SAFETY: a fresh node that lives on the heap.
+    /// # unsafe { inbox.push(note) }.unwrap();
+    /// // SAFETY: this thread is the owner.
+    /// let undelivered = unsafe { inbox.close() };
+    /// assert_eq!(undelivered.collect::<Vec<_>>(), [note]);
+    /// // SAFETY: the node was handed out, so it is in no queue.
+    /// assert_eq!(unsafe { inbox.push(note) }, Err(Closed));
+    /// # // SAFETY: it was refused, so it is ours, and it came from a box.
+    /// # drop(unsafe { Box::from_raw(note.as_ptr()) });
+    /// ```
     pub unsafe fn close(&self) -> Batch<T> {
         // Acquire (R2): as in `take`. Release (R5): pairs with the Acquire fence of a push that is refused.
         let head = self.head.swap(closed(), Ordering::AcqRel);
@@ -203,6 +362,21 @@ impl<T: Linked> fmt::Debug for Inbox<T> {
 ///
 /// A batch must be read to its end. It does not own the nodes in a way it could give up, so what is left in one that
 /// is dropped early is lost: in debug builds that panics, in release builds the nodes leak.
+///
+/// # Example
+///
+/// ```
+/// # use multikernel_channels::inbox::{Inbox, Link, Linked};
+/// # #[repr(C)]
+/// # struct Note(Link);
+/// # // SAFETY: `repr(C)`, and the link comes first.
+/// # unsafe impl Linked for Note {}
+/// # let inbox = Inbox::<Note>::new();
+/// // SAFETY: this thread is the owner.
+/// let batch = unsafe { inbox.take() };
+/// let delivered = batch.count(); // reads it to its end
+/// # assert_eq!(delivered, 0);
+/// ```
 #[must_use = "the nodes of a batch that is not read to its end are lost"]
 pub struct Batch<T: Linked> {
     /// The oldest link not yet handed out.
@@ -262,99 +436,5 @@ impl<T: Linked> fmt::Debug for Batch<T> {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[repr(C)]
-    struct Node {
-        link: Link,
-        value: u32,
-    }
-
-    // SAFETY: `repr(C)`, and the link comes first.
-    unsafe impl Linked for Node {}
-
-    fn node(value: u32) -> NonNull<Node> {
-        NonNull::from(Box::leak(Box::new(Node { link: Link::new(), value })))
-    }
-
-    fn free(node: NonNull<Node>) -> u32 {
-        // SAFETY: every node of these tests comes from `node` and is freed once, when it is in no queue.
-        unsafe { Box::from_raw(node.as_ptr()) }.value
-    }
-
-    #[test]
-    fn takes_in_the_order_of_pushes() {
-        let inbox = Inbox::new();
-        assert!(inbox.is_empty());
-        for value in 0..5 {
-            // SAFETY: a fresh node each time.
-            unsafe { inbox.push(node(value)) }.unwrap();
-        }
-        assert!(!inbox.is_empty());
-        // SAFETY: one thread only.
-        let values: Vec<u32> = unsafe { inbox.take() }.map(free).collect();
-        assert_eq!(values, [0, 1, 2, 3, 4]);
-        assert!(inbox.is_empty());
-        // SAFETY: as above.
-        assert_eq!(unsafe { inbox.take() }.count(), 0);
-    }
-
-    #[test]
-    fn a_node_may_be_pushed_again_while_its_batch_is_read() {
-        let inbox = Inbox::new();
-        for value in 0..3 {
-            // SAFETY: a fresh node each time.
-            unsafe { inbox.push(node(value)) }.unwrap();
-        }
-        // SAFETY: one thread only; a node that was handed out is in no queue.
-        unsafe {
-            for node in inbox.take() {
-                inbox.push(node).unwrap();
-            }
-        }
-        // SAFETY: as above.
-        let values: Vec<u32> = unsafe { inbox.take() }.map(free).collect();
-        assert_eq!(values, [0, 1, 2]);
-    }
-
-    #[test]
-    fn closing_returns_the_rest_and_refuses_what_follows() {
-        let inbox = Inbox::new();
-        // SAFETY: fresh nodes, one thread only.
-        unsafe {
-            inbox.push(node(1)).unwrap();
-            assert_eq!(inbox.close().map(free).collect::<Vec<_>>(), [1]);
-            let late = node(2);
-            assert_eq!(inbox.push(late), Err(Closed));
-            assert_eq!(free(late), 2);
-            assert!(inbox.is_empty());
-            assert_eq!(inbox.take().count(), 0);
-            assert_eq!(inbox.close().count(), 0);
-        }
-    }
-
-    #[test]
-    #[cfg(debug_assertions)]
-    fn an_unfinished_batch_is_loud() {
-        let inbox = Inbox::new();
-        let lost = node(7);
-        // SAFETY: a fresh node, one thread only.
-        let dropped = std::panic::catch_unwind(|| unsafe {
-            inbox.push(lost).unwrap();
-            drop(inbox.take());
-        });
-        assert!(dropped.is_err());
-        assert_eq!(free(lost), 7);
-    }
-
-    #[test]
-    fn crosses_threads_whatever_its_nodes_are() {
-        #[repr(C)]
-        struct NotSend(Link, *const ());
-        // SAFETY: `repr(C)`, and the link comes first.
-        unsafe impl Linked for NotSend {}
-        fn crosses<T: Send + Sync>() {}
-        crosses::<Inbox<NotSend>>();
-    }
-}
+#[path = "inbox_tests.rs"]
+mod tests;

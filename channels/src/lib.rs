@@ -89,5 +89,6 @@ pub mod inbox;
 mod limits;
 pub mod ring;
 pub mod spsc;
+mod state_word;
 #[doc(hidden)]
 pub mod sync;

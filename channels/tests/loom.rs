@@ -7,6 +7,7 @@ mod scenarios;
 
 use loom::sync::{Condvar, Mutex};
 use multikernel_channels::doorbell::StateWord;
+use scenarios::ports::{self, Runner};
 
 /// Runs `scenario` in all orders with at most `preemptions` involuntary switches of thread.
 fn model(preemptions: usize, scenario: impl Fn() + Send + Sync + 'static) {
@@ -134,4 +135,43 @@ fn doorbell_of_a_ring() {
 #[test]
 fn each_thread_has_its_own() {
     model(3, scenarios::each_thread_has_its_own);
+}
+
+const RUNNERS: [[Runner; 2]; 4] = [
+    [Runner::Plain, Runner::Plain],
+    [Runner::Plain, Runner::Core],
+    [Runner::Core, Runner::Plain],
+    [Runner::Core, Runner::Core],
+];
+
+#[test]
+fn spsc_waits_for_messages() {
+    for runners in RUNNERS {
+        model(2, move || ports::spsc_passes_all_then_closes(ModelBell::new, runners, 2, 1));
+    }
+}
+
+#[test]
+fn spsc_waits_for_room() {
+    for runners in RUNNERS {
+        model(2, move || ports::spsc_passes_all_then_closes(ModelBell::new, runners, 1, 3));
+    }
+}
+
+#[test]
+fn spsc_receiver_goes() {
+    for runners in RUNNERS {
+        model(2, move || ports::spsc_tells_the_sender(ModelBell::new, runners, 1));
+    }
+}
+
+#[test]
+fn spsc_receiver_moves() {
+    model(2, || ports::spsc_receiver_moves(ModelBell::new, Runner::Plain));
+    model(2, || ports::spsc_receiver_moves(ModelBell::new, Runner::Core));
+}
+
+#[test]
+fn spsc_knocks_in_the_end() {
+    model(3, || ports::spsc_try_ends(ModelBell::new));
 }

@@ -6,6 +6,7 @@ mod scenarios;
 use std::os::fd::AsRawFd;
 
 use multikernel_channels::doorbell::Doorbell;
+use scenarios::ports::{self, Runner};
 
 impl scenarios::Bell for Doorbell {
     fn prepare_park(&self) {
@@ -105,4 +106,44 @@ fn ring_wakes_its_consumer() {
 #[test]
 fn each_thread_has_its_own() {
     scenarios::each_thread_has_its_own();
+}
+
+const RUNNERS: [[Runner; 2]; 4] = [
+    [Runner::Plain, Runner::Plain],
+    [Runner::Plain, Runner::Core],
+    [Runner::Core, Runner::Plain],
+    [Runner::Core, Runner::Core],
+];
+
+#[test]
+fn spsc_passes_all_then_closes() {
+    for runners in RUNNERS {
+        for capacity in [1, 2, 64] {
+            ports::spsc_passes_all_then_closes(doorbell, runners, capacity, 20_000);
+        }
+    }
+}
+
+#[test]
+fn spsc_tells_the_sender() {
+    for runners in RUNNERS {
+        for received in 0..300 {
+            ports::spsc_tells_the_sender(doorbell, runners, received);
+        }
+    }
+}
+
+#[test]
+fn spsc_receiver_moves() {
+    for _ in 0..1_000 {
+        ports::spsc_receiver_moves(doorbell, Runner::Plain);
+        ports::spsc_receiver_moves(doorbell, Runner::Core);
+    }
+}
+
+#[test]
+fn spsc_knocks_in_the_end() {
+    for _ in 0..1_000 {
+        ports::spsc_try_ends(doorbell);
+    }
 }

@@ -10,12 +10,14 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use support::client::{Bystanders, Client, REQUEST, connect};
+use support::echo::EchoServer;
 use support::panicking::PanickingServer;
 use support::server::{HTTP, Server, refused};
 use support::{Driver, PATIENCE, on_both_drivers, proc, wait_for};
@@ -33,6 +35,7 @@ on_both_drivers!(
     a_head_that_comes_byte_by_byte_is_answered_in_the_end,
     answers_that_nobody_reads_stop_the_requests,
     a_thousand_idle_connections_cost_little,
+    ten_thousand_idle_connections_hold_no_buffer,
     without_descriptors_connections_wait_and_the_server_does_not_spin,
     handlers_that_panic_end_their_own_connections,
     stopping_finishes_what_is_under_way,
@@ -282,10 +285,11 @@ fn answers_that_nobody_reads_stop_the_requests(driver: Driver) {
     server.stop();
 }
 
-/// Raises how many descriptors this process and its children may have; gives how many connections a test may open.
-fn raise_descriptors(wanted: usize) -> usize {
+/// Raises how many descriptors this process and its children may have; gives how many connections a test may open that
+/// may have one part in `share` of them.
+fn raise_descriptors(wanted: usize, share: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let enough = Some(8 * wanted as u64);
+    let enough = Some((2 * share * wanted) as u64);
     // `None` is no limit at all.
     let raised = match (enough, maximum) {
         (Some(enough), Some(maximum)) => Some(enough.min(maximum)),
@@ -294,9 +298,12 @@ fn raise_descriptors(wanted: usize) -> usize {
     if current.is_some_and(|current| raised.is_some_and(|raised| current < raised)) {
         setrlimit(Resource::Nofile, Rlimit { current: raised, maximum }).unwrap();
     }
-    let granted = getrlimit(Resource::Nofile).current.map_or(wanted, |limit| limit as usize / 4);
+    let granted = getrlimit(Resource::Nofile).current.map_or(wanted, |limit| limit as usize / share);
     if granted < wanted {
-        println!("only {granted} connections instead of {wanted}: the limit on descriptors is low here");
+        // Not with `println`, which tests that pass keep to themselves.
+        let text =
+            format!("only {granted} connections instead of {wanted}: few descriptors are allowed here\n");
+        std::io::stderr().write_all(text.as_bytes()).unwrap();
     }
     granted.min(wanted)
 }
@@ -305,7 +312,7 @@ fn a_thousand_idle_connections_cost_little(driver: Driver) {
     // hyper allots two buffers of 8 KiB; their untouched pages take no memory, which leaves about 10 KiB of everything.
     // One more buffer would not fit in.
     const MOST_BYTES_EACH: usize = 14 * 1024;
-    let count = raise_descriptors(1000);
+    let count = raise_descriptors(1000, 4);
     let server = Server::start(driver);
     let bystanders = server.bystanders();
     let before = (proc::descriptors(server.pid()), proc::resident(server.pid()));
@@ -331,6 +338,47 @@ fn a_thousand_idle_connections_cost_little(driver: Driver) {
     assert!(start.elapsed() < PATIENCE);
     bystanders.finish();
     server.stop();
+}
+
+fn ten_thousand_idle_connections_hold_no_buffer(driver: Driver) {
+    // It is 500 to 650 in fact.
+    const MOST_BYTES_EACH: usize = 2 * 1024;
+    // One driver after the other, so that both find enough descriptors.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = raise_descriptors(10_000, 2);
+    assert!(count >= 1000, "too few descriptors to show anything: allow this process 20,000");
+    let start = Instant::now();
+    let server = EchoServer::start(driver);
+    let before = (proc::descriptors(server.pid()), proc::resident(server.pid()));
+
+    // All at once, since on busy CPUs each answer waits for the server's turn.
+    let exchange = |streams: &mut [TcpStream]| {
+        let bytes = [b'x'; 2000];
+        streams.iter_mut().for_each(|stream| stream.write_all(&bytes).unwrap());
+        for stream in streams {
+            let mut answer = [0; 2000];
+            stream.read_exact(&mut answer).unwrap();
+            assert_eq!(answer, bytes);
+        }
+    };
+    let mut idle: Vec<TcpStream> = Vec::new();
+    while idle.len() < count {
+        // No more than may wait to be accepted.
+        let first = idle.len();
+        for number in first..count.min(first + 100) {
+            let stream = connect(server.addr);
+            idle.push(stream.unwrap_or_else(|error| panic!("connection {number} of {count}: {error}")));
+        }
+        exchange(&mut idle[first..]);
+    }
+    let each = proc::resident(server.pid()).saturating_sub(before.1) / count;
+    println!("{each} bytes for each of {count} connections on {}, {:?}", server.driver, start.elapsed());
+    assert!(each < MOST_BYTES_EACH, "{each} bytes for each connection");
+
+    exchange(&mut idle[count / 2..count / 2 + 100]);
+    drop(idle);
+    wait_for("the server closes them all", || (proc::descriptors(server.pid()) == before.0).then_some(()));
 }
 
 fn without_descriptors_connections_wait_and_the_server_does_not_spin(driver: Driver) {

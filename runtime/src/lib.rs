@@ -79,7 +79,11 @@ pub use task::{on_each_core, spawn, spawn_balanced, spawn_local, spawn_on};
 #[cfg(feature = "tokio")]
 pub use tokio::{join, pin, select, try_join};
 
-/// Building and owning a runtime.
+/// Building a Machine and using it from threads that are none of its cores.
+///
+/// Programs begin with [`main`](macro@main), or with [`Builder::run`](runtime::Builder::run), which it calls: the
+/// calling thread becomes core 0. [`Builder::build`](runtime::Builder::build) leaves that thread free and returns a
+/// [`Runtime`](runtime::Runtime) to own. A [`Handle`](runtime::Handle) reaches either kind from any thread.
 #[cfg(not(loom))]
 pub mod runtime {
     pub use crate::driver::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};

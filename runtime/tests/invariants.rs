@@ -51,6 +51,7 @@ const LOCKS: &[(&str, &str)] = &[
     ("runtime/src/driver/handover.rs", "a socket that stops streaming, once for each stop"),
     ("runtime/src/driver/mailbox.rs", "a send whose future is polled away from the core that runs it"),
     ("runtime/src/driver/source.rs", "the second core that watches a socket, once"),
+    ("runtime/src/driver/uring/door.rs", "the start and the end of a core, and its first ring of another"),
     ("runtime/src/machine/blocking.rs", "the pool of blocking threads"),
     ("runtime/src/machine/mod.rs", "the end of a Machine"),
     ("runtime/src/machine/pinning.rs", "the start and the end of a Machine"),
@@ -104,12 +105,14 @@ fn sources() -> Vec<(String, String)> {
 
 /// The library files of channels, replicate and the runtime, without their unit tests' files.
 fn shipped() -> Vec<(String, String)> {
-    let is_shipped = |name: &str| {
-        let file = name.rsplit('/').next().expect("a file name");
-        ["channels/src/", "replicate/src/", "runtime/src/"].iter().any(|room| name.starts_with(room))
-            && !(file.starts_with("tests") || file.ends_with("_tests.rs") || file == "fixture.rs")
-    };
+    let rooms = ["channels/src/", "replicate/src/", "runtime/src/"];
+    let is_shipped = |name: &str| rooms.iter().any(|room| name.starts_with(room)) && !is_unit_test(name);
     sources().into_iter().filter(|(name, _)| is_shipped(name)).collect()
+}
+
+fn is_unit_test(name: &str) -> bool {
+    let file = name.rsplit('/').next().expect("a file name");
+    file.starts_with("tests") || file.ends_with("_tests.rs") || file == "fixture.rs"
 }
 
 /// The words of the code: without comments, and without the unit tests at the end of a file.
@@ -197,6 +200,56 @@ fn no_test_waits_for_luck() {
         let may = SLEEPS.iter().any(|(place, _)| name.starts_with(place));
         assert!(may || sleeps.is_none(), "{name} sleeps instead of waiting for what it needs");
     }
+}
+
+/// Public in name only: they seal `ToSocketAddrs`.
+const SEALED: [&str; 2] = ["pub enum Request {", "pub trait Resolve {"];
+
+/// Modules that only the crates of this project use: public, but not documented.
+const HIDDEN: [&str; 2] = ["channels/src/budget.rs", "channels/src/hub.rs"];
+
+/// Whether an item begins on this line that documentation shows, if it shows the module.
+fn is_public_item(line: &str) -> bool {
+    let mut words = line.split(' ');
+    let is_public = words.next() == Some("pub");
+    let kind = words.find(|word| !["const", "async", "unsafe"].contains(word));
+    line.starts_with("macro_rules!")
+        || is_public && kind.is_some_and(|kind| ["fn", "struct", "enum", "trait", "union"].contains(&kind))
+}
+
+/// Whether one of the listings in a doc comment is compiled and run.
+fn has_example_that_runs(comment: &[&str]) -> bool {
+    let fences = comment.iter().filter(|line| line.starts_with("/// ```"));
+    fences.step_by(2).any(|opening| ["/// ```", "/// ```should_panic"].contains(opening))
+}
+
+/// rustdoc's own lint for this is not stable, wants an example for each `impl`, and passes over all that is re-exported
+/// from a private module.
+#[test]
+fn public_items_have_examples_that_run() {
+    let rooms = ["channels/src/", "runtime/src/", "runtime/macros/src/"];
+    let is_looked_at = |name: &str| {
+        rooms.iter().any(|room| name.starts_with(room)) && name != DOOR && !HIDDEN.contains(&name)
+    };
+    let (mut items, mut without) = (0, Vec::new());
+    for (name, text) in sources().into_iter().filter(|(name, _)| is_looked_at(name) && !is_unit_test(name)) {
+        let code = text.split("\nmod tests {").next().expect("split gives at least one part");
+        let lines: Vec<_> = code.lines().map(str::trim_start).collect();
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| is_public_item(line)) {
+            let belongs = |line: &&&str| ["///", "#[", "$(#["].iter().any(|start| line.starts_with(start));
+            let above = &lines[at - lines[..at].iter().rev().take_while(belongs).count()..at];
+            let is_private = line.starts_with("macro_rules!") && !above.contains(&"#[macro_export]");
+            if is_private || above.contains(&"#[doc(hidden)]") || SEALED.contains(line) {
+                continue;
+            }
+            items += 1;
+            if !has_example_that_runs(above) {
+                without.push(format!("{name}:{}: {line}", at + 1));
+            }
+        }
+    }
+    assert!(items > 200, "this looks in the wrong place: it found {items} public items");
+    assert!(without.is_empty(), "without an example that runs:\n{}", without.join("\n"));
 }
 
 /// The packages that `package` needs to be used, itself left out.

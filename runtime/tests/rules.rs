@@ -4,13 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::mpsc;
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use multikernel::runtime::Builder;
-use multikernel::task::yield_now;
+use multikernel::runtime::{Builder, Pinning};
+use multikernel::signal::unix::{SignalKind, signal};
+use multikernel::task::{spawn_blocking, yield_now};
 use multikernel::time::sleep;
 use multikernel::{CoreId, core_local, on_each_core, spawn_local, spawn_on};
 
@@ -121,18 +122,45 @@ fn state_of_a_core_is_dropped_on_that_core() {
     assert_eq!(cores, [0, 1, 2]);
 }
 
+/// The CPUs that this thread may use.
+fn allowed() -> String {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    status.lines().find(|line| line.starts_with("Cpus_allowed_list")).unwrap().to_owned()
+}
+
+fn on_one_pinned_core<F: Future + 'static>(main: impl FnOnce() -> F) -> F::Output {
+    Builder::new().cores(1).pinning(Pinning::Always).run(main).unwrap()
+}
+
 #[test]
 fn blocking_calls_are_not_tied_to_the_cpu_of_a_pinned_core() {
-    fn allowed() -> String {
-        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-        status.lines().find(|line| line.starts_with("Cpus_allowed_list")).unwrap().to_owned()
-    }
     let before = allowed();
-    let there = Builder::new()
-        .cores(1)
-        .pinning(multikernel::runtime::Pinning::Always)
-        .run(|| async { multikernel::task::spawn_blocking(allowed).await.unwrap() })
-        .unwrap();
+    let there = on_one_pinned_core(|| async { spawn_blocking(allowed).await.unwrap() });
     assert_eq!(there, before);
     assert_eq!(allowed(), before);
+}
+
+/// Tells which CPUs the thread that wakes it may use.
+struct Telltale(mpsc::Sender<String>);
+
+impl Wake for Telltale {
+    fn wake(self: Arc<Self>) {
+        self.0.send(allowed()).expect("the test listens");
+    }
+}
+
+#[test]
+fn waiting_for_signals_is_not_tied_to_the_cpu_of_a_pinned_core() {
+    let before = allowed();
+    let there = on_one_pinned_core(|| async {
+        let (send, receive) = mpsc::channel();
+        let waker = Waker::from(Arc::new(Telltale(send)));
+        // The first use in this process starts the thread that will wake.
+        let mut signal = signal(SignalKind::user_defined1()).unwrap();
+        assert!(signal.poll_recv(&mut Context::from_waker(&waker)).is_pending());
+        // SAFETY: the signal is handled by now.
+        assert_eq!(unsafe { libc::raise(libc::SIGUSR1) }, 0);
+        receive.recv_timeout(Duration::from_secs(10)).unwrap()
+    });
+    assert_eq!(there, before);
 }

@@ -4,24 +4,33 @@ use std::fmt;
 use std::iter::FusedIterator;
 
 use crate::ring::{Indices, PopError, Slots};
-use crate::sync::{Ordering, SharedArc};
+use crate::sync::{Arc, Ordering};
 
 /// The end of a [`ring`](crate::ring::ring()) to pop from. Dropping it closes the ring: the producer gets its messages
 /// back.
 ///
 /// Messages that wait when the consumer is dropped are dropped with it. One that the producer pushes at that very
 /// moment is dropped with the producer.
+///
+/// ```
+/// # let (mut tx, mut rx) = multikernel_channels::ring::ring(4);
+/// # tx.try_push("hello").unwrap();
+/// while let Ok(message) = rx.try_pop() {
+///     println!("{message}");
+/// }
+/// # assert!(rx.is_empty());
+/// ```
 pub struct Consumer<T> {
     /// The truth about `indices.head`, which nobody else writes.
     head: usize,
     /// `indices.tail` as last seen: never ahead of it, so we may think the ring emptier than it is, not fuller (R8).
     seen_tail: usize,
-    indices: SharedArc<Indices>,
-    slots: SharedArc<Slots<T>>,
+    indices: Arc<Indices>,
+    slots: Arc<Slots<T>>,
 }
 
 impl<T> Consumer<T> {
-    pub(super) fn new(start: usize, indices: SharedArc<Indices>, slots: SharedArc<Slots<T>>) -> Self {
+    pub(super) fn new(start: usize, indices: Arc<Indices>, slots: Arc<Slots<T>>) -> Self {
         Self { head: start, seen_tail: start, indices, slots }
     }
 
@@ -30,6 +39,16 @@ impl<T> Consumer<T> {
     /// # Errors
     ///
     /// [`PopError::Empty`] when nothing waits, [`PopError::Closed`] when nothing waits and the producer is gone.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use multikernel_channels::ring::{PopError, ring};
+    /// # let (mut tx, mut rx) = ring(4);
+    /// tx.try_push(7).unwrap();
+    /// assert_eq!(rx.try_pop(), Ok(7));
+    /// assert_eq!(rx.try_pop(), Err(PopError::Empty));
+    /// ```
     #[inline]
     pub fn try_pop(&mut self) -> Result<T, PopError> {
         self.find()?;
@@ -130,6 +149,12 @@ impl<T> Consumer<T> {
     }
 
     /// How many messages wait. The producer may be pushing, so there may be more by the time of return.
+    ///
+    /// ```
+    /// # let (mut tx, rx) = multikernel_channels::ring::ring(4);
+    /// tx.try_push('a').unwrap();
+    /// assert_eq!(rx.len(), 1);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         // Relaxed: a count; no slot is touched on the strength of it. As the check before parking it comes after the
@@ -138,12 +163,23 @@ impl<T> Consumer<T> {
     }
 
     /// Whether nothing waits.
+    ///
+    /// ```
+    /// # let (tx, rx) = multikernel_channels::ring::ring::<u8>(4);
+    /// drop(tx);
+    /// assert!(rx.is_empty() && rx.is_closed()); // now nothing will come
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The most messages that may wait: what [`ring`](crate::ring::ring()) was called with.
+    ///
+    /// ```
+    /// # let (_tx, rx) = multikernel_channels::ring::ring::<u8>(3);
+    /// assert_eq!(rx.capacity(), 3);
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.indices.capacity
@@ -167,6 +203,13 @@ impl<T> Consumer<T> {
     }
 
     /// Whether an end has closed the ring. Messages may still wait.
+    ///
+    /// ```
+    /// # let (mut tx, rx) = multikernel_channels::ring::ring(1);
+    /// tx.try_push("last words").unwrap();
+    /// drop(tx);
+    /// assert!(rx.is_closed() && !rx.is_empty());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.indices.is_closed()
@@ -193,6 +236,13 @@ impl<T> fmt::Debug for Consumer<T> {
 }
 
 /// The oldest messages of a ring, taken one by one: what [`Consumer::pop_chunk`] returns.
+///
+/// ```
+/// # let (mut tx, mut rx) = multikernel_channels::ring::ring(4);
+/// tx.push_slice(b"abcd").unwrap();
+/// let mut chunk = rx.pop_chunk(3);
+/// assert_eq!((chunk.len(), chunk.next()), (3, Some(b'a')));
+/// ```
 pub struct Chunk<'a, T> {
     consumer: &'a mut Consumer<T>,
     /// How many are left.

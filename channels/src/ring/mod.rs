@@ -16,7 +16,7 @@ use crossbeam_utils::CachePadded;
 pub use self::consumer::{Chunk, Consumer};
 pub use self::error::{PopError, PushError};
 pub use self::producer::Producer;
-use crate::sync::{AtomicBool, AtomicUsize, Ordering, SharedArc, UnsafeCell, fence};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence};
 
 /// A ring that holds at most `capacity` messages: the end to push into and the end to pop from.
 ///
@@ -59,17 +59,17 @@ pub fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
 fn starting_at<T>(start: usize, capacity: NonZeroUsize) -> (Producer<T>, Consumer<T>) {
     let capacity = capacity.get();
     let slots = capacity.checked_next_power_of_two().expect("capacity overflow");
-    let indices = SharedArc::new(Indices {
+    let indices = Arc::new(Indices {
         head: CachePadded::new(AtomicUsize::new(start)),
         tail: CachePadded::new(AtomicUsize::new(start)),
         closed: AtomicBool::new(false),
         capacity,
     });
-    let slots = SharedArc::new(Slots {
-        indices: SharedArc::clone(&indices),
+    let slots = Arc::new(Slots {
+        indices: Arc::clone(&indices),
         slots: (0..slots).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
     });
-    let producer = Producer::new(start, SharedArc::clone(&indices), SharedArc::clone(&slots));
+    let producer = Producer::new(start, Arc::clone(&indices), Arc::clone(&slots));
     (producer, Consumer::new(start, indices, slots))
 }
 
@@ -122,7 +122,7 @@ impl Indices {
 
 /// The messages themselves.
 struct Slots<T> {
-    indices: SharedArc<Indices>,
+    indices: Arc<Indices>,
     slots: Box<[UnsafeCell<MaybeUninit<T>>]>,
 }
 

@@ -3,21 +3,29 @@
 use std::fmt;
 
 use crate::ring::{Indices, PushError, Slots};
-use crate::sync::{Ordering, SharedArc};
+use crate::sync::{Arc, Ordering};
 
 /// The end of a [`ring`](crate::ring::ring()) to push into. Dropping it closes the ring: the consumer pops the rest and
 /// is told.
+///
+/// ```
+/// # use multikernel_channels::ring::ring;
+/// let (mut tx, mut rx) = ring(8);
+/// let maker = std::thread::spawn(move || (1..=8).try_for_each(|n| tx.try_push(n)));
+/// maker.join().unwrap().expect("there is room for eight");
+/// assert_eq!(std::iter::from_fn(|| rx.try_pop().ok()).sum::<i32>(), 36);
+/// ```
 pub struct Producer<T> {
     /// The truth about `indices.tail`, which nobody else writes.
     tail: usize,
     /// `indices.head` as last seen: never ahead of it, so we may think the ring fuller than it is, not emptier (R8).
     seen_head: usize,
-    indices: SharedArc<Indices>,
-    slots: SharedArc<Slots<T>>,
+    indices: Arc<Indices>,
+    slots: Arc<Slots<T>>,
 }
 
 impl<T> Producer<T> {
-    pub(super) fn new(start: usize, indices: SharedArc<Indices>, slots: SharedArc<Slots<T>>) -> Self {
+    pub(super) fn new(start: usize, indices: Arc<Indices>, slots: Arc<Slots<T>>) -> Self {
         Self { tail: start, seen_head: start, indices, slots }
     }
 
@@ -30,6 +38,15 @@ impl<T> Producer<T> {
     ///
     /// [`PushError::Full`] when [`capacity`](Self::capacity) messages wait, [`PushError::Closed`] when the consumer is
     /// gone. Both give the message back.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use multikernel_channels::ring::{PushError, ring};
+    /// # let (mut tx, _rx) = ring(1);
+    /// tx.try_push("now").unwrap();
+    /// assert_eq!(tx.try_push("later"), Err(PushError::Full("later")));
+    /// ```
     #[inline]
     pub fn try_push(&mut self, message: T) -> Result<(), PushError<T>> {
         if self.indices.is_closed() {
@@ -150,6 +167,12 @@ impl<T> Producer<T> {
     }
 
     /// How many messages wait. The consumer may be popping, so there may be fewer by the time of return.
+    ///
+    /// ```
+    /// # let (mut tx, _rx) = multikernel_channels::ring::ring(4);
+    /// tx.try_push('a').unwrap();
+    /// assert_eq!((tx.len(), tx.capacity()), (1, 4));
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         // Relaxed: a count; no slot is touched on the strength of it.
@@ -157,18 +180,40 @@ impl<T> Producer<T> {
     }
 
     /// Whether the consumer has popped everything.
+    ///
+    /// ```
+    /// # let (mut tx, mut rx) = multikernel_channels::ring::ring(4);
+    /// tx.try_push('a').unwrap();
+    /// assert!(!tx.is_empty());
+    /// rx.try_pop().unwrap();
+    /// assert!(tx.is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The most messages that may wait: what [`ring`](crate::ring::ring()) was called with.
+    ///
+    /// ```
+    /// # let (tx, _rx) = multikernel_channels::ring::ring::<u8>(3);
+    /// assert_eq!(tx.capacity(), 3); // in four slots
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.indices.capacity
     }
 
     /// Closes the ring from this end: the consumer pops the rest and is told. Later pushes fail.
+    ///
+    /// ```
+    /// # use multikernel_channels::ring::{PopError, ring};
+    /// # let (mut tx, mut rx) = ring(4);
+    /// tx.try_push("last").unwrap();
+    /// tx.close();
+    /// assert_eq!(rx.try_pop(), Ok("last"));
+    /// assert_eq!(rx.try_pop(), Err(PopError::Closed));
+    /// ```
     pub fn close(&mut self) {
         self.indices.close();
     }
@@ -179,12 +224,18 @@ impl<T> Producer<T> {
     }
 
     /// Whether an end has closed the ring. That does not change again.
+    ///
+    /// ```
+    /// # let (tx, rx) = multikernel_channels::ring::ring::<u8>(1);
+    /// drop(rx);
+    /// assert!(tx.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.indices.is_closed()
     }
 
-    pub(crate) fn indices(&self) -> &SharedArc<Indices> {
+    pub(crate) fn indices(&self) -> &Arc<Indices> {
         &self.indices
     }
 }

@@ -42,11 +42,11 @@ pub use self::sender::{Sender, Sending};
 use crate::gate::Gate;
 use crate::hub::{Port, Side};
 use crate::ring::{Indices, ring};
-use crate::sync::{AtomicBool, Ordering, SharedArc};
+use crate::sync::{Arc, AtomicBool, Ordering, SharedArc};
 
 /// What both ends share beside the ring.
 struct Ends {
-    indices: SharedArc<Indices>,
+    indices: Arc<Indices>,
     /// On lines of their own: a gate is written when its end goes to sleep, the indices with every message.
     receiver: CachePadded<Gate>,
     sender: CachePadded<Gate>,
@@ -105,7 +105,7 @@ impl Port for Ends {
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let (producer, consumer) = ring(capacity);
     let ends = SharedArc::new(Ends {
-        indices: SharedArc::clone(producer.indices()),
+        indices: Arc::clone(producer.indices()),
         receiver: CachePadded::new(Gate::new()),
         sender: CachePadded::new(Gate::new()),
         for_close_only: AtomicBool::new(false),

@@ -16,6 +16,17 @@ use crate::sync::SharedArc;
 
 /// The end of a [`channel`](crate::spsc::channel) to receive from. Dropping it closes the channel: the sender gets its messages back, and
 /// those that wait are dropped.
+///
+/// ```
+/// use futures::StreamExt;
+///
+/// # futures::executor::block_on(async {
+/// let (mut tx, rx) = multikernel_channels::spsc::channel(4);
+/// tx.send_many(&mut [1, 2, 3].into_iter()).await.unwrap();
+/// drop(tx);
+/// assert_eq!(rx.map(|number| number * 10).collect::<Vec<_>>().await, [10, 20, 30]); // it is a stream
+/// # })
+/// ```
 pub struct Receiver<T> {
     consumer: Consumer<T>,
     ends: SharedArc<Ends>,
@@ -84,6 +95,16 @@ impl<T> Receiver<T> {
     /// As [`recv`](Self::recv), one poll at a time.
     ///
     /// `Pending` wakes the task of the last poll when there is a message or the channel is closed.
+    ///
+    /// ```
+    /// use std::future::poll_fn;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let (mut tx, mut rx) = multikernel_channels::spsc::channel(1);
+    /// tx.send(1).await.unwrap();
+    /// assert_eq!(poll_fn(|cx| rx.poll_recv(cx)).await, Some(1));
+    /// # })
+    /// ```
     #[inline]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         self.poll_end(cx, |consumer| match consumer.try_pop() {
@@ -161,24 +182,52 @@ impl<T> Receiver<T> {
     }
 
     /// How many messages wait. The sender may be at work, so there may be more by the time of return.
+    ///
+    /// ```
+    /// # let (mut tx, mut rx) = multikernel_channels::spsc::channel(4);
+    /// tx.try_send('a').unwrap();
+    /// assert_eq!((tx.len(), rx.len()), (1, 1));
+    /// # rx.close();
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.consumer.len()
     }
 
     /// Whether nothing waits.
+    ///
+    /// ```
+    /// # let (mut tx, mut rx) = multikernel_channels::spsc::channel(4);
+    /// tx.try_send('a').unwrap();
+    /// assert!(!tx.is_empty());
+    /// rx.try_recv().unwrap();
+    /// assert!(tx.is_empty() && rx.is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.consumer.is_empty()
     }
 
     /// The most messages that may wait: what [`channel`](crate::spsc::channel) was called with.
+    ///
+    /// ```
+    /// let (tx, rx) = multikernel_channels::spsc::channel::<u8>(3);
+    /// assert_eq!((tx.capacity(), rx.capacity()), (3, 3));
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.consumer.capacity()
     }
 
     /// Whether the channel is closed, from either end. Messages may still wait.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = multikernel_channels::spsc::channel(1);
+    /// tx.try_send("last words").unwrap();
+    /// drop(tx);
+    /// assert!(rx.is_closed());
+    /// assert_eq!(rx.try_recv(), Ok("last words"));
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.consumer.is_closed()
@@ -203,6 +252,15 @@ impl<T> fmt::Debug for Receiver<T> {
 }
 
 /// What [`Receiver::recv`] returns.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// let (mut tx, mut rx) = multikernel_channels::spsc::channel(1);
+/// tx.send("a message").await.unwrap();
+/// let receiving = rx.recv(); // nothing has happened yet
+/// assert_eq!(receiving.await, Some("a message"));
+/// # })
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is received before the future is polled"]
 pub struct Receiving<'a, T>(&'a mut Receiver<T>);

@@ -15,6 +15,16 @@ use crate::spsc::Ends;
 use crate::sync::{Ordering, SharedArc};
 
 /// The end of a [`channel`](crate::spsc::channel) to send into. Dropping it closes the channel: the receiver gets the rest and is told.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// let (mut tx, mut rx) = multikernel_channels::spsc::channel(4);
+/// tx.send("the last").await.unwrap();
+/// drop(tx);
+/// assert_eq!(rx.recv().await, Some("the last"));
+/// assert_eq!(rx.recv().await, None);
+/// # })
+/// ```
 pub struct Sender<T> {
     producer: Producer<T>,
     ends: SharedArc<Ends>,
@@ -175,24 +185,50 @@ impl<T> Sender<T> {
     }
 
     /// How many messages wait. The receiver may be at work, so there may be fewer by the time of return.
+    ///
+    /// ```
+    /// # let (mut tx, mut rx) = multikernel_channels::spsc::channel(4);
+    /// tx.try_send('a').unwrap();
+    /// assert_eq!((tx.len(), rx.len()), (1, 1));
+    /// # rx.close();
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.producer.len()
     }
 
     /// Whether the receiver has taken everything.
+    ///
+    /// ```
+    /// # let (mut tx, mut rx) = multikernel_channels::spsc::channel(4);
+    /// tx.try_send('a').unwrap();
+    /// assert!(!tx.is_empty());
+    /// rx.try_recv().unwrap();
+    /// assert!(tx.is_empty() && rx.is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.producer.is_empty()
     }
 
     /// The most messages that may wait: what [`channel`](crate::spsc::channel) was called with.
+    ///
+    /// ```
+    /// let (tx, rx) = multikernel_channels::spsc::channel::<u8>(3);
+    /// assert_eq!((tx.capacity(), rx.capacity()), (3, 3));
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.producer.capacity()
     }
 
     /// Whether the receiver is gone or has closed the channel. That does not change again.
+    ///
+    /// ```
+    /// let (tx, rx) = multikernel_channels::spsc::channel::<u8>(1);
+    /// drop(rx);
+    /// assert!(tx.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.producer.is_closed()
@@ -217,9 +253,17 @@ impl<T> fmt::Debug for Sender<T> {
 }
 
 /// What [`Sender::send`] returns.
-// Not an async block: the compiler's state machine for one costs more than the message.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// let (mut tx, _rx) = multikernel_channels::spsc::channel(1);
+/// let sending = tx.send("a message"); // nothing has happened yet
+/// assert_eq!(sending.await, Ok(()));
+/// # })
+/// ```
 #[must_use = "nothing is sent before the future is polled"]
 pub struct Sending<'a, T> {
+    // Not an async block: the state machine of one costs more than the message.
     sender: &'a mut Sender<T>,
     unsent: Option<T>,
 }

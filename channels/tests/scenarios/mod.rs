@@ -3,6 +3,8 @@
 //! The code under test sees the threads and atomics of `sync`, so loom when loom runs. The tallies of the tests
 //! themselves are std's on purpose: loom must not spend its orders on them.
 
+pub mod ports;
+
 use std::ptr::NonNull;
 use std::sync::Arc as StdArc;
 

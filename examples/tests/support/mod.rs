@@ -1,6 +1,7 @@
 //! Servers, clients for them, and what /proc says about a server.
 
 pub(crate) mod client;
+pub(crate) mod echo;
 pub(crate) mod panicking;
 pub(crate) mod proc;
 pub(crate) mod server;

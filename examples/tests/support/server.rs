@@ -16,7 +16,7 @@ use super::{Driver, PATIENCE, proc, wait_for};
 pub(crate) const HTTP: &str = env!("CARGO_BIN_EXE_http");
 
 /// A process that is killed when this is dropped.
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
     fn wait(&mut self) -> ExitStatus {

@@ -97,6 +97,30 @@ reads!(TcpStream, ReadHalf<'_>, OwnedReadHalf);
 writes!(TcpStream, WriteHalf<'_>, OwnedWriteHalf);
 
 /// Times hyper's connections with the timers of the core that polls them.
+///
+/// # Examples
+///
+/// A client that is too slow with its headers is cut off:
+///
+/// ```
+/// use hyper::server::conn::http1;
+/// use multikernel::compat::hyper::CoreTimer;
+/// use multikernel::time::Duration;
+/// # use hyper::{Request, Response, service::service_fn};
+///
+/// # use multikernel::net::{TcpListener, TcpStream};
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let _silent = TcpStream::connect(listener.local_addr()?).await?;
+/// # let answer = service_fn(async |_: Request<_>| Ok::<_, std::convert::Infallible>(Response::new(String::new())));
+/// let (stream, _peer) = listener.accept().await?;
+/// let mut server = http1::Builder::new();
+/// server.timer(CoreTimer).header_read_timeout(Duration::from_millis(1));
+/// let error = server.serve_connection(stream, answer).await.unwrap_err();
+/// assert!(error.is_timeout());
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CoreTimer;
 
@@ -120,6 +144,22 @@ impl Timer for CoreTimer {
 }
 
 /// Spawns with [`spawn`](crate::spawn): futures that are `Send`, on whichever core suits.
+///
+/// # Examples
+///
+/// ```
+/// use hyper::rt::Executor;
+/// use multikernel::compat::hyper::CoreExecutor;
+///
+/// # multikernel::runtime::Builder::new().cores(2).run(|| async {
+/// # let (done, is_done) = futures::channel::oneshot::channel();
+/// CoreExecutor.execute(async {
+///     // .. what hyper does beside a connection ..
+///     # done.send(()).unwrap();
+/// });
+/// # is_done.await.unwrap();
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CoreExecutor;
 
@@ -134,6 +174,24 @@ where
 }
 
 /// Spawns with [`spawn_local`](crate::spawn_local): any future, on this core.
+///
+/// # Examples
+///
+/// ```
+/// use hyper::rt::Executor;
+/// use multikernel::compat::hyper::LocalExecutor;
+/// use std::rc::Rc;
+///
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// # let (done, is_done) = futures::channel::oneshot::channel();
+/// let not_send = Rc::new(());
+/// LocalExecutor.execute(async move {
+///     drop(not_send);
+///     # done.send(()).unwrap();
+/// });
+/// # is_done.await.unwrap();
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalExecutor;
 

@@ -49,11 +49,35 @@ macro_rules! reads {
         }
 
         impl $name {
-            /// Polls what `peek` waits for, and copies it to the unfilled part of `buf`.
+            /// Polls what `peek` waits for, and copies it to the unfilled part of `buf`. The bytes stay to be read.
             ///
             /// # Errors
             ///
             /// The error of the connection.
+            ///
+            /// # Panics
+            ///
+            /// When it has to wait on a thread that is neither a core nor inside a `block_on`.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use multikernel::io::ReadBuf;
+            /// use std::future::poll_fn;
+            ///
+            /// # use multikernel::net::{TcpListener, TcpStream};
+            /// # multikernel::runtime::Builder::new_test().run(|| async {
+            /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+            /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+            /// # let (server, _) = listener.accept().await?;
+            /// client.try_write(b"hello")?;
+            /// let mut room = [0; 2];
+            /// let mut buf = ReadBuf::new(&mut room);
+            /// poll_fn(|cx| server.poll_peek(cx, &mut buf)).await?;
+            /// assert_eq!(buf.filled(), b"he");
+            /// # std::io::Result::Ok(())
+            /// # }).unwrap().unwrap();
+            /// ```
             pub fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
                 poll_peek(self.io(), cx, buf)
             }

@@ -24,16 +24,34 @@ impl Interest {
     pub(crate) const DIRECTIONS: [Interest; 2] = [Interest::READABLE, Interest::WRITABLE];
 
     /// True when reading is part of this interest.
+    ///
+    /// ```
+    /// # use multikernel::io::Interest;
+    /// assert!(Interest::READABLE.is_readable());
+    /// assert!(!Interest::WRITABLE.is_readable());
+    /// ```
     pub const fn is_readable(self) -> bool {
         self.0 & Self::READABLE.0 != 0
     }
 
     /// True when writing is part of this interest.
+    ///
+    /// ```
+    /// # use multikernel::io::Interest;
+    /// assert!(Interest::WRITABLE.is_writable());
+    /// assert!(!Interest::READABLE.is_writable());
+    /// ```
     pub const fn is_writable(self) -> bool {
         self.0 & Self::WRITABLE.0 != 0
     }
 
-    /// Both interests together.
+    /// Both interests together: `|`, for constants.
+    ///
+    /// ```
+    /// # use multikernel::io::Interest;
+    /// const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+    /// assert_eq!(BOTH, Interest::READABLE | Interest::WRITABLE);
+    /// ```
     #[must_use]
     pub const fn add(self, other: Interest) -> Interest {
         Interest(self.0 | other.0)
@@ -126,31 +144,66 @@ impl Ready {
     const WRITE_SIDE: Ready = Ready(Self::WRITABLE.0 | Self::WRITE_CLOSED.0 | Self::ERROR.0);
 
     /// True when nothing is ready.
+    ///
+    /// ```
+    /// # use multikernel::io::Ready;
+    /// assert!(Ready::EMPTY.is_empty());
+    /// assert!(!Ready::ERROR.is_empty());
+    /// ```
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// True when reading would not wait.
+    /// True when reading would not wait: for data, the end of the stream, or an error.
+    ///
+    /// ```
+    /// # use multikernel::io::Ready;
+    /// assert!(Ready::READABLE.is_readable() && Ready::READ_CLOSED.is_readable() && Ready::ERROR.is_readable());
+    /// ```
     pub const fn is_readable(self) -> bool {
         self.0 & Self::READ_SIDE.0 != 0
     }
 
-    /// True when writing would not wait.
+    /// True when writing would not wait: there is room, or it would fail at once.
+    ///
+    /// ```
+    /// # use multikernel::io::Ready;
+    /// assert!(Ready::WRITABLE.is_writable() && Ready::WRITE_CLOSED.is_writable() && Ready::ERROR.is_writable());
+    /// ```
     pub const fn is_writable(self) -> bool {
         self.0 & Self::WRITE_SIDE.0 != 0
     }
 
-    /// True when the peer will send no more.
+    /// True when the peer will send no more. There may still be bytes to read.
+    ///
+    /// ```
+    /// # use multikernel::io::Ready;
+    /// let ready = Ready::READABLE | Ready::READ_CLOSED;
+    /// assert!(ready.is_read_closed());
+    /// assert!(!Ready::READABLE.is_read_closed());
+    /// ```
     pub const fn is_read_closed(self) -> bool {
         self.0 & Self::READ_CLOSED.0 != 0
     }
 
     /// True when what is written can no longer arrive.
+    ///
+    /// ```
+    /// # use multikernel::io::Ready;
+    /// assert!((Ready::WRITABLE | Ready::WRITE_CLOSED).is_write_closed());
+    /// assert!(!Ready::WRITABLE.is_write_closed());
+    /// ```
     pub const fn is_write_closed(self) -> bool {
         self.0 & Self::WRITE_CLOSED.0 != 0
     }
 
-    /// True when an error is waiting to be fetched.
+    /// True when an error is waiting to be fetched: the next read or write returns it.
+    ///
+    /// ```
+    /// # use multikernel::io::Ready;
+    /// assert!(Ready::ERROR.is_error());
+    /// assert!(!Ready::READ_CLOSED.is_error());
+    /// ```
     pub const fn is_error(self) -> bool {
         self.0 & Self::ERROR.0 != 0
     }

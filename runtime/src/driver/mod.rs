@@ -16,11 +16,15 @@ mod source;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_forced;
+#[cfg(test)]
 mod tests_recv;
 #[cfg(test)]
 mod tests_recv_cores;
 #[cfg(test)]
 mod tests_recv_read;
+#[cfg(test)]
+mod tests_seccomp;
 #[cfg(test)]
 mod tests_send;
 #[cfg(test)]
@@ -96,7 +100,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// `ring` is the peer's [`Reactor::ring_fd`]. The peer must not be rung after its reactor was closed.
+    /// `ring` is the peer's [`Reactor::ring_fd`].
     pub(crate) fn new(ring: Option<RawFd>, bell: Arc<dyn Bell>) -> Peer {
         Peer { ring, bell }
     }
@@ -136,11 +140,19 @@ struct Watched {
 }
 
 impl Reactor {
-    /// Opens the driver of the calling thread. `bell`, the core's eventfd, must stay open until the reactor is closed.
+    /// Opens the driver of the calling thread, epoll if no ring is to be had. `bell`, the core's eventfd, must stay open
+    /// until the reactor is closed.
     pub(crate) fn open(kind: DriverKind, settings: &Settings, bell: BorrowedFd<'_>) -> io::Result<Reactor> {
         watch_for_forks();
         let driver = match kind {
-            DriverKind::Uring => Driver::Uring(Box::new(Uring::open(settings.entries, bell)?)),
+            DriverKind::Uring => match Uring::open(settings.entries, bell) {
+                Ok(uring) => Driver::Uring(Box::new(uring)),
+                // It was there a moment ago. Memory for rings is bounded for each user, and others may have it now.
+                Err(error) => {
+                    tracing::warn!(%error, "no io_uring is left for this core; it uses epoll");
+                    Driver::Epoll(Epoll::open(bell)?)
+                }
+            },
             DriverKind::Epoll => Driver::Epoll(Epoll::open(bell)?),
         };
         Ok(Reactor { driver, slots: Slots::new(), spares: Vec::new(), early: Vec::new(), _here: PhantomData })
@@ -152,6 +164,8 @@ impl Reactor {
     /// learn of theirs when they try again.
     pub(crate) fn turn(&mut self, wait: Wait, woken: &mut Vec<Waker>) -> io::Result<()> {
         woken.append(&mut self.early);
+        // Who is due already does not wait for something else to happen.
+        let wait = if woken.is_empty() { wait } else { Wait::No };
         match &mut self.driver {
             Driver::Uring(uring) => uring.turn(wait, &mut self.slots, woken),
             Driver::Epoll(epoll) => epoll.turn(wait, &mut self.slots, woken),
@@ -182,7 +196,7 @@ impl Reactor {
     /// Where other cores' rings may send messages.
     pub(crate) fn ring_fd(&self) -> Option<RawFd> {
         match &self.driver {
-            Driver::Uring(uring) => Some(uring.fd()),
+            Driver::Uring(uring) => Some(uring.door()),
             Driver::Epoll(_) => None,
         }
     }

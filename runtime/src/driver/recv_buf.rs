@@ -77,6 +77,22 @@ impl Drop for Region {
 /// On io_uring the bytes lie in one of the 128 buffers that a core's sockets share, so they were not copied. Dropping
 /// the value, on whatever thread, gives the buffer back. Keeping many slows nobody down but oneself: when few are
 /// left, sockets receive into memory of their own. A `RecvBuf` may outlive its socket and the runtime.
+///
+/// It is read as a slice of bytes, and can be sent as it is:
+///
+/// ```
+/// # use multikernel::net::{TcpListener, TcpStream};
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let client = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (server, _) = listener.accept().await?;
+/// client.send_all(&b"hello, all"[..]).await.result?;
+/// let bytes = server.recv().await?;
+/// assert!(bytes.starts_with(b"hello"));
+/// server.send_all(bytes).await.result?;
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
+/// ```
 pub struct RecvBuf {
     memory: Memory,
     start: u32,

@@ -11,6 +11,17 @@ use super::uring::{self, Refusal};
 const VARIABLE: &str = "MULTIKERNEL_DRIVER";
 
 /// How a runtime learns that I/O can go on.
+///
+/// ```
+/// use multikernel::runtime::{Builder, DriverChoice, DriverKind};
+///
+/// let runtime = Builder::new().cores(1).driver(DriverChoice::Epoll).build()?;
+/// # if std::env::var_os("MULTIKERNEL_DRIVER").is_none() {
+/// assert_eq!(runtime.driver().kind, DriverKind::Epoll);
+/// # }
+/// assert_eq!(DriverKind::Uring.to_string(), "io_uring");
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DriverKind {
@@ -64,6 +75,13 @@ impl FromStr for DriverChoice {
 }
 
 /// The error of [`DriverChoice::from_str`]: no driver has that name.
+///
+/// ```
+/// use multikernel::runtime::DriverChoice;
+///
+/// let error = "kqueue".parse::<DriverChoice>().unwrap_err();
+/// assert_eq!(error.to_string(), "unknown driver \"kqueue\"; valid ones are: auto, uring, epoll");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownDriver {
     text: String,
@@ -77,7 +95,16 @@ impl fmt::Display for UnknownDriver {
 
 impl std::error::Error for UnknownDriver {}
 
-/// The driver a runtime has, and why it has that one.
+/// The driver a runtime has, and why it has that one. From [`Runtime::driver`](crate::runtime::Runtime::driver).
+///
+/// ```
+/// use multikernel::runtime::{Builder, DriverInfo};
+///
+/// let runtime = Builder::new().cores(1).build()?;
+/// let DriverInfo { kind, why, .. } = runtime.driver();
+/// println!("using {kind}: {why}");
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DriverInfo {

@@ -15,12 +15,41 @@ use super::source::Source;
 use super::uring::Progress;
 use crate::context::{self, CoreUid};
 
-/// Bytes that stay where they are when the value that owns them moves.
+/// Bytes that stay where they are when the value that owns them moves. What
+/// [`send_all`](crate::net::TcpStream::send_all) takes: `Vec<u8>`, `Box<[u8]>`, `Bytes`, `&'static [u8]`,
+/// [`RecvBuf`](crate::net::RecvBuf), and what you implement it for.
 ///
 /// # Safety
 ///
 /// `bytes` returns the same memory every time, it does not change and stays valid until the value is dropped: also
 /// while the value is moved, and for good when it is forgotten.
+///
+/// # Examples
+///
+/// ```
+/// use multikernel::net::StableBuf;
+/// use std::sync::Arc;
+///
+/// /// A page that many connections send.
+/// #[derive(Clone)]
+/// struct Page(Arc<str>);
+///
+/// // SAFETY: the text is on the heap and immutable while any `Page` refers to it.
+/// unsafe impl StableBuf for Page {
+///     fn bytes(&self) -> &[u8] {
+///         self.0.as_bytes()
+///     }
+/// }
+/// # use multikernel::net::{TcpListener, TcpStream};
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let client = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (server, _) = listener.accept().await?;
+/// server.send_all(Page(Arc::from("hello"))).await.result?;
+/// # assert_eq!(&client.recv().await?[..], b"hello");
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
+/// ```
 pub unsafe trait StableBuf: Send + Sync + Unpin + 'static {
     /// The bytes to send.
     fn bytes(&self) -> &[u8];
@@ -55,6 +84,31 @@ unsafe impl StableBuf for &'static [u8] {
 }
 
 /// What became of a send.
+///
+/// # Examples
+///
+/// A buffer that serves for one send after the other:
+///
+/// ```
+/// use multikernel::net::Sent;
+///
+/// # use multikernel::net::{TcpListener, TcpStream};
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let client = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (server, _) = listener.accept().await?;
+/// let mut buffer = Vec::with_capacity(1024);
+/// for round in 0..3_u8 {
+///     buffer.push(round);
+///     let Sent { result, buffer: back } = server.send_all(buffer).await;
+///     result?;
+///     buffer = back.unwrap_or_default();
+///     buffer.clear();
+/// }
+/// # drop(client);
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "the result says whether the bytes were sent"]
 pub struct Sent<B> {
@@ -64,7 +118,27 @@ pub struct Sent<B> {
     pub buffer: Option<B>,
 }
 
-/// Sends all of a buffer. Dropped before it is ready, it has sent some part of the buffer, or none.
+/// The future of [`send_all`](crate::net::TcpStream::send_all): sends all of a buffer. Dropped before it is ready, it
+/// has sent some part of the buffer, or none.
+///
+/// # Examples
+///
+/// ```
+/// # use multikernel::net::{TcpListener, TcpStream};
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let client = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (server, _) = listener.accept().await?;
+/// use multikernel::net::SendAll;
+///
+/// let sending: SendAll<'_, Vec<u8>> = server.send_all(b"hello".to_vec()); // nothing is sent yet
+/// let sent = sending.await;
+/// sent.result?;
+/// assert_eq!(sent.buffer.unwrap(), b"hello");
+/// # drop(client);
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
+/// ```
 #[must_use = "a future does nothing until it is polled"]
 pub struct SendAll<'a, B: StableBuf> {
     source: &'a Source,

@@ -66,6 +66,10 @@ impl TestCore {
         self.resources.reactor.borrow().ring_fd().is_some()
     }
 
+    pub(super) fn ring_bell(&self) {
+        self.bell.ring();
+    }
+
     /// One turn; wakes whom it should and says how many.
     pub(super) fn turn(&self, wait: Wait) -> usize {
         let mut woken = Vec::new();
@@ -270,6 +274,21 @@ fn the_bell_ends_every_wait() {
 }
 
 #[test]
+fn what_an_early_turn_found_is_not_slept_on() {
+    on_both(|core| {
+        let (source, mut peer) = pair();
+        let woken = wait_for_read(&source);
+        core.turn(Wait::No);
+        peer.write_all(b"x").unwrap();
+        // As the drop of a listener does, in the middle of a task's poll.
+        drop(CloseNow);
+        let begin = Instant::now();
+        core.turn(Wait::For(PATIENCE));
+        assert!(woken.get() == 1 && begin.elapsed() < PATIENCE);
+    });
+}
+
+#[test]
 fn a_wait_is_not_rounded_down() {
     on_both(|core| {
         core.turn(Wait::No);
@@ -306,7 +325,14 @@ fn a_peer_is_reached_by_ring_or_by_bell() {
     }
 }
 
+#[derive(Default)]
 pub(super) struct CountingBell(AtomicUsize);
+
+impl CountingBell {
+    pub(super) fn rings(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
 
 impl Bell for CountingBell {
     fn ring(&self) {
@@ -317,12 +343,12 @@ impl Bell for CountingBell {
 #[test]
 fn a_message_that_does_not_get_through_rings_the_bell() {
     on_both(|core| {
-        let bell = Arc::new(CountingBell(AtomicUsize::new(0)));
+        let bell = Arc::<CountingBell>::default();
         let no_ring = core.bell.0.as_raw_fd();
         let peer = Peer::new(Some(no_ring), bell.clone());
         for round in 1..=3 {
             core.resources.reactor.borrow_mut().ring_peer(&peer);
-            core.turn_until("the bell", || bell.0.load(SeqCst) == round);
+            core.turn_until("the bell", || bell.rings() == round);
         }
     });
 }

@@ -20,14 +20,14 @@ use crate::limits::{RECEIVE_BUFFERS, UNREAD_BUFFERS};
 const OVERSHOOT: usize = 64;
 
 /// Shared buffers that nobody holds, as far as completions tell.
-fn free(core: &TestCore) -> Option<u16> {
+pub(super) fn free(core: &TestCore) -> Option<u16> {
     match &mut core.resources.reactor.borrow_mut().driver {
         Driver::Uring(uring) => uring.pool().map(|pool| pool.free()),
         Driver::Epoll(_) => None,
     }
 }
 
-fn all_are_free(core: &TestCore) -> bool {
+pub(super) fn all_are_free(core: &TestCore) -> bool {
     free(core).is_none_or(|free| free == RECEIVE_BUFFERS)
 }
 

@@ -9,7 +9,7 @@ use super::Source;
 use super::tests::{READ, TestCore, on_both, recv, tcp_pair};
 use crate::limits::STREAM_AFTER_WAITS;
 
-async fn read(source: &Source, buffer: &mut [u8]) -> usize {
+pub(super) async fn read(source: &Source, buffer: &mut [u8]) -> usize {
     let mut room = vec![MaybeUninit::uninit(); buffer.len()];
     let got = poll_fn(|cx| source.poll_read_streaming(cx, &mut room)).await.unwrap();
     for (to, from) in buffer.iter_mut().zip(&room[..got]) {

@@ -16,7 +16,7 @@ use super::{DriverKind, SendAll, Source, StableBuf, Wait};
 use crate::context;
 
 /// A buffer that says when it is freed.
-struct Watched {
+pub(super) struct Watched {
     bytes: Vec<u8>,
     freed: Arc<AtomicUsize>,
 }
@@ -38,7 +38,7 @@ unsafe impl StableBuf for Watched {
 /// More than a socket takes without a reader.
 const TOO_MUCH: usize = 4 << 20;
 
-fn watched() -> (Watched, Arc<AtomicUsize>) {
+pub(super) fn watched() -> (Watched, Arc<AtomicUsize>) {
     let freed = Arc::new(AtomicUsize::new(0));
     (Watched { bytes: vec![7; TOO_MUCH], freed: freed.clone() }, freed)
 }

@@ -14,6 +14,15 @@ use crate::machine::runtime::Runtime;
 ///
 /// Polling hides the cost of a park and a wake, some ten microseconds, and uses CPU time that others might want. It
 /// is bounded, and happens only while messages arrive.
+///
+/// # Examples
+/// ```
+/// use multikernel::runtime::{Builder, Polling};
+/// use std::time::Duration;
+///
+/// let runtime = Builder::new().cores(2).polling(Polling::For(Duration::from_micros(20))).build()?;
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Polling {
     /// Poll for as long as a park and a wake cost, if every core has a CPU to itself, there are more than two CPUs,
@@ -56,7 +65,17 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// One core per available CPU, pinned where that helps, io_uring where it is allowed.
+    /// One core per available CPU, pinned where that helps, io_uring where it is allowed. What `#[multikernel::main]`
+    /// starts from.
+    ///
+    /// # Examples
+    /// ```
+    /// use multikernel::runtime::Builder;
+    ///
+    /// let cores = Builder::new().run(|| async { multikernel::cores().len() })?;
+    /// assert!(cores >= 1);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn new() -> Self {
         Self {
             cores: None,
@@ -70,6 +89,15 @@ impl Builder {
     }
 
     /// What `#[multikernel::test]` starts from: one core, unpinned, parking at once, small rings.
+    ///
+    /// # Examples
+    /// In a test, a benchmark or an example, where many runtimes come and go:
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// let answer = Builder::new_test().run(|| async { 6 * 7 })?;
+    /// assert_eq!(answer, 42);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn new_test() -> Self {
         Self {
             cores: Some(1),
@@ -86,6 +114,14 @@ impl Builder {
     ///
     /// # Panics
     /// If `cores` is zero or more than 1,024.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// let cores = Builder::new().cores(3).run(|| async { multikernel::cores().len() })?;
+    /// assert_eq!(cores, 3);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn cores(mut self, cores: usize) -> Self {
         assert!(
             (1..=limits::CORES).contains(&cores),
@@ -96,25 +132,74 @@ impl Builder {
         self
     }
 
-    /// Whether each core's thread is tied to a CPU.
+    /// Whether each core's thread is tied to a CPU. The default is [`Pinning::Auto`].
+    ///
+    /// A CPU that cannot be had is no error: the core runs where the system lets it, and says so through `tracing`.
+    ///
+    /// # Examples
+    /// A program that shares its computer with others leaves the choice of CPUs to the system:
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// use multikernel::runtime::Pinning;
+    ///
+    /// let runtime = Builder::new().cores(2).pinning(Pinning::Never).build()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn pinning(mut self, pinning: Pinning) -> Self {
         self.pinning = pinning;
         self
     }
 
-    /// Which driver to use. The environment variable `MULTIKERNEL_DRIVER` (`uring`, `epoll` or `auto`) overrides it.
+    /// Which driver to use. The default is [`DriverChoice::Auto`]. The environment variable `MULTIKERNEL_DRIVER`
+    /// (`uring`, `epoll` or `auto`) overrides it, so whoever runs a program can choose without building it again.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// use multikernel::runtime::DriverChoice;
+    ///
+    /// let runtime = Builder::new().cores(1).driver(DriverChoice::Epoll).build()?;
+    /// println!("{}: {}", runtime.driver().kind, runtime.driver().why);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn driver(mut self, driver: DriverChoice) -> Self {
         self.driver = driver;
         self
     }
 
-    /// Whether a core polls before it parks.
+    /// Whether a core polls before it parks. The default is [`Polling::Auto`].
+    ///
+    /// # Examples
+    /// To use as little CPU time as can be:
+    /// ```
+    /// # use multikernel::runtime::{Builder, Polling};
+    /// let runtime = Builder::new().cores(2).polling(Polling::Off).build()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn polling(mut self, polling: Polling) -> Self {
         self.polling = polling;
         self
     }
 
-    /// The first part of each thread's name; the core's number follows.
+    /// The first part of each thread's name; `-` and the core's number follow, or `-blocking`. The default is
+    /// `multikernel`. Tools such as `top` show the first 15 bytes only.
+    ///
+    /// The thread that calls [`run`](Self::run), which is core 0, keeps the name it has.
+    ///
+    /// # Panics
+    /// When the runtime starts, if the name contains a NUL byte.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// let runtime = Builder::new().cores(2).thread_name("web").build()?;
+    /// let name = runtime.block_on(async {
+    ///     let there = multikernel::CoreId::new(1);
+    ///     multikernel::spawn_on(there, || async { std::thread::current().name().map(str::to_owned) }).await
+    /// });
+    /// assert_eq!(name?.as_deref(), Some("web-1"));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.thread_name = name.into();
         self
@@ -122,8 +207,22 @@ impl Builder {
 
     /// How many threads may run blocking calls, such as name look-ups, at a time. Further calls wait.
     ///
+    /// The default is 64. Threads are started when they are needed, and end after ten seconds without work.
+    ///
     /// # Panics
     /// If `threads` is zero.
+    ///
+    /// # Examples
+    /// A pool no larger than what it works for, such as the connections to a database:
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// # fn query() -> u64 { 3 }
+    /// let rows = Builder::new().cores(1).max_blocking_threads(4).run(|| async {
+    ///     multikernel::task::spawn_blocking(query).await
+    /// })??;
+    /// assert_eq!(rows, 3);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn max_blocking_threads(mut self, threads: usize) -> Self {
         assert!(threads > 0, "at least one blocking thread");
         self.max_blocking_threads = threads;
@@ -135,6 +234,17 @@ impl Builder {
     /// # Errors
     /// If a thread cannot be started, a driver cannot be opened, or `MULTIKERNEL_DRIVER` has an unknown value. No
     /// core is left running then.
+    ///
+    /// # Examples
+    /// The thread that builds the runtime is free for something else:
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// let runtime = Builder::new().cores(2).build()?;
+    /// let task = runtime.spawn(async { 40 + 2 });
+    /// // .. here the thread does what it likes ..
+    /// assert_eq!(runtime.block_on(task)?, 42);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn build(self) -> io::Result<Runtime> {
         boot::build(&self)
     }
@@ -149,6 +259,20 @@ impl Builder {
     ///
     /// # Panics
     /// If the future panics, with its payload, after the runtime has ended; if the thread is a core already.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// use std::rc::Rc;
+    ///
+    /// let not_send = Builder::new().cores(2).run(|| async {
+    ///     let name = Rc::new("core 0");
+    ///     multikernel::task::yield_now().await;
+    ///     name
+    /// })?;
+    /// assert_eq!(*not_send, "core 0");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn run<F, Fut>(self, main: F) -> io::Result<Fut::Output>
     where
         F: FnOnce() -> Fut,

@@ -10,6 +10,22 @@ use crate::executor;
 pub type CoreLocalSlot<T> = RefCell<Option<Rc<T>>>;
 
 /// State of which each core has its own; declared with [`core_local!`](crate::core_local).
+///
+/// # Examples
+/// ```
+/// use std::cell::RefCell;
+/// use std::collections::HashMap;
+///
+/// multikernel::core_local! {
+///     /// Pages that this core has read. No lock: no other core sees it.
+///     static PAGES: RefCell<HashMap<String, String>> = RefCell::default();
+/// }
+///
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// PAGES.with(|pages| pages.borrow_mut().insert("/".into(), "hello".into()));
+/// assert_eq!(PAGES.with(|pages| pages.borrow()["/"].clone()), "hello");
+/// # }).unwrap();
+/// ```
 pub struct CoreLocal<T: 'static> {
     slot: &'static LocalKey<CoreLocalSlot<T>>,
     init: fn() -> T,
@@ -26,11 +42,32 @@ impl<T: 'static> CoreLocal<T> {
     ///
     /// # Panics
     /// On a thread that is not a core.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::cell::Cell;
+    /// multikernel::core_local! {
+    ///     static SERVED: Cell<u64> = Cell::new(0);
+    /// }
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// SERVED.with(|served| served.set(served.get() + 1));
+    /// assert_eq!(SERVED.with(Cell::get), 1);
+    /// # }).unwrap();
+    /// ```
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
         self.try_with(f).expect("core-local state must be used on a core of a multikernel runtime")
     }
 
-    /// The same; `None` on a thread that is not a core.
+    /// As [`with`](Self::with), but gives `None` on a thread that is not a core, without calling `f`.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::cell::Cell;
+    /// multikernel::core_local! {
+    ///     static SERVED: Cell<u64> = Cell::new(0);
+    /// }
+    /// assert_eq!(SERVED.try_with(Cell::get), None); // `main` is no core here
+    /// ```
     pub fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Option<R> {
         let value = executor::with(|core| {
             let core = core?;

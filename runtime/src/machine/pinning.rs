@@ -69,6 +69,13 @@ impl fmt::Display for Pinning {
 }
 
 /// The text names no [`Pinning`]. Its message lists those that exist.
+///
+/// ```
+/// use multikernel::runtime::Pinning;
+///
+/// let error = "perhaps".parse::<Pinning>().unwrap_err();
+/// assert_eq!(error.to_string(), "unknown pinning \"perhaps\"; the valid values are auto, always and never");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsePinningError {
     given: String,
@@ -127,6 +134,14 @@ pub(crate) fn available() -> Available {
         Vec::new()
     });
     Available::here(REGISTRY.widen(affinity))
+}
+
+/// Where a thread that the calling one starts should run: `None` where it may run anyway. A pinned core would leave it
+/// the core's one CPU.
+pub(crate) fn unpinned() -> Option<Vec<usize>> {
+    let affinity = cpus::affinity().ok()?;
+    let wider = REGISTRY.widen(affinity.clone());
+    (wider != affinity).then_some(wider)
 }
 
 /// A CPU for each core, or none. The CPUs stay claimed until this is dropped.

@@ -18,7 +18,8 @@ use crate::task::{self, JoinHandle};
 /// A Machine whose cores all have threads of their own.
 ///
 /// Dropping it ends it: every future is dropped on its core, and the threads are joined, however long their last
-/// polls take; [`shutdown_timeout`](Self::shutdown_timeout) waits no longer than it is told.
+/// polls take; [`shutdown_timeout`](Self::shutdown_timeout) waits no longer than it is told. Both panic on one of its
+/// own cores, which would wait for itself.
 ///
 /// # Examples
 /// ```
@@ -43,12 +44,29 @@ impl Runtime {
         Self { handle: Handle { machine }, threads: Mutex::new(Some(threads)), _pins: pins }
     }
 
-    /// A handle for spawning from anywhere.
+    /// A handle for spawning from anywhere. Clone it to keep it.
+    ///
+    /// # Examples
+    /// ```
+    /// # let runtime = multikernel::runtime::Builder::new().cores(1).build()?;
+    /// let handle = runtime.handle().clone();
+    /// let from_elsewhere = std::thread::spawn(move || handle.spawn(async { "hello" })).join().unwrap();
+    /// assert_eq!(runtime.block_on(from_elsewhere)?, "hello");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    /// As [`Handle::spawn`].
+    /// Spawns a task on the core with the fewest. As [`Handle::spawn`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let runtime = multikernel::runtime::Builder::new().cores(2).build()?;
+    /// let task = runtime.spawn(async { multikernel::CoreId::current() });
+    /// assert!(runtime.block_on(task)?.index() < 2);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -58,22 +76,50 @@ impl Runtime {
         self.handle.spawn(future)
     }
 
-    /// As [`Handle::block_on`].
+    /// Runs a future on the calling thread until it completes. As [`Handle::block_on`].
     ///
     /// # Panics
     /// As there.
+    ///
+    /// # Examples
+    /// ```
+    /// # let runtime = multikernel::runtime::Builder::new().cores(1).build()?;
+    /// let local = 6; // borrowed: the future stays on this thread
+    /// let product = runtime.block_on(async { &local * 7 });
+    /// assert_eq!(product, 42);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.handle.block_on(future)
     }
 
     /// Which driver the cores use, and why.
+    ///
+    /// # Examples
+    /// ```
+    /// # let runtime = multikernel::runtime::Builder::new().cores(1).build()?;
+    /// let driver = runtime.driver();
+    /// println!("{} ({})", driver.kind, driver.why); // "io_uring (io_uring is available)", for one
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn driver(&self) -> &DriverInfo {
         self.handle.driver()
     }
 
     /// Ends the runtime, waiting at most `patience` for cores that are inside a poll.
     ///
-    /// What a core that is still stuck then holds is left to it: its thread ends when its poll does.
+    /// Futures are dropped, not completed: let a server finish what it is at before. What a core holds that is still
+    /// stuck after `patience` is left to it: its thread ends when its poll does. Blocking calls under way run on.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// # let runtime = multikernel::runtime::Builder::new().cores(1).build()?;
+    /// let served = runtime.spawn(std::future::pending::<()>());
+    /// runtime.shutdown_timeout(Duration::from_secs(5));
+    /// assert!(served.is_finished());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn shutdown_timeout(self, patience: Duration) {
         self.end(Some(patience));
     }
@@ -118,7 +164,18 @@ impl fmt::Debug for Runtime {
 
 /// A reference to a running Machine, for spawning on it from any thread.
 ///
-/// It does not keep the Machine running.
+/// It does not keep the Machine running. When the Machine has ended, what is spawned with it is cancelled at once.
+///
+/// # Examples
+/// ```
+/// # let runtime = multikernel::runtime::Builder::new().cores(1).build()?;
+/// let handle = runtime.handle().clone();
+/// drop(runtime);
+/// let late = handle.spawn(async { "nobody runs this" });
+/// # let is_cancelled = futures::executor::block_on(late).unwrap_err().is_cancelled();
+/// # assert!(is_cancelled);
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) machine: Arc<Machine>,
@@ -145,6 +202,22 @@ impl Handle {
     }
 
     /// The handle of the Machine that the calling thread is a core or a guest of, if any.
+    ///
+    /// # Examples
+    /// A library that spawns where it can, and does without elsewhere:
+    /// ```
+    /// use multikernel::runtime::Handle;
+    ///
+    /// fn refresh_in_background() -> bool {
+    ///     let Some(handle) = Handle::try_current() else { return false };
+    ///     handle.spawn(async { /* .. */ });
+    ///     true
+    /// }
+    /// assert!(!refresh_in_background());
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// assert!(refresh_in_background()); // on a core
+    /// # }).unwrap();
+    /// ```
     pub fn try_current() -> Option<Self> {
         let machine = executor::with(|core| core.map(|core| core.machine.clone()));
         Some(Self { machine: machine.or_else(context::guest_machine)? })
@@ -152,6 +225,20 @@ impl Handle {
 
     /// Spawns a task on this Machine: on the calling core if it is one of its cores, else on the one with the fewest
     /// tasks.
+    ///
+    /// # Examples
+    /// A thread that is no core hands over its work:
+    /// ```
+    /// # multikernel::runtime::Builder::new().cores(2).run(|| async {
+    /// # use multikernel::runtime::Handle;
+    /// let handle = Handle::current();
+    /// let watcher = std::thread::spawn(move || {
+    ///     // .. something has changed ..
+    ///     handle.spawn(async { "reloaded" })
+    /// });
+    /// assert_eq!(watcher.join().unwrap().await.unwrap(), "reloaded");
+    /// # }).unwrap();
+    /// ```
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -172,6 +259,19 @@ impl Handle {
     ///
     /// # Panics
     /// On a core: it would keep its other tasks from running. If the future panics.
+    ///
+    /// # Examples
+    /// ```
+    /// use multikernel::time::{Duration, sleep};
+    ///
+    /// # let runtime = multikernel::runtime::Builder::new().cores(1).build()?;
+    /// let handle = runtime.handle();
+    /// handle.block_on(async {
+    ///     sleep(Duration::from_millis(1)).await; // a core keeps the time
+    ///     assert!(multikernel::CoreId::try_current().is_none()); // but this is no core
+    /// });
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         assert!(
             executor::with(|core| core.is_none()),
@@ -184,16 +284,47 @@ impl Handle {
     /// Makes the calling thread a guest: until the guard is dropped, `spawn` and the like work on it.
     ///
     /// Guards are dropped in the reverse of their order.
+    ///
+    /// # Examples
+    /// For code that spawns but has no handle:
+    /// ```
+    /// fn start_service() {
+    ///     multikernel::spawn(async { /* .. */ });
+    /// }
+    ///
+    /// # let runtime = multikernel::runtime::Builder::new().cores(1).build()?;
+    /// let guard = runtime.handle().enter();
+    /// start_service();
+    /// drop(guard);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn enter(&self) -> EnterGuard<'_> {
         EnterGuard { _guest: context::enter_as_guest(&self.machine), _handle: self }
     }
 
     /// Which driver the cores use, and why.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// use multikernel::runtime::Handle;
+    ///
+    /// println!("serving by {}", Handle::current().driver().kind);
+    /// # }).unwrap();
+    /// ```
     pub fn driver(&self) -> &DriverInfo {
         &self.machine.driver
     }
 
-    /// The Machine's cores.
+    /// The Machine's cores, from core 0 on.
+    ///
+    /// # Examples
+    /// ```
+    /// # let runtime = multikernel::runtime::Builder::new().cores(2).build()?;
+    /// let indices: Vec<_> = runtime.handle().cores().map(|core| core.index()).collect();
+    /// assert_eq!(indices, [0, 1]);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn cores(&self) -> impl ExactSizeIterator<Item = CoreId> + use<> {
         (0..self.machine.cores.len()).map(CoreId::new)
     }
@@ -206,7 +337,19 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// From [`Handle::enter`].
+/// From [`Handle::enter`]: while it lives, its thread is a guest of the runtime.
+///
+/// # Examples
+/// ```
+/// # let runtime = multikernel::runtime::Builder::new().cores(1).build()?;
+/// use multikernel::runtime::{EnterGuard, Handle};
+///
+/// let guard: EnterGuard<'_> = runtime.handle().enter();
+/// assert!(Handle::try_current().is_some());
+/// drop(guard);
+/// assert!(Handle::try_current().is_none());
+/// # std::io::Result::Ok(())
+/// ```
 pub struct EnterGuard<'a> {
     _guest: GuestGuard,
     _handle: &'a Handle,

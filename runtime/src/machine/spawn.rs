@@ -60,7 +60,7 @@ where
     }
 }
 
-/// Starts a task on the core that has the fewest.
+/// Starts a task on the core that has the fewest. For work that is worth a message to another core.
 ///
 /// # Panics
 /// As [`spawn`].
@@ -122,7 +122,8 @@ where
     })
 }
 
-/// Sends a closure to a core and runs the future it makes there, for ever. Only the closure need be `Send`.
+/// Sends a closure to a core and runs the future that it makes there, where it stays. Only the closure and the output
+/// need be `Send`.
 ///
 /// # Panics
 /// If the Machine has no such core; on a thread that is neither a core nor a guest of a runtime.
@@ -175,7 +176,7 @@ where
     })
 }
 
-/// Runs a future on each core: `make` is copied to every core and called there.
+/// Runs a future on each core: `make` is cloned for every core and called there.
 ///
 /// The handles come in the order of the cores.
 ///

@@ -8,10 +8,28 @@ use std::task::{Context, Poll};
 use futures::Stream;
 use futures::stream::FusedStream;
 
-use super::tcp_listener::{Pause, TcpListener};
+use super::shortage::Pause;
+use super::tcp_listener::TcpListener;
 use super::tcp_stream::TcpStream;
 
 /// The stream of [`TcpListener::incoming`]. It never ends.
+///
+/// # Examples
+///
+/// ```
+/// use futures::{StreamExt, TryStreamExt};
+/// use multikernel::net::tcp::Incoming;
+///
+/// # use multikernel::net::{TcpListener, TcpStream};
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let addr = listener.local_addr()?;
+/// # let _clients = (TcpStream::connect(addr).await?, TcpStream::connect(addr).await?);
+/// let incoming: Incoming<'_> = listener.incoming();
+/// let first_two: Vec<TcpStream> = incoming.take(2).try_collect().await?;
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
+/// ```
 #[must_use = "streams do nothing unless polled"]
 pub struct Incoming<'a> {
     listener: &'a TcpListener,

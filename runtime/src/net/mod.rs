@@ -2,9 +2,11 @@
 //!
 //! Sockets are `Send + Sync` and belong to no core: any core, and any thread inside a `block_on`, may use one at any
 //! time, and several at once. A call is first tried where it is made; only when it would block does that core's driver
-//! watch the socket. What comes from this module allocates no read buffer: bytes go straight into the caller's.
+//! watch the socket. An idle connection holds no buffer.
 //!
-//! Reading and writing is done through the traits in [`compat`](crate::compat), or by waiting for readiness and trying:
+//! There are three ways to read and write: through the traits in [`compat`](crate::compat); in whole buffers, with
+//! [`recv`](TcpStream::recv) and [`send_all`](TcpStream::send_all), which is the cheapest on io_uring; or by waiting for
+//! readiness and trying:
 //!
 //! ```
 //! use multikernel::net::{TcpListener, TcpStream};
@@ -27,6 +29,9 @@
 mod addr;
 mod incoming;
 mod owned;
+mod owned_halves;
+mod readiness;
+mod shortage;
 mod split;
 mod split_owned;
 pub(crate) mod stream_io;

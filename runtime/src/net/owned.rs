@@ -56,6 +56,31 @@ impl TcpStream {
     }
 
     /// As [`recv`](Self::recv), for futures written by hand.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Panics
+    ///
+    /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::future::poll_fn;
+    ///
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// client.try_write(b"hello")?;
+    /// let bytes = poll_fn(|cx| server.poll_recv(cx)).await?;
+    /// assert_eq!(&bytes[..], b"hello");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<RecvBuf>> {
         self.io.poll_recv(cx)
     }
@@ -64,15 +89,36 @@ impl TcpStream {
     ///
     /// On io_uring the bytes are sent from where they are, in one batch with whatever else the core has to do.
     ///
+    /// # Errors
+    ///
+    /// Those of the connection, such as `BrokenPipe`, as the `result` of [`Sent`](super::Sent). Some of the bytes may
+    /// have been sent.
+    ///
     /// # Panics
+    ///
     /// The future panics on a thread that is neither a core nor inside `block_on`.
     ///
     /// # Cancel safety
+    ///
     /// Not cancel safe: a future dropped early has sent a part of the buffer, or none. The memory stays untouched
     /// until the system has let go of it.
     ///
     /// # Examples
-    /// See [`recv`](Self::recv).
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// let sent = server.send_all(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()).await;
+    /// sent.result?;
+    /// let mut buffer = sent.buffer.unwrap_or_default(); // for the next answer
+    /// buffer.clear();
+    /// # drop(client);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn send_all<B: StableBuf>(&self, buffer: B) -> SendAll<'_, B> {
         self.io.send_all(buffer)
     }

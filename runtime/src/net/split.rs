@@ -46,6 +46,21 @@ pub struct ReadHalf<'a>(&'a TcpStream);
 /// The writing half of a stream that is lent out by [`TcpStream::split`].
 ///
 /// Dropping it does not end the direction; `AsyncWriteExt::shutdown` does.
+///
+/// # Examples
+///
+/// ```
+/// # use multikernel::net::{TcpListener, TcpStream};
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let client = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (mut server, _) = listener.accept().await?;
+/// let (_reader, writer) = server.split();
+/// writer.try_write(b"hello")?;
+/// assert_eq!(&client.recv().await?[..], b"hello");
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
+/// ```
 #[derive(Debug)]
 pub struct WriteHalf<'a>(&'a TcpStream);
 
@@ -54,74 +69,206 @@ impl ReadHalf<'_> {
         self.0.io()
     }
 
-    /// As [`TcpStream::peek`].
+    /// Waits for bytes and copies them out without taking them. As [`TcpStream::peek`].
     ///
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _) = listener.accept().await?;
+    /// client.try_write(b"\x16\x03")?;
+    /// let (mut reader, _writer) = server.split();
+    /// let mut first = [0];
+    /// reader.peek(&mut first).await?;
+    /// assert_eq!(first, [0x16]);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub async fn peek(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.peek(buf).await
     }
 
-    /// As [`TcpStream::ready`].
+    /// Waits until `interest` is ready, and says what is. As [`TcpStream::ready`].
     ///
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multikernel::io::Interest;
+    ///
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _) = listener.accept().await?;
+    /// client.try_write(b"hello")?;
+    /// let (reader, _writer) = server.split();
+    /// assert!(reader.ready(Interest::READABLE).await?.is_readable());
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         self.0.ready(interest).await
     }
 
-    /// As [`TcpStream::readable`].
+    /// Waits until there is something to read, the end included. As [`TcpStream::readable`].
     ///
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _) = listener.accept().await?;
+    /// client.try_write(b"hello")?;
+    /// let (reader, _writer) = server.split();
+    /// reader.readable().await?;
+    /// assert_eq!(reader.try_read(&mut [0; 8])?, 5);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub async fn readable(&self) -> io::Result<()> {
         self.0.readable().await
     }
 
-    /// As [`TcpStream::try_read`].
+    /// Reads what is there, without waiting. As [`TcpStream::try_read`].
     ///
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _) = listener.accept().await?;
+    /// let (reader, _writer) = server.split();
+    /// let nothing = reader.try_read(&mut [0; 8]).unwrap_err();
+    /// assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    /// # drop(client);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.try_read(buf)
     }
 
-    /// As [`TcpStream::try_read_vectored`].
+    /// Reads what is there into several buffers in turn, without waiting. As [`TcpStream::try_read_vectored`].
     ///
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::IoSliceMut;
+    ///
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _) = listener.accept().await?;
+    /// client.try_write(b"ab")?;
+    /// let (reader, _writer) = server.split();
+    /// let (mut one, mut other) = ([0], [0]);
+    /// reader.readable().await?;
+    /// reader.try_read_vectored(&mut [IoSliceMut::new(&mut one), IoSliceMut::new(&mut other)])?;
+    /// assert_eq!((one, other), (*b"a", *b"b"));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         self.0.try_read_vectored(bufs)
     }
 
-    /// As [`TcpStream::try_read_buf`].
+    /// Reads what is there into the spare room of `buf`, without waiting. As [`TcpStream::try_read_buf`].
     ///
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _) = listener.accept().await?;
+    /// client.try_write(b"hello")?;
+    /// let (reader, _writer) = server.split();
+    /// let mut line = Vec::with_capacity(80);
+    /// reader.readable().await?;
+    /// reader.try_read_buf(&mut line)?;
+    /// assert_eq!(line, b"hello");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn try_read_buf<B: BufMut>(&self, buf: &mut B) -> io::Result<usize> {
         self.0.try_read_buf(buf)
     }
 
-    /// As [`TcpStream::peer_addr`].
+    /// The other side's address. As [`TcpStream::peer_addr`].
     ///
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _) = listener.accept().await?;
+    /// let (reader, _writer) = server.split();
+    /// assert_eq!(reader.peer_addr()?, client.local_addr()?);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.0.peer_addr()
     }
 
-    /// As [`TcpStream::local_addr`].
+    /// This side's address. As [`TcpStream::local_addr`].
     ///
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _) = listener.accept().await?;
+    /// let (reader, _writer) = server.split();
+    /// assert_eq!(reader.local_addr()?, client.peer_addr()?);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
@@ -136,56 +283,149 @@ impl WriteHalf<'_> {
         self.io().shutdown(Shutdown::Write)
     }
 
-    /// As [`TcpStream::ready`].
+    /// Waits until `interest` is ready, and says what is. As [`TcpStream::ready`].
     ///
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multikernel::io::Interest;
+    ///
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _) = listener.accept().await?;
+    /// let (_reader, writer) = server.split();
+    /// assert!(writer.ready(Interest::WRITABLE).await?.is_writable());
+    /// # drop(client);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         self.0.ready(interest).await
     }
 
-    /// As [`TcpStream::writable`].
+    /// Waits until there is room to write, or writing fails. As [`TcpStream::writable`].
     ///
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _) = listener.accept().await?;
+    /// let (_reader, writer) = server.split();
+    /// writer.writable().await?;
+    /// assert_eq!(writer.try_write(b"hello")?, 5);
+    /// # drop(client);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub async fn writable(&self) -> io::Result<()> {
         self.0.writable().await
     }
 
-    /// As [`TcpStream::try_write`].
+    /// Writes what fits, without waiting, and says how much that was. As [`TcpStream::try_write`].
     ///
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _) = listener.accept().await?;
+    /// let (_reader, writer) = server.split();
+    /// assert_eq!(writer.try_write(b"hello")?, 5);
+    /// # drop(client);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         self.0.try_write(buf)
     }
 
-    /// As [`TcpStream::try_write_vectored`].
+    /// Writes what fits of several buffers in turn, without waiting. As [`TcpStream::try_write_vectored`].
     ///
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::IoSlice;
+    ///
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _) = listener.accept().await?;
+    /// let (_reader, writer) = server.split();
+    /// assert_eq!(writer.try_write_vectored(&[IoSlice::new(b"head"), IoSlice::new(b"body")])?, 8);
+    /// # drop(client);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         self.0.try_write_vectored(bufs)
     }
 
-    /// As [`TcpStream::peer_addr`].
+    /// The other side's address. As [`TcpStream::peer_addr`].
     ///
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _) = listener.accept().await?;
+    /// let (_reader, writer) = server.split();
+    /// assert_eq!(writer.peer_addr()?, client.local_addr()?);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.0.peer_addr()
     }
 
-    /// As [`TcpStream::local_addr`].
+    /// This side's address. As [`TcpStream::local_addr`].
     ///
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _) = listener.accept().await?;
+    /// let (_reader, writer) = server.split();
+    /// assert_eq!(writer.local_addr()?, client.peer_addr()?);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }

@@ -2,14 +2,11 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Shutdown, SocketAddr};
+use std::io;
+use std::net::Shutdown;
 use std::sync::Arc;
 
-use bytes::BufMut;
-
 use super::{StreamIo, TcpStream};
-use crate::driver::{Interest, Ready};
 
 pub(super) fn split(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
     let stream = Arc::new(stream);
@@ -17,18 +14,52 @@ pub(super) fn split(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
 }
 
 /// The reading half of a stream, from [`TcpStream::into_split`]. It may live on another core than the writing half.
+///
+/// # Examples
+///
+/// ```
+/// # use multikernel::net::{TcpListener, TcpStream};
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let client = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (server, _) = listener.accept().await?;
+/// let (reader, writer) = server.into_split();
+/// let first = multikernel::spawn(async move { reader.as_ref().recv().await });
+/// client.try_write(b"hello")?;
+/// assert_eq!(&first.await??[..], b"hello");
+/// # drop(writer);
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
+/// ```
 #[derive(Debug)]
 pub struct OwnedReadHalf {
-    stream: Arc<TcpStream>,
+    pub(super) stream: Arc<TcpStream>,
 }
 
 /// The writing half of a stream, from [`TcpStream::into_split`]. It may live on another core than the reading half.
 ///
 /// Dropping it ends its direction: the peer reads what was written and then the end of the stream. The connection is
 /// closed when the reading half is dropped too.
+///
+/// # Examples
+///
+/// ```
+/// # use multikernel::net::{TcpListener, TcpStream};
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let client = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (server, _) = listener.accept().await?;
+/// let (_reader, writer) = server.into_split();
+/// writer.try_write(b"goodbye")?;
+/// drop(writer);
+/// assert_eq!(&client.recv().await?[..], b"goodbye");
+/// assert!(client.recv().await?.is_empty()); // the end of the stream
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
+/// ```
 #[derive(Debug)]
 pub struct OwnedWriteHalf {
-    stream: Arc<TcpStream>,
+    pub(super) stream: Arc<TcpStream>,
     /// The direction has not been ended and is to end when this is dropped.
     ends_with_us: bool,
 }
@@ -51,6 +82,23 @@ fn reunite(reader: OwnedReadHalf, writer: OwnedWriteHalf) -> Result<TcpStream, R
 }
 
 /// The halves given to `reunite` are of two streams. They come back in it.
+///
+/// # Examples
+///
+/// ```
+/// use multikernel::net::tcp::ReuniteError;
+///
+/// # use multikernel::net::{TcpListener, TcpStream};
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let client = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (server, _) = listener.accept().await?;
+/// let (from_client, _to_client) = server.into_split();
+/// let (_from_server, to_server) = client.into_split();
+/// let ReuniteError(_reader, _writer) = from_client.reunite(to_server).unwrap_err();
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
+/// ```
 #[derive(Debug)]
 pub struct ReuniteError(
     /// The reading half.
@@ -93,78 +141,6 @@ impl OwnedReadHalf {
     pub fn reunite(self, other: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
         reunite(self, other)
     }
-
-    /// As [`TcpStream::peek`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn peek(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.peek(buf).await
-    }
-
-    /// As [`TcpStream::ready`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        self.stream.ready(interest).await
-    }
-
-    /// As [`TcpStream::readable`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn readable(&self) -> io::Result<()> {
-        self.stream.readable().await
-    }
-
-    /// As [`TcpStream::try_read`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.try_read(buf)
-    }
-
-    /// As [`TcpStream::try_read_vectored`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.stream.try_read_vectored(bufs)
-    }
-
-    /// As [`TcpStream::try_read_buf`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn try_read_buf<B: BufMut>(&self, buf: &mut B) -> io::Result<usize> {
-        self.stream.try_read_buf(buf)
-    }
-
-    /// As [`TcpStream::peer_addr`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.peer_addr()
-    }
-
-    /// As [`TcpStream::local_addr`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.local_addr()
-    }
 }
 
 impl OwnedWriteHalf {
@@ -183,67 +159,45 @@ impl OwnedWriteHalf {
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// let (reader, writer) = server.into_split();
+    /// let server: TcpStream = writer.reunite(reader)?;
+    /// # drop((client, server));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn reunite(self, other: OwnedReadHalf) -> Result<TcpStream, ReuniteError> {
         reunite(other, self)
     }
 
     /// Drops this half without ending the direction. The connection ends when the other half is dropped too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// let (reader, writer) = server.into_split();
+    /// writer.forget();
+    /// let no_end_yet = client.try_read(&mut [0; 8]).unwrap_err();
+    /// assert_eq!(no_end_yet.kind(), std::io::ErrorKind::WouldBlock);
+    /// # drop(reader);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn forget(mut self) {
         self.ends_with_us = false;
-    }
-
-    /// As [`TcpStream::ready`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        self.stream.ready(interest).await
-    }
-
-    /// As [`TcpStream::writable`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn writable(&self) -> io::Result<()> {
-        self.stream.writable().await
-    }
-
-    /// As [`TcpStream::try_write`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.stream.try_write(buf)
-    }
-
-    /// As [`TcpStream::try_write_vectored`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.stream.try_write_vectored(bufs)
-    }
-
-    /// As [`TcpStream::peer_addr`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.peer_addr()
-    }
-
-    /// As [`TcpStream::local_addr`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.local_addr()
     }
 }
 

@@ -2,24 +2,22 @@
 
 use std::future::poll_fn;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use std::{fmt, io, net::SocketAddr};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::addr::resolve;
 use super::incoming::Incoming;
+use super::shortage::{Pause, is_shortage};
 use super::tcp_stream::ip_address;
 use super::{TcpStream, ToSocketAddrs};
 use crate::context;
 use crate::driver::{CloseNow, Interest, Source};
-use crate::limits::{BACKLOG, LONGEST_ACCEPT_PAUSE, SHORTEST_ACCEPT_PAUSE};
+use crate::limits::BACKLOG;
 use crate::runtime::Handle;
-use crate::time::{Sleep, sleep};
 
 /// A socket that accepts TCP connections.
 ///
@@ -29,18 +27,21 @@ use crate::time::{Sleep, sleep};
 ///
 /// # Examples
 ///
-/// ```no_run
+/// ```
+/// use multikernel::CoreId;
 /// use multikernel::net::TcpListener;
 ///
-/// #[multikernel::main]
+/// #[multikernel::main(cores = 2)]
 /// async fn main() -> std::io::Result<()> {
-///     let listener = TcpListener::bind("127.0.0.1:8080").await?;
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     # let _client = multikernel::net::TcpStream::connect(listener.local_addr()?).await?;
 ///     loop {
 ///         let (stream, peer) = listener.accept().await?;
 ///         multikernel::spawn(async move {
-///             println!("{peer} is served by {:?}", multikernel::CoreId::current());
+///             println!("{peer} is served by {}", CoreId::current());
 ///             drop(stream);
 ///         });
+///         # return Ok(());
 ///     }
 /// }
 /// ```
@@ -163,6 +164,19 @@ impl TcpListener {
     /// # Cancel safety
     ///
     /// No connection is lost when the future is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let _client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (stream, peer) = listener.accept().await?;
+    /// assert_eq!(stream.peer_addr()?, peer);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let mut pause = Pause::default();
         poll_fn(|cx| self.poll_accept_pausing(cx, &mut pause)).await
@@ -173,6 +187,21 @@ impl TcpListener {
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::future::poll_fn;
+    ///
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let _client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (stream, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+    /// # drop((stream, peer));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         let mut pause = std::mem::take(&mut *self.shared_pause());
         let result = self.poll_accept_pausing(cx, &mut pause);
@@ -238,11 +267,23 @@ impl TcpListener {
         }
     }
 
-    /// The address it listens on.
+    /// The address it listens on, with the port that the system chose if it was bound to port 0.
     ///
     /// # Errors
     ///
     /// The system's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let port = listener.local_addr()?.port();
+    /// assert_ne!(port, 0);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         ip_address(SockRef::from(self).local_addr()?)
     }
@@ -274,24 +315,61 @@ impl TcpListener {
     /// # Errors
     ///
     /// No descriptor number is free; the listener is closed then.
+    ///
+    /// # Examples
+    ///
+    /// To hand it to a new version of the program:
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let descriptor = std::os::fd::OwnedFd::from(listener.into_std()?);
+    /// # drop(descriptor);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn into_std(self) -> io::Result<std::net::TcpListener> {
         Ok(self.source.into_fd()?.into())
     }
 
-    /// The most routers an answer may pass (`IP_TTL`); connections inherit it.
+    /// The most routers an answer may pass (`IP_TTL`); connections inherit it. Of IPv4 listeners.
     ///
     /// # Errors
     ///
     /// The system's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// assert!(listener.ttl()? > 0);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn ttl(&self) -> io::Result<u32> {
         SockRef::from(self).ttl_v4()
     }
 
-    /// Sets the most routers an answer may pass.
+    /// Sets the most routers an answer may pass, from 1 to 255. Of IPv4 listeners.
     ///
     /// # Errors
     ///
     /// The system's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// listener.set_ttl(1)?; // for the local network only
+    /// assert_eq!(listener.ttl()?, 1);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         SockRef::from(self).set_ttl_v4(ttl)
     }
@@ -362,33 +440,6 @@ fn is_of_connection(error: &io::Error) -> bool {
                 | libc::ENONET
         )
     )
-}
-
-/// Errors that leave the connection where it was and pass with time.
-fn is_shortage(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
-}
-
-/// Waits between attempts to accept while there is a shortage: longer each time.
-#[derive(Default)]
-pub(super) struct Pause {
-    length: Duration,
-    sleep: Option<Sleep>,
-}
-
-impl Pause {
-    fn begin(&mut self) {
-        self.length = (self.length * 2).clamp(SHORTEST_ACCEPT_PAUSE, LONGEST_ACCEPT_PAUSE);
-        self.sleep = Some(sleep(self.length));
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(sleep) = &mut self.sleep {
-            ready!(Future::poll(Pin::new(sleep), cx));
-            self.sleep = None;
-        }
-        Poll::Ready(())
-    }
 }
 
 impl TryFrom<std::net::TcpListener> for TcpListener {

@@ -1,26 +1,24 @@
 //! A TCP connection.
 
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::task::{Context, Poll};
 
-use bytes::BufMut;
 use socket2::{Domain, Socket, Type};
 
 use super::addr::resolve;
 use super::split::{self, ReadHalf, WriteHalf};
 use super::split_owned::{self, OwnedReadHalf, OwnedWriteHalf};
 use super::{StreamIo, ToSocketAddrs};
-use crate::driver::{Interest, Ready};
 
 /// A TCP connection, made by [`connect`](TcpStream::connect) or [`TcpListener::accept`](super::TcpListener::accept).
 ///
 /// It is read and written through tokio's `AsyncRead` and `AsyncWrite` (feature `tokio`, on by default), the traits of
-/// `futures` or hyper (features `futures-io`, `hyper`), or by waiting for readiness and trying. `Ok(n)` from a write
-/// means that the system has the bytes; they arrive also when the stream is dropped right after. Dropping it closes the
-/// connection in both directions, at once.
+/// `futures` or hyper (features `futures-io`, `hyper`), in whole buffers ([`recv`](Self::recv),
+/// [`send_all`](Self::send_all)), or by waiting for readiness and trying. `Ok(n)` from a write means that the system has
+/// the bytes; they arrive also when the stream is dropped right after. Dropping it closes the connection in both
+/// directions, at once.
 ///
 /// Any core may use the stream at any time. Several tasks, on several cores, may wait for it at once; what arrives goes
 /// to whoever reads first.
@@ -145,7 +143,9 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// No descriptor number is free; the connection is closed then.
+    /// No descriptor number is free, or bytes could be lost that a core receives ahead of the reader. The connection is
+    /// closed then. Cores receive ahead on io_uring, for streams that are read with [`recv`](Self::recv) or through the
+    /// traits of [`compat`](crate::compat); never for one that is read with [`try_read`](Self::try_read) alone.
     ///
     /// # Examples
     ///
@@ -161,188 +161,6 @@ impl TcpStream {
     /// ```
     pub fn into_std(self) -> io::Result<std::net::TcpStream> {
         Ok(self.io.into_fd()?.into())
-    }
-
-    /// Waits until `interest` is ready, and says what is. It may be wrong: what is tried next may still find nothing.
-    ///
-    /// # Errors
-    ///
-    /// The driver cannot watch the socket.
-    ///
-    /// # Panics
-    ///
-    /// On a thread that is neither a core nor inside a `block_on`. The same holds for all that waits.
-    ///
-    /// # Cancel safety
-    ///
-    /// Readiness is not lost when the future is dropped: the next one finds it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use multikernel::io::Interest;
-    /// # use multikernel::net::{TcpListener, TcpStream};
-    ///
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// let ready = stream.ready(Interest::READABLE | Interest::WRITABLE).await?;
-    /// assert!(ready.is_writable() && !ready.is_readable());
-    /// # std::io::Result::Ok(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        self.io.ready(interest).await
-    }
-
-    /// Waits until there is something to read, the end included. As [`ready`](Self::ready).
-    ///
-    /// # Examples
-    ///
-    /// One buffer serves any number of idle connections:
-    ///
-    /// ```
-    /// use multikernel::net::TcpStream;
-    /// use std::io;
-    ///
-    /// async fn next_bytes(stream: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
-    ///     loop {
-    ///         stream.readable().await?;
-    ///         match stream.try_read(buf) {
-    ///             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-    ///             result => return result,
-    ///         }
-    ///     }
-    /// }
-    /// # use multikernel::net::TcpListener;
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
-    /// # client.try_write(b"hello")?;
-    /// # assert_eq!(next_bytes(&server, &mut [0; 8]).await?, 5);
-    /// # std::io::Result::Ok(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    pub async fn readable(&self) -> io::Result<()> {
-        self.ready(Interest::READABLE).await.map(drop)
-    }
-
-    /// Waits until there is room to write, or writing fails. As [`ready`](Self::ready).
-    pub async fn writable(&self) -> io::Result<()> {
-        self.ready(Interest::WRITABLE).await.map(drop)
-    }
-
-    /// Polls what [`readable`](Self::readable) waits for.
-    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io.poll_ready(cx, Interest::READABLE).map_ok(drop)
-    }
-
-    /// Polls what [`writable`](Self::writable) waits for.
-    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io.poll_ready(cx, Interest::WRITABLE).map_ok(drop)
-    }
-
-    /// Reads what is there, without waiting. `Ok(0)` is the end of the stream, if `buf` is not empty.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` when there is nothing, or when this core has not heard of anything new since it last found nothing:
-    /// wait with [`readable`](Self::readable) between attempts. Else the error of the connection.
-    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.io.try_read(buf)
-    }
-
-    /// As [`try_read`](Self::try_read), into several buffers in turn.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.io.try_read_vectored(bufs)
-    }
-
-    /// As [`try_read`](Self::try_read), into the spare room of `buf`, which advances; nothing is zeroed first.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use multikernel::net::{TcpListener, TcpStream};
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
-    /// client.try_write(b"hello")?;
-    /// let mut buf = Vec::with_capacity(64);
-    /// server.readable().await?;
-    /// server.try_read_buf(&mut buf)?;
-    /// assert_eq!(buf, b"hello");
-    /// # std::io::Result::Ok(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    pub fn try_read_buf<B: BufMut>(&self, buf: &mut B) -> io::Result<usize> {
-        self.io.try_read_buf(buf)
-    }
-
-    /// Writes what fits, without waiting, and says how much that was.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` when nothing fits: wait with [`writable`](Self::writable) between attempts. Else the error of the
-    /// connection.
-    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.io.try_write(buf)
-    }
-
-    /// As [`try_write`](Self::try_write), from several buffers in turn.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.io.try_write_vectored(bufs)
-    }
-
-    /// Calls `f`, which does I/O of its own on this socket's descriptor, once and without waiting.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock`, without calling `f`, when this core knows that nothing is ready. Else what `f` returns; when that is
-    /// `WouldBlock`, the readiness seen so far is forgotten, so `f` may say so only when the descriptor did.
-    pub fn try_io<R>(&self, interest: Interest, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        self.io.try_io(interest, f)
-    }
-
-    /// Calls `f`, which does I/O of its own on this socket's descriptor, until it does not return `WouldBlock`.
-    ///
-    /// # Errors
-    ///
-    /// As `f`; `Interrupted` is retried.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use multikernel::io::Interest;
-    /// # use multikernel::net::{TcpListener, TcpStream};
-    ///
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
-    /// client.try_write(b"hello")?;
-    /// let socket = socket2::SockRef::from(&server);
-    /// let mut buf = Vec::with_capacity(64);
-    /// let got = server.async_io(Interest::READABLE, || socket.recv(buf.spare_capacity_mut())).await?;
-    /// assert_eq!(got, 5);
-    /// # std::io::Result::Ok(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    pub async fn async_io<R>(&self, interest: Interest, f: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-        self.io.async_io(interest, f).await
     }
 
     /// Waits for bytes and copies them out without taking them: the next read finds them again.
@@ -377,13 +195,50 @@ impl TcpStream {
     }
 
     /// Lends out one half for reading and one for writing. Costs nothing; the halves cannot go to two tasks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _) = listener.accept().await?;
+    /// let (reader, writer) = server.split();
+    /// writer.try_write(b"welcome\n")?; // while `reader` may wait
+    /// client.try_write(b"hello\n")?;
+    /// reader.readable().await?;
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         split::split(self)
     }
 
     /// Makes one half for reading and one for writing, which may go to two tasks on two cores.
     ///
-    /// Dropping the write half ends that direction, so that the peer reads the end of the stream.
+    /// Dropping the write half ends that direction, so that the peer reads the end of the stream. What the halves lack,
+    /// such as [`recv`](Self::recv), the stream behind them has: `reader.as_ref().recv()`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// let (reader, writer) = server.into_split();
+    /// let receiving = multikernel::spawn(async move { reader.as_ref().recv().await });
+    /// let sending = multikernel::spawn(async move { writer.as_ref().send_all(&b"welcome"[..]).await.result });
+    ///
+    /// client.send_all(&b"hello"[..]).await.result?;
+    /// assert_eq!(&receiving.await??[..], b"hello");
+    /// sending.await??;
+    /// assert_eq!(&client.recv().await?[..], b"welcome");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         split_owned::split(self)
     }
@@ -393,6 +248,20 @@ impl TcpStream {
     /// # Errors
     ///
     /// The system's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// assert_eq!(server.local_addr()?, listener.local_addr()?);
+    /// assert_eq!(client.local_addr()?, server.peer_addr()?);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         ip_address(self.io.socket().local_addr()?)
     }
@@ -402,6 +271,20 @@ impl TcpStream {
     /// # Errors
     ///
     /// `NotConnected` when the connection has been reset.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// println!("serving {}", server.peer_addr()?);
+    /// assert_eq!(client.peer_addr()?, listener.local_addr()?);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         ip_address(self.io.socket().peer_addr()?)
     }

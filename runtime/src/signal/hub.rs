@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::thread;
 
+use crate::machine::{cpus, pinning};
 use crate::task::quietly;
 
 /// Listeners of one signal.
@@ -63,7 +64,11 @@ fn hub() -> io::Result<&'static Hub> {
     }
     let (mut read, nudge) = UnixStream::pair()?;
     nudge.set_nonblocking(true)?; // a full pipe has news enough in it
+    let cpus = pinning::unpinned();
     let run = move || {
+        if let Some(Err(error)) = cpus.as_deref().map(cpus::set_affinity) {
+            tracing::warn!(%error, "the thread that waits for signals stays on the CPU of the core that started it");
+        }
         let mut bytes = [0; 64];
         while read.read(&mut bytes).is_ok_and(|count| count > 0) {
             let lines: Vec<_> =

@@ -12,7 +12,7 @@ pub mod unix;
 /// Completes when the process gets the interrupt signal, which Ctrl-C in a terminal sends.
 ///
 /// Only signals that come after the first poll count. As for [`unix::signal`], the default action is gone for good
-/// after the first call.
+/// after that poll: from then on Ctrl-C alone does not end the process.
 ///
 /// # Errors
 /// If the handler cannot be installed.
@@ -21,12 +21,23 @@ pub mod unix;
 /// Dropping the future loses no signal that another listener waits for.
 ///
 /// # Examples
-/// ```no_run
-/// # async fn serve() {}
-/// #[multikernel::main]
+/// A server runs until Ctrl-C:
+/// ```
+/// use multikernel::signal;
+///
+/// async fn serve() {
+///     // ..
+///     # std::future::pending::<()>().await;
+/// }
+///
+/// #[multikernel::main(cores = 1)]
 /// async fn main() -> std::io::Result<()> {
-///     multikernel::spawn(serve());
-///     multikernel::signal::ctrl_c().await
+///     let server = multikernel::spawn(serve());
+///     # // SAFETY: it runs when `main` waits, so the handler of `ctrl_c` is installed.
+///     # multikernel::spawn_local(async { unsafe { libc::raise(libc::SIGINT) } });
+///     signal::ctrl_c().await?;
+///     server.abort();
+///     Ok(())
 /// }
 /// ```
 pub async fn ctrl_c() -> io::Result<()> {

@@ -10,7 +10,15 @@ use std::task::{Context, Poll, ready};
 use crate::context::poll_proceed;
 use crate::signal::hub::{self, Line};
 
-/// Which signal.
+/// Which signal. There is a function for each common one; [`from_raw`](Self::from_raw) makes the others.
+///
+/// # Examples
+/// ```
+/// use multikernel::signal::unix::SignalKind;
+///
+/// assert_eq!(SignalKind::terminate(), SignalKind::from(15));
+/// assert_eq!(i32::from(SignalKind::interrupt()), 2);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SignalKind(i32);
 
@@ -18,6 +26,12 @@ macro_rules! kinds {
     ($($(#[$meta:meta])* $name:ident = $signal:ident;)+) => {
         impl SignalKind {
             $($(#[$meta])*
+            ///
+            /// ```
+            /// # use multikernel::signal::unix::{SignalKind, signal};
+            #[doc = concat!("let signals = signal(SignalKind::", stringify!($name), "())?;")]
+            /// # std::io::Result::Ok(())
+            /// ```
             pub const fn $name() -> Self {
                 Self(libc::$signal)
             })+
@@ -38,7 +52,7 @@ kinds! {
     io = SIGIO;
     /// `SIGPIPE`: a write to a pipe that nobody reads.
     pipe = SIGPIPE;
-    /// `SIGQUIT`: Ctrl-\.
+    /// `SIGQUIT`: `Ctrl-\`, which also writes a core dump by default.
     quit = SIGQUIT;
     /// `SIGTERM`: a polite request to end.
     terminate = SIGTERM;
@@ -52,11 +66,24 @@ kinds! {
 
 impl SignalKind {
     /// The signal with this number.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multikernel::signal::unix::{SignalKind, signal};
+    /// let mut continued = signal(SignalKind::from_raw(libc::SIGCONT))?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub const fn from_raw(signal: i32) -> Self {
         Self(signal)
     }
 
     /// The signal's number.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multikernel::signal::unix::SignalKind;
+    /// assert_eq!(SignalKind::hangup().as_raw_value(), libc::SIGHUP);
+    /// ```
     pub const fn as_raw_value(&self) -> i32 {
         self.0
     }
@@ -74,7 +101,28 @@ impl From<SignalKind> for i32 {
     }
 }
 
-/// A stream of the signals of one kind. From [`signal`].
+/// A stream of the signals of one kind. From [`signal`]. Dropping it leaves the signal's handler in place.
+///
+/// It is a [`Stream`](futures::Stream) too, which never ends.
+///
+/// # Examples
+/// A server that stops at either signal:
+/// ```
+/// # #[cfg(feature = "tokio")]
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// use multikernel::signal::unix::{Signal, SignalKind, signal};
+///
+/// let mut terminate: Signal = signal(SignalKind::terminate())?;
+/// let mut interrupt: Signal = signal(SignalKind::interrupt())?;
+/// # // SAFETY: the signal's handler is installed.
+/// # unsafe { libc::raise(libc::SIGTERM) };
+/// multikernel::select! {
+///     _ = terminate.recv() => println!("asked to stop"),
+///     _ = interrupt.recv() => println!("interrupted"),
+/// }
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
+/// ```
 pub struct Signal {
     line: Arc<Line>,
     listener: u64,
@@ -95,11 +143,12 @@ pub struct Signal {
 /// # multikernel::runtime::Builder::new_test().run(|| async {
 /// use multikernel::signal::unix::{SignalKind, signal};
 ///
-/// let mut reload = signal(SignalKind::hangup()).unwrap();
-/// # let myself = std::process::id().to_string();
-/// # std::process::Command::new("kill").args(["-HUP", &myself]).status().unwrap();
+/// let mut reload = signal(SignalKind::hangup())?;
+/// # // SAFETY: the signal's handler is installed.
+/// # unsafe { libc::raise(libc::SIGHUP) };
 /// reload.recv().await;
-/// # }).unwrap();
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
 /// ```
 pub fn signal(kind: SignalKind) -> io::Result<Signal> {
     static LISTENERS: AtomicU64 = AtomicU64::new(0);
@@ -113,11 +162,40 @@ impl Signal {
     ///
     /// # Cancel safety
     /// Cancel safe: a signal is told to the next call.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # use multikernel::signal::unix::{SignalKind, signal};
+    /// let mut reload = signal(SignalKind::user_defined1())?;
+    /// # // SAFETY: the signal's handler is installed.
+    /// # unsafe { libc::raise(libc::SIGUSR1) };
+    /// while reload.recv().await.is_some() {
+    ///     // .. read the configuration again ..
+    ///     # break;
+    /// }
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub async fn recv(&mut self) -> Option<()> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    /// Polls for the next signal.
+    /// Polls for the next signal, as [`recv`](Self::recv). The task that polled last is woken by it.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # use multikernel::signal::unix::{SignalKind, signal};
+    /// use std::future::poll_fn;
+    ///
+    /// let mut resized = signal(SignalKind::window_change())?;
+    /// # // SAFETY: the signal's handler is installed.
+    /// # unsafe { libc::raise(libc::SIGWINCH) };
+    /// poll_fn(|cx| resized.poll_recv(cx)).await;
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let progress = ready!(poll_proceed(cx));
         if self.line.count() == self.seen {

@@ -17,6 +17,7 @@ use crate::task::quietly;
 
 /// Waits for a task and takes its output.
 ///
+/// Awaiting it gives the output, or a [`JoinError`] if the task panicked, was aborted, or ended with its runtime.
 /// Dropping the handle detaches the task, which goes on. A handle can be awaited on any core and on any thread; only
 /// the home of its task answers without a message.
 ///
@@ -74,13 +75,37 @@ impl<T> JoinHandle<T> {
     }
 
     /// A handle that can end the task but not wait for it.
+    ///
+    /// # Panics
+    /// If this handle has given the output already.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let handle = multikernel::spawn(std::future::pending::<()>());
+    /// let abort = handle.abort_handle();
+    /// multikernel::spawn(async move { abort.abort() });
+    /// assert!(handle.await.unwrap_err().is_cancelled());
+    /// # }).unwrap();
+    /// ```
     pub fn abort_handle(&self) -> AbortHandle {
         let task = self.task.expect("the output was taken already");
         task.retain();
         AbortHandle { task }
     }
 
-    /// Whether the task has completed (or was ended). Never blocks.
+    /// Whether the task has ended: it has completed, panicked, or was aborted and dropped. Never blocks.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let handle = multikernel::spawn(async { "done" });
+    /// while !handle.is_finished() {
+    ///     multikernel::task::yield_now().await; // .. or something useful
+    /// }
+    /// assert_eq!(handle.await.unwrap(), "done");
+    /// # }).unwrap();
+    /// ```
     pub fn is_finished(&self) -> bool {
         self.task.is_none_or(is_done)
     }
@@ -183,7 +208,23 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
-/// Ends a task without waiting for it. From [`JoinHandle::abort_handle`]; works from any thread.
+/// Ends a task without waiting for it. From [`JoinHandle::abort_handle`]; works from any thread. Dropping it does
+/// nothing to the task.
+///
+/// # Examples
+/// Ends whatever is left when a server stops:
+/// ```
+/// # multikernel::runtime::Builder::new().cores(2).run(|| async {
+/// use multikernel::task::AbortHandle;
+///
+/// let tasks: Vec<_> = (0..3).map(|_| multikernel::spawn_balanced(std::future::pending::<()>())).collect();
+/// let at_the_end: Vec<AbortHandle> = tasks.iter().map(|task| task.abort_handle()).collect();
+/// at_the_end.iter().for_each(AbortHandle::abort);
+/// for task in tasks {
+///     assert!(task.await.is_err());
+/// }
+/// # }).unwrap();
+/// ```
 pub struct AbortHandle {
     task: TaskRef,
 }
@@ -194,12 +235,32 @@ unsafe impl Send for AbortHandle {}
 unsafe impl Sync for AbortHandle {}
 
 impl AbortHandle {
-    /// As [`JoinHandle::abort`].
+    /// Ends the task, unless it has completed before. As [`JoinHandle::abort`].
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let task = multikernel::spawn(std::future::pending::<()>());
+    /// task.abort_handle().abort();
+    /// assert!(task.await.unwrap_err().is_cancelled());
+    /// # }).unwrap();
+    /// ```
     pub fn abort(&self) {
         abort(self.task);
     }
 
-    /// As [`JoinHandle::is_finished`].
+    /// Whether the task has ended. As [`JoinHandle::is_finished`].
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let task = multikernel::spawn(async {});
+    /// let handle = task.abort_handle();
+    /// assert!(!handle.is_finished());
+    /// task.await.unwrap();
+    /// assert!(handle.is_finished());
+    /// # }).unwrap();
+    /// ```
     pub fn is_finished(&self) -> bool {
         is_done(self.task)
     }
@@ -225,6 +286,17 @@ impl fmt::Debug for AbortHandle {
 }
 
 /// Why a task has no output: it was ended, or it panicked.
+///
+/// # Examples
+/// A task that panics does not take others with it:
+/// ```
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// let request = multikernel::spawn(async { panic!("no such page") });
+/// let error = request.await.unwrap_err();
+/// assert!(error.is_panic());
+/// assert_eq!(error.to_string(), "the task panicked: no such page");
+/// # }).unwrap();
+/// ```
 pub struct JoinError(Repr);
 
 enum Repr {
@@ -244,11 +316,28 @@ impl JoinError {
     }
 
     /// The task was aborted, or its runtime ended.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let task = multikernel::spawn(std::future::pending::<()>());
+    /// task.abort();
+    /// assert!(task.await.unwrap_err().is_cancelled());
+    /// # }).unwrap();
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         matches!(self.0, Repr::Cancelled)
     }
 
     /// The task panicked: in a poll, or when its future was dropped.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let task = multikernel::spawn(async { panic!() });
+    /// assert!(task.await.unwrap_err().is_panic());
+    /// # }).unwrap();
+    /// ```
     pub fn is_panic(&self) -> bool {
         matches!(self.0, Repr::Panicked(_))
     }
@@ -257,6 +346,22 @@ impl JoinError {
     ///
     /// # Panics
     /// If the task did not panic.
+    ///
+    /// # Examples
+    /// Panics in turn, as if the task had been called:
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let caller = multikernel::spawn(async {
+    /// let task = multikernel::spawn(async { panic!("no such page") });
+    /// if let Err(error) = task.await
+    ///     && error.is_panic()
+    /// {
+    ///     std::panic::resume_unwind(error.into_panic());
+    /// }
+    /// # });
+    /// # assert_eq!(caller.await.unwrap_err().to_string(), "the task panicked: no such page");
+    /// # }).unwrap();
+    /// ```
     pub fn into_panic(self) -> Box<dyn Any + Send> {
         self.try_into_panic().expect("the task was cancelled, it did not panic")
     }
@@ -265,6 +370,17 @@ impl JoinError {
     ///
     /// # Errors
     /// The error itself, if the task did not panic.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let task = multikernel::spawn(async { panic!("no such page") });
+    /// match task.await.unwrap_err().try_into_panic() {
+    ///     Ok(payload) => assert_eq!(payload.downcast_ref(), Some(&"no such page")),
+    ///     Err(cancelled) => println!("{cancelled}"),
+    /// }
+    /// # }).unwrap();
+    /// ```
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
         match self.0 {
             Repr::Panicked(payload) => {

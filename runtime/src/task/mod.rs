@@ -1,35 +1,67 @@
-//! One spawned future: its memory, its life, its wakers and its join handle.
+//! Tasks: starting them, waiting for them, ending them.
 //!
-//! ```text
-//!                        Newborn
-//!                           │ arrives at its home
-//!              wake         ▼          poll
-//!   Idle ───────────────▶ Queued ───────────────▶ Running ──────── Ready, panic, abort ──▶ Complete
-//!    ▲                      ▲                       │   │ wake                               │
-//!    │                      └── RunningWoken ◀──────┼───┘                                    │ last
-//!    └───────────────── Pending ────────────────────┘                                        ▼ reference
-//!                                                                                          freed
-//! ```
+//! A task is a future that runs by itself. It is polled on one core, its home, from beginning to end, among the other
+//! tasks there: one that computes for long without an `.await` holds the others up, and belongs in [`spawn_blocking`].
 //!
-//! | field of the header | written | read |
+//! | to start one | where it runs | what must be `Send` |
 //! |---|---|---|
-//! | `phase`, `run_next`, `list_*`, `joiner`, `wanted`, `aborted`, `local_refs` | home | home |
-//! | the future | home | home |
-//! | the output | home, before `done` | whoever holds the join handle, after `done` (home: after `Complete`) |
-//! | `done` | home, once, Release | anyone, Acquire |
-//! | `remote` | anyone adds bits and posts the envelope; home takes them | home |
-//! | `shared_refs` | anyone | anyone |
-//! | `local_refs`, `merged`, once the home has closed its inbox | nobody | whoever's post is refused, once |
+//! | [`spawn`] | here, unless there is a reason to go elsewhere | the future |
+//! | [`spawn_balanced`] | on the core with the fewest tasks | the future |
+//! | [`spawn_local`] | here | nothing |
+//! | [`spawn_on`] | on the core that you name | a closure that makes the future |
+//! | [`on_each_core`] | on every core, one each | a closure that makes the future |
+//! | [`spawn_blocking`] | on a thread for calls that block | the function |
 //!
-//! **References.** Those made and dropped at home are a plain count, the rest an atomic one; either may hold what the
-//! other lost, and only the sum means anything ("biased" counting; Choi, Shull, Torrellas, PACT 2018). A thread that
-//! would take the atomic count below zero gives its reference to the home in a message instead. So at home, after
-//! completion, a plain count of zero and an atomic count of zero together say that the task is free, and a task that
-//! never left its core dies without an atomic read-modify-write. When the plain count ends while others hold
-//! references, it is merged, and the last of them frees the task wherever it is.
+//! The output must be `Send` too, but for `spawn_local`. All return a [`JoinHandle`], `on_each_core` one for each core:
+//! await it for the output, abort the task with it, or drop it and let the task go on.
 //!
-//! **Messages.** Whatever another thread wants of a task is a bit in `remote`; the first to set one posts the task's
-//! own envelope, the others ride along. Each gives its reference with it.
+//! # Examples
+//! ```
+//! # multikernel::runtime::Builder::new().cores(2).run(|| async {
+//! use multikernel::task::{spawn_balanced, yield_now};
+//!
+//! let sums = [0..100, 100..200].map(|range| spawn_balanced(async move { range.sum::<u64>() }));
+//! yield_now().await; // others may run
+//! let mut total = 0;
+//! for sum in sums {
+//!     total += sum.await.expect("adding does not panic");
+//! }
+//! assert_eq!(total, 19_900);
+//! # }).unwrap();
+//! ```
+
+// For whoever changes this: one spawned future, its memory, its life, its wakers and its join handle.
+//
+// ```text
+//                        Newborn
+//                           │ arrives at its home
+//              wake         ▼          poll
+//   Idle ───────────────▶ Queued ───────────────▶ Running ──────── Ready, panic, abort ──▶ Complete
+//    ▲                      ▲                       │   │ wake                               │
+//    │                      └── RunningWoken ◀──────┼───┘                                    │ last
+//    └───────────────── Pending ────────────────────┘                                        ▼ reference
+//                                                                                          freed
+// ```
+//
+// | field of the header | written | read |
+// |---|---|---|
+// | `phase`, `run_next`, `list_*`, `joiner`, `wanted`, `aborted`, `local_refs` | home | home |
+// | the future | home | home |
+// | the output | home, before `done` | whoever holds the join handle, after `done` (home: after `Complete`) |
+// | `done` | home, once, Release | anyone, Acquire |
+// | `remote` | anyone adds bits and posts the envelope; home takes them | home |
+// | `shared_refs` | anyone | anyone |
+// | `local_refs`, `merged`, once the home has closed its inbox | nobody | whoever's post is refused, once |
+//
+// **References.** Those made and dropped at home are a plain count, the rest an atomic one; either may hold what the
+// other lost, and only the sum means anything ("biased" counting; Choi, Shull, Torrellas, PACT 2018). A thread that
+// would take the atomic count below zero gives its reference to the home in a message instead. So at home, after
+// completion, a plain count of zero and an atomic count of zero together say that the task is free, and a task that
+// never left its core dies without an atomic read-modify-write. When the plain count ends while others hold
+// references, it is merged, and the last of them frees the task wherever it is.
+//
+// **Messages.** Whatever another thread wants of a task is a bit in `remote`; the first to set one posts the task's
+// own envelope, the others ride along. Each gives its reference with it.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};

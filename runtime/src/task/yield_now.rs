@@ -23,7 +23,17 @@ pub fn yield_now() -> YieldNow {
     YieldNow { yielded: false }
 }
 
-/// The future of [`yield_now`].
+/// The future of [`yield_now`]: pending once, then ready.
+///
+/// # Examples
+/// ```
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// use multikernel::task::{YieldNow, yield_now};
+///
+/// let pause: YieldNow = yield_now(); // does nothing until it is awaited
+/// pause.await;
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct YieldNow {

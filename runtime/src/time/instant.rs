@@ -78,6 +78,17 @@ impl Instant {
     }
 
     /// The same point in time for the standard library.
+    ///
+    /// # Examples
+    ///
+    /// For a library that wants the standard library's:
+    ///
+    /// ```
+    /// use multikernel::time::Instant;
+    ///
+    /// let deadline: std::time::Instant = Instant::now().into_std();
+    /// assert!(deadline <= std::time::Instant::now());
+    /// ```
     #[must_use]
     pub fn into_std(self) -> time::Instant {
         let (theirs, ours) = *ORIGIN;
@@ -94,18 +105,47 @@ impl Instant {
     }
 
     /// The time from `earlier` to this instant, or zero when `earlier` is the later one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::time::{Duration, Instant};
+    /// let start = Instant::now();
+    /// let end = start + Duration::from_millis(5);
+    /// assert_eq!(end.duration_since(start), Duration::from_millis(5));
+    /// ```
     #[must_use]
     pub fn duration_since(&self, earlier: Instant) -> Duration {
         self.saturating_duration_since(earlier)
     }
 
     /// The time from `earlier` to this instant, or `None` when `earlier` is the later one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::time::{Duration, Instant};
+    /// let now = Instant::now();
+    /// let deadline = now + Duration::from_secs(1);
+    /// let left = deadline.checked_duration_since(now); // `None` would say that it has passed
+    /// assert_eq!(left, Some(Duration::from_secs(1)));
+    /// assert_eq!(now.checked_duration_since(deadline), None);
+    /// ```
     #[must_use]
     pub fn checked_duration_since(&self, earlier: Instant) -> Option<Duration> {
         self.nanos.checked_sub(earlier.nanos).map(Duration::from_nanos)
     }
 
-    /// The time from `earlier` to this instant, or zero when `earlier` is the later one.
+    /// The time from `earlier` to this instant, or zero when `earlier` is the later one. The same as
+    /// [`duration_since`](Self::duration_since), by its full name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::time::{Duration, Instant};
+    /// let now = Instant::now();
+    /// assert_eq!(now.saturating_duration_since(now + Duration::from_secs(1)), Duration::ZERO);
+    /// ```
     #[must_use]
     pub fn saturating_duration_since(&self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.nanos_since(earlier))
@@ -127,6 +167,15 @@ impl Instant {
     }
 
     /// The instant `duration` after this one, or `None` when that cannot be represented.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::time::{Duration, Instant};
+    /// let now = Instant::now();
+    /// assert!(now.checked_add(Duration::from_secs(60)).is_some());
+    /// assert!(now.checked_add(Duration::MAX).is_none());
+    /// ```
     #[must_use]
     #[inline]
     pub fn checked_add(&self, duration: Duration) -> Option<Instant> {
@@ -134,6 +183,15 @@ impl Instant {
     }
 
     /// The instant `duration` before this one, or `None` when that cannot be represented.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::time::{Duration, Instant};
+    /// let now = Instant::now();
+    /// assert_eq!(now.checked_sub(Duration::ZERO), Some(now));
+    /// assert!(now.checked_sub(Duration::MAX).is_none()); // before the computer started
+    /// ```
     #[must_use]
     pub fn checked_sub(&self, duration: Duration) -> Option<Instant> {
         self.nanos.checked_sub(nanos_of(duration)?).map(|nanos| Instant { nanos })

@@ -120,6 +120,22 @@ fn reachable(period: Duration) -> Duration {
 }
 
 /// A stream of ticks, from [`interval`] and [`interval_at`].
+///
+/// # Examples
+///
+/// A task that looks after something every millisecond, ten times:
+///
+/// ```
+/// use multikernel::time::{Duration, Interval, interval};
+///
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// let mut every: Interval = interval(Duration::from_millis(1));
+/// for _ in 0..10 {
+///     every.tick().await;
+///     // .. drop connections that have been idle for too long ..
+/// }
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct Interval {
     delay: Sleep,
@@ -152,6 +168,19 @@ impl Interval {
     }
 
     /// Asks for the next tick, and has the task woken when there is none yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multikernel::time::{Duration, interval};
+    /// use std::future::poll_fn;
+    ///
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let mut beat = interval(Duration::from_millis(1));
+    /// let first = poll_fn(|cx| beat.poll_tick(cx)).await;
+    /// # assert!(first.elapsed() < Duration::from_secs(60));
+    /// # }).unwrap();
+    /// ```
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         ready!(Pin::new(&mut self.delay).poll(cx));
         let due = self.delay.deadline();
@@ -235,17 +264,42 @@ impl Interval {
     }
 
     /// What happens after a missed tick.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::time::{Duration, MissedTickBehavior, interval};
+    /// let beat = interval(Duration::from_secs(1));
+    /// assert_eq!(beat.missed_tick_behavior(), MissedTickBehavior::Burst);
+    /// ```
     #[must_use]
     pub fn missed_tick_behavior(&self) -> MissedTickBehavior {
         self.behavior
     }
 
     /// Sets what happens after a missed tick, from the next one on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::time::{Duration, MissedTickBehavior, interval};
+    /// let mut beat = interval(Duration::from_secs(1));
+    /// beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// assert_eq!(beat.missed_tick_behavior(), MissedTickBehavior::Delay);
+    /// ```
     pub fn set_missed_tick_behavior(&mut self, behavior: MissedTickBehavior) {
         self.behavior = behavior;
     }
 
     /// The time between ticks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::time::{Duration, interval};
+    /// let beat = interval(Duration::from_secs(1));
+    /// assert_eq!(beat.period(), Duration::from_secs(1));
+    /// ```
     #[must_use]
     pub fn period(&self) -> Duration {
         self.period

@@ -119,6 +119,15 @@ struct Guest {
 
 impl Sleep {
     /// When this sleep ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multikernel::time::{Duration, Instant, sleep};
+    ///
+    /// let sleep = sleep(Duration::from_secs(3_600));
+    /// assert!(sleep.deadline() > Instant::now());
+    /// ```
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.deadline

@@ -67,6 +67,21 @@ where
 
 pin_project! {
     /// The future of [`timeout`] and [`timeout_at`].
+    ///
+    /// # Examples
+    ///
+    /// A limit for a future that is polled by hand:
+    ///
+    /// ```
+    /// use multikernel::time::{Duration, Timeout, timeout};
+    /// use std::future::{Pending, pending};
+    /// use std::pin::pin;
+    ///
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let limited: Timeout<Pending<()>> = timeout(Duration::from_millis(1), pending());
+    /// assert!(pin!(limited).await.is_err());
+    /// # }).unwrap();
+    /// ```
     #[must_use = "futures do nothing unless polled"]
     #[derive(Debug)]
     pub struct Timeout<T> {
@@ -78,12 +93,29 @@ pin_project! {
 
 impl<T> Timeout<T> {
     /// The future inside.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::time::{Duration, timeout};
+    /// let limited = timeout(Duration::from_secs(1), std::future::ready("inside"));
+    /// println!("waiting for {:?}", limited.get_ref());
+    /// ```
     #[must_use]
     pub fn get_ref(&self) -> &T {
         &self.value
     }
 
     /// The future inside.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::time::{Duration, timeout};
+    /// let mut limited = timeout(Duration::from_secs(1), std::future::ready("inside"));
+    /// *limited.get_mut() = std::future::ready("changed");
+    /// assert_eq!(limited.into_inner().into_inner(), "changed");
+    /// ```
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.value
     }

@@ -4,6 +4,7 @@
 //! That order is what makes descriptor numbers safe: the entry that closes a number is queued last, so no entry
 //! queued before it can meet the number's next owner.
 
+mod door;
 mod ops;
 mod pool;
 mod receiver;
@@ -27,6 +28,7 @@ use super::slots::{Key, Slot, Slots};
 use super::source::Descriptor;
 use super::{Peer, Wait};
 use crate::context::CoreUid;
+use door::{Door, Peers};
 use ops::Ops;
 pub(super) use ops::Progress;
 pub(super) use pool::{Chunk, Pool};
@@ -52,8 +54,9 @@ pub(super) struct Uring {
     bell_armed: bool,
     pub(super) ops: Ops,
     receiver: Receiver,
-    /// Cores rung so far; a failed ring is told by its number here.
-    peers: Vec<Peer>,
+    door: Arc<Door>,
+    /// A failed ring is told by the peer's number here.
+    peers: Peers,
 }
 
 impl Uring {
@@ -61,6 +64,9 @@ impl Uring {
         let mut ring = setup::open(entries)?;
         // SAFETY: the value is kept beside the ring and dropped with it.
         let completions = unsafe { ring.completion().status() };
+        // SAFETY: `ring` has it open.
+        let ring_fd = unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) };
+        let door = Door::new(ring_fd.try_clone_to_owned()?);
         let mut driver = Uring {
             completions,
             ring,
@@ -71,15 +77,16 @@ impl Uring {
             bell_armed: false,
             ops: Ops::default(),
             receiver: Receiver::default(),
-            peers: Vec::new(),
+            door,
+            peers: Peers::default(),
         };
         driver.arm_bell();
         driver.enter(Wait::No)?;
         Ok(driver)
     }
 
-    pub(super) fn fd(&self) -> RawFd {
-        self.ring.as_raw_fd()
+    pub(super) fn door(&self) -> RawFd {
+        self.door.number()
     }
 
     pub(super) fn has_completions(&self) -> bool {
@@ -119,15 +126,9 @@ impl Uring {
 
     /// Queues a message that wakes `peer`; wakes it the slow way when none can be queued.
     pub(super) fn ring_peer(&mut self, peer: &Peer, target: RawFd) {
-        let number = match self.peers.iter().position(|known| known.is(peer)) {
-            Some(number) => number,
-            None => {
-                self.peers.push(peer.clone());
-                self.peers.len() - 1
-            }
-        };
+        let Some(number) = self.peers.index_of(peer, target) else { return peer.ring_slowly() };
         let message = opcode::MsgRingData::new(Fd(target), 0, Token::Rung.pack(), None).build();
-        let message = message.flags(Flags::SKIP_SUCCESS).user_data(Token::Ring(number as u32).pack());
+        let message = message.flags(Flags::SKIP_SUCCESS).user_data(Token::Ring(number).pack());
         if !self.backlog.is_empty() || !self.push_now(&message) {
             peer.ring_slowly();
         }
@@ -362,7 +363,7 @@ impl Uring {
                 Some(Token::Stop(key)) => self.receiver.cancel_failed(slots, key),
                 // The message did not get through: that ring is gone, full or not ready for it.
                 Some(Token::Ring(number)) => {
-                    if let Some(peer) = self.peers.get(number as usize) {
+                    if let Some(peer) = self.peers.get(number) {
                         peer.ring_slowly();
                     }
                 }
