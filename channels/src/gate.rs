@@ -4,14 +4,15 @@
 //! knock. Rules R16 to R18 say why no knock is lost.
 //!
 //! ```text
-//!                  register, demote                       knock
-//!        ┌───────────────────────────────┐   ┌──────────────────────────────┐
-//!        │                               ▼   │                              ▼
-//!   ┌─────────┐    unlocked    ┌────────────────┐   a knock meanwhile   ┌─────────┐
-//!   │ OPEN/ON │ ◀───────────── │     LOCKED     │ ────────────────────▶ │ KNOCKED │
-//!   └─────────┘                └────────────────┘                       └─────────┘
-//!        ▲                                                                   │
-//!        └──────────── whoever holds the lock wakes, and leaves it OPEN ─────┘
+//!   ┌──────┐  register, demote    ┌────────┐
+//!   │ OPEN │ ───────────────────▶ │ LOCKED │      LOCKED lasts for a move of a waker and no longer. Nobody waits
+//!   └──────┘                      └────────┘      for it to end.
+//!       ▲                           │    ▲
+//!       │ done: emptied      filled │    │ knock, register, demote
+//!       │ (by knock)                ▼    │
+//!       │                         ┌────────┐
+//!       └──────────────────────── │   ON   │
+//!                                 └────────┘
 //! ```
 
 use std::task::Waker;
@@ -24,8 +25,6 @@ const OPEN: u32 = 0;
 const ON: u32 = 1;
 /// Somebody is at the cell.
 const LOCKED: u32 = 2;
-/// Somebody is at the cell, and a knock came meanwhile.
-const KNOCKED: u32 = 3;
 
 /// One waiting end's place to wait.
 #[derive(Debug)]
@@ -47,8 +46,8 @@ unsafe impl Sync for Gate {}
 pub(crate) enum Registered {
     /// The next knock wakes it. Who wants to sleep looks at the channel once more first (R17).
     Yes,
-    /// It is not registered: somebody knocked just now, so look again.
-    Knocked,
+    /// Not now: somebody is at the cell, most likely to wake the waker that was left here before.
+    Busy,
 }
 
 impl Gate {
@@ -81,20 +80,12 @@ impl Gate {
     /// The waiting end, where no core watches for it: `waker` is to be woken by the next knock. Fences, so that the
     /// caller's next look at the channel is the one of R17.
     pub(crate) fn register(&self, waker: &Waker) -> Registered {
-        let registered = match self.lock() {
-            None => Registered::Knocked,
-            Some(_) => {
-                self.watcher.store(0, Ordering::Relaxed); // ours to write: we are the waiting end
-                let (_old, unlocked) = self.put_and_unlock(waker.clone());
-                match unlocked {
-                    Ok(()) => Registered::Yes,
-                    Err(_) => Registered::Knocked,
-                }
-            }
-        };
+        let Some(_) = self.lock() else { return Registered::Busy };
+        self.watcher.store(0, Ordering::Relaxed); // ours to write: we are the waiting end
+        let _old = self.fill(waker.clone());
         // SeqCst: pairs with the fence before `knock` (R17).
         fence(Ordering::SeqCst);
-        registered
+        Registered::Yes
     }
 
     /// The core that watches, before it sleeps: from here on `waker` is to be woken by the next knock. If that cannot
@@ -102,33 +93,21 @@ impl Gate {
     /// the channel again.
     pub(crate) fn demote(&self, hub: u64, waker: Waker, woken: &mut Vec<Waker>) {
         let Some(before) = self.lock() else {
-            return woken.push(waker); // a knock for somebody's older waker is under way
+            return woken.push(waker); // perhaps a knock for an older waker of ours is under way
         };
         // An exchange, so that it cannot undo the store of an end that has just moved to another core (R18).
         if self.watcher.compare_exchange(hub, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-            woken.push(waker);
-            woken.extend(self.unlock(before).err().flatten());
-            return;
+            self.unlock(before);
+            return woken.push(waker);
         }
-        let (old, unlocked) = self.put_and_unlock(waker);
-        woken.extend(old);
-        woken.extend(unlocked.err().flatten());
+        woken.extend(self.fill(waker));
     }
 
-    /// Under the lock: leaves `waker` for the next knock. Returns whose place it took, and, if somebody has knocked
-    /// already, `waker` itself.
-    fn put_and_unlock(&self, waker: Waker) -> (Option<Waker>, Result<(), Option<Waker>>) {
-        // SAFETY: the callers hold the lock (R16).
-        let old = self.waker.with_mut(|cell| unsafe { (*cell).replace(waker) });
-        (old, self.unlock(ON))
-    }
-
-    /// Takes the cell, and says what the word was. `None` if somebody else is there: a knock is being dealt with, or
-    /// a core is giving up a watch that is out of date.
+    /// Takes the cell, and says what the word was. `None` if somebody else is there.
     fn lock(&self) -> Option<u32> {
         let mut before = self.word.load(Ordering::Relaxed);
-        while before == OPEN || before == ON {
-            // Acquire: pairs with the Release of whoever unlocked last, whose accesses to the cell come before ours.
+        while before != LOCKED {
+            // Acquire: pairs with the Release in `unlock`; the accesses to the cell before that come before ours.
             match self.word.compare_exchange(before, LOCKED, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Some(before),
                 Err(now) => before = now,
@@ -137,48 +116,36 @@ impl Gate {
         None
     }
 
-    /// Leaves the cell with `word` saying `to`. If somebody knocked meanwhile, leaves it empty instead and returns who
-    /// was in it, to be woken.
-    fn unlock(&self, to: u32) -> Result<(), Option<Waker>> {
-        // Release: pairs with the Acquire in `lock` and `take`. Relaxed failure: `empty_and_open` acquires.
-        match self.word.compare_exchange(LOCKED, to, Ordering::Release, Ordering::Relaxed) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(self.empty_and_open()),
-        }
+    fn unlock(&self, to: u32) {
+        // Release: pairs with the Acquire in `lock` and `take`.
+        self.word.store(to, Ordering::Release);
     }
 
-    /// The other end, after it has published something and fenced: who is to be woken, if anyone (R17).
+    /// Under the lock, which ends here: leaves `waker` for the next knock. Returns whose place it took.
+    fn fill(&self, waker: Waker) -> Option<Waker> {
+        // SAFETY: the callers hold the lock (R16).
+        let old = self.waker.with_mut(|cell| unsafe { (*cell).replace(waker) });
+        self.unlock(ON);
+        old
+    }
+
+    /// The other end, after it has published something and fenced: who is to be woken, if anyone.
+    ///
+    /// If somebody is at the cell, nobody has to be: who comes to wait there fences and looks after that (R17), and a
+    /// second knock would only wake the same one.
     #[inline]
     pub(crate) fn knock(&self) -> Option<Waker> {
         // Relaxed: the fence before orders it after the publication.
-        if self.word.load(Ordering::Relaxed) == OPEN { None } else { self.take() }
+        if self.word.load(Ordering::Relaxed) == ON { self.take() } else { None }
     }
 
     #[cold]
     fn take(&self) -> Option<Waker> {
-        let mut word = self.word.load(Ordering::Relaxed);
-        loop {
-            let to = match word {
-                OPEN | KNOCKED => return None,
-                ON => LOCKED,
-                _ => KNOCKED,
-            };
-            // Acquire: as in `lock`. Release: whoever finds the knock also finds what was published before it.
-            match self.word.compare_exchange(word, to, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) if to == LOCKED => return self.empty_and_open(),
-                Ok(_) => return None, // whoever holds the lock wakes
-                Err(now) => word = now,
-            }
-        }
-    }
-
-    /// Under the lock: takes the waker and ends the lock, whether or not there was another knock.
-    fn empty_and_open(&self) -> Option<Waker> {
-        // SAFETY: the callers hold the lock (R16).
+        // Acquire: as in `lock`. A failure is somebody else's success, at the cell or in emptying it.
+        self.word.compare_exchange(ON, LOCKED, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        // SAFETY: we hold the lock (R16).
         let waker = self.waker.with_mut(|cell| unsafe { (*cell).take() });
-        // Release: pairs with the Acquire in `lock` and `take`. Acquire: what a knock meanwhile had published is
-        // visible to who is woken now.
-        self.word.swap(OPEN, Ordering::AcqRel);
+        self.unlock(OPEN);
         waker
     }
 }

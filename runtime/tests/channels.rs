@@ -1,0 +1,187 @@
+//! Channels between the cores of a Machine, while those cores park, wake, poll and have other things to do.
+//!
+//! `MULTIKERNEL_SEED` picks the dice, `MULTIKERNEL_MESSAGES` how many messages each pair of cores passes.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use multikernel::channels::spsc::{self, Receiver, Sender};
+use multikernel::runtime::{Builder, DriverChoice, Polling};
+use multikernel::task::yield_now;
+use multikernel::time::sleep;
+use multikernel::{cores, spawn_local, spawn_on};
+
+/// A small generator (Steele, Lea, Flood 2014: SplitMix).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % limit
+    }
+
+    /// Goes on at once, mostly; or lets others run; or lets the core park.
+    async fn pause(&mut self) {
+        match self.below(1_000) {
+            0 => sleep(Duration::from_micros(self.below(200))).await,
+            1..=20 => yield_now().await,
+            _ => {}
+        }
+    }
+}
+
+fn from_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// Sends the numbers below `count` in all the ways there are.
+async fn send_all(mut tx: Sender<u64>, count: u64, mut dice: Dice) {
+    let mut next = 0;
+    while next < count {
+        match dice.below(3) {
+            0 => {
+                tx.send(next).await.expect("the receiver stays to the end");
+                next += 1;
+            }
+            1 => next += u64::from(tx.try_send(next).is_ok()),
+            _ => {
+                let until = count.min(next + dice.below(300));
+                let mut numbers = (next..until).collect::<Vec<_>>().into_iter();
+                tx.send_many(&mut numbers).await.expect("the receiver stays to the end");
+                next = until;
+            }
+        }
+        dice.pause().await;
+    }
+}
+
+/// Receives them in all the ways there are: none twice, none missing, in order.
+async fn receive_all(mut rx: Receiver<u64>, count: u64, mut dice: Dice) {
+    let (mut next, mut batch) = (0, Vec::new());
+    while next < count {
+        match dice.below(3) {
+            0 => batch.extend(rx.recv().await),
+            1 => batch.extend(rx.try_recv().ok()),
+            _ => {
+                rx.recv_many(&mut batch, 1 + dice.below(300) as usize).await;
+            }
+        }
+        for number in batch.drain(..) {
+            assert_eq!(number, next);
+            next += 1;
+        }
+        dice.pause().await;
+    }
+    assert_eq!(rx.recv().await, None);
+}
+
+/// Every core sends to the next one and receives from the one before.
+fn ring_of_cores(driver: DriverChoice, polling: Polling, count: usize) {
+    let seed = from_environment("MULTIKERNEL_SEED", 1);
+    let messages = from_environment("MULTIKERNEL_MESSAGES", 30_000);
+    eprintln!(
+        "{count} cores, {driver:?}, {polling:?}: seed {seed}, {messages} messages from each to the next"
+    );
+    let builder = Builder::new_test().cores(count).driver(driver).polling(polling);
+    let run = builder.run(move || async move {
+        let mut tasks = Vec::new();
+        let mut dice = Dice(seed);
+        let all: Vec<_> = cores().collect();
+        for (at, &core) in all.iter().enumerate() {
+            let next = all[(at + 1) % count];
+            let (tx, rx) = spsc::channel([1, 7, 64, 1024][at % 4]);
+            let (sending, receiving) = (Dice(dice.below(u64::MAX)), Dice(dice.below(u64::MAX)));
+            tasks.push(spawn_on(core, move || send_all(tx, messages, sending)));
+            tasks.push(spawn_on(next, move || receive_all(rx, messages, receiving)));
+        }
+        for task in tasks {
+            task.await.expect("no end panics");
+        }
+    });
+    run.expect("a Machine");
+}
+
+#[test]
+fn all_arrives_in_order_however_cores_park() {
+    for driver in [DriverChoice::Auto, DriverChoice::Epoll] {
+        ring_of_cores(driver, Polling::Off, 2);
+        ring_of_cores(driver, Polling::Off, 5);
+        ring_of_cores(driver, Polling::For(Duration::from_micros(20)), 2);
+    }
+}
+
+#[test]
+fn more_channels_than_a_core_watches_by_itself() {
+    Builder::new_test()
+        .cores(2)
+        .run(|| async {
+            let there = cores().last().expect("two cores");
+            let mut tasks = Vec::new();
+            for channel in 0..100 {
+                let (tx, rx) = spsc::channel(4);
+                tasks.push(spawn_on(there, move || send_all(tx, 500, Dice(channel))));
+                tasks.push(spawn_local(receive_all(rx, 500, Dice(!channel))));
+            }
+            for task in tasks {
+                task.await.expect("no end panics");
+            }
+        })
+        .expect("a Machine");
+}
+
+#[multikernel::test]
+async fn a_channel_that_always_has_room_and_messages_lets_others_run() {
+    let (mut tx, mut rx) = spsc::channel(1_000_000);
+    let others = Rc::new(Cell::new(0));
+    let counting = spawn_local({
+        let others = others.clone();
+        async move {
+            loop {
+                others.set(others.get() + 1);
+                yield_now().await;
+            }
+        }
+    });
+    for number in 0..100_000 {
+        tx.send(number).await.unwrap();
+    }
+    let while_sending = others.get();
+    for number in 0..100_000 {
+        assert_eq!(rx.recv().await, Some(number));
+    }
+    counting.abort();
+    assert!(while_sending > 100, "the sender let others run {while_sending} times");
+    assert!(
+        others.get() - while_sending > 100,
+        "the receiver let others run {} times",
+        others.get() - while_sending
+    );
+}
+
+#[test]
+fn an_end_may_be_used_by_a_core_and_then_by_a_thread_that_is_none() {
+    let (mut tx, mut rx) = spsc::channel(2);
+    let (there, mut back) = spsc::channel(1);
+    let runtime = Builder::new_test().cores(2).build().expect("a runtime");
+    let task = runtime.spawn(async move {
+        let mut there = there;
+        for number in 0..1_000 {
+            tx.send(number).await.unwrap();
+        }
+        there.send(tx).await.expect("somebody waits for it");
+    });
+    for number in 0..1_000 {
+        assert_eq!(futures::executor::block_on(rx.recv()), Some(number));
+    }
+    let mut tx = runtime.block_on(back.recv()).expect("the end comes back");
+    runtime.block_on(task).unwrap();
+    let waiting = runtime.spawn(async move { rx.recv().await });
+    futures::executor::block_on(tx.send(1_000)).unwrap();
+    assert_eq!(runtime.block_on(waiting).unwrap(), Some(1_000));
+}
