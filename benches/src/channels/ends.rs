@@ -121,6 +121,9 @@ pub(super) trait Channel: 'static {
     fn open<T: Message>(room: usize) -> (Self::Tx<T>, Self::Rx<T>);
 }
 
+/// What one side of a round trip has: an end of each of two channels.
+pub(super) type Both<C> = (<C as Channel>::Tx<u64>, <C as Channel>::Rx<u64>);
+
 /// A channel that several may send into.
 pub(super) trait Many: Channel {
     fn another<T: Message>(tx: &Self::Tx<T>) -> Self::Tx<T>;

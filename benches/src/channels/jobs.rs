@@ -11,7 +11,7 @@ use futures_lite::future::zip;
 use hdrhistogram::Histogram;
 
 use super::crew::Meeting;
-use super::ends::{Call, Channel, Many, Message, Receiver, RecvEnd, SendEnd, Sender};
+use super::ends::{Both, Call, Channel, Many, Message, Receiver, RecvEnd, SendEnd, Sender};
 
 /// Messages in a batch.
 pub(super) const BATCH: usize = 64;
@@ -103,7 +103,7 @@ pub(super) async fn recv_batches<C: Channel>(
 
 /// Asks `count` times, each after the answer before; says how long that took.
 pub(super) async fn ask<C: Channel>(
-    (tx, rx): (C::Tx<u64>, C::Rx<u64>),
+    (tx, rx): Both<C>,
     meeting: Arc<Meeting>,
     count: u64,
 ) -> Result<Duration> {
@@ -120,7 +120,7 @@ pub(super) async fn ask<C: Channel>(
 
 /// As [`ask`], with the time of each round trip. Reading the clock is part of each.
 pub(super) async fn ask_and_time<C: Channel>(
-    (tx, rx): (C::Tx<u64>, C::Rx<u64>),
+    (tx, rx): Both<C>,
     meeting: Arc<Meeting>,
     count: u64,
 ) -> Result<Histogram<u64>> {
@@ -140,11 +140,7 @@ pub(super) async fn ask_and_time<C: Channel>(
 }
 
 /// Sends back what [`ask`] sends.
-pub(super) async fn echo<C: Channel>(
-    (tx, rx): (C::Tx<u64>, C::Rx<u64>),
-    meeting: Arc<Meeting>,
-    count: u64,
-) -> Result<()> {
+pub(super) async fn echo<C: Channel>((tx, rx): Both<C>, meeting: Arc<Meeting>, count: u64) -> Result<()> {
     let (mut tx, mut rx) = zip(tx.arrive(), rx.arrive()).await;
     meeting.join().await;
     for _ in 0..count {
@@ -154,10 +150,7 @@ pub(super) async fn echo<C: Channel>(
 }
 
 /// Sends to itself, and receives; says how long `count` messages took.
-pub(super) async fn talk_to_itself<C: Channel>(
-    (tx, rx): (C::Tx<u64>, C::Rx<u64>),
-    count: u64,
-) -> Result<Duration> {
+pub(super) async fn talk_to_itself<C: Channel>((tx, rx): Both<C>, count: u64) -> Result<Duration> {
     let (mut tx, mut rx) = zip(tx.arrive(), rx.arrive()).await;
     let start = Instant::now();
     for number in 0..count {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -19,6 +19,8 @@ const STREAMS: [&str; 7] = ["rtrb", "crossbeam", "kanal", "flume", "tokio-ct", "
 /// Points of a latency line, from the fastest to 99.99 % of round trips.
 const POINTS: usize = 200;
 const NINES: f64 = 4.0;
+/// The names are beside the lines: so much longer is the axis.
+const LEGEND: f64 = 1.4;
 
 /// A line with its name.
 type Line = (String, Vec<(f64, f64)>);
@@ -28,11 +30,9 @@ type Line = (String, Vec<(f64, f64)>);
 /// # Errors
 /// When a file cannot be written, or there is nothing to draw.
 pub fn draw(folder: &Path, report: &Report<'_>) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let (latency, throughput) = (latency_lines(report), throughput_lines(report));
-    if latency.is_empty() && throughput.is_empty() {
-        anyhow::bail!("nothing was measured that could be drawn");
-    }
+    ensure!(!(latency.is_empty() && throughput.is_empty()), "nothing was measured that could be drawn");
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     if !latency.is_empty() {
         let path = folder.join("latency.svg");
         let area = SVGBackend::new(&path, PIXELS).into_drawing_area();
@@ -84,10 +84,10 @@ fn latency_plot<'a>(area: &Area<'a>, lines: &[Line]) -> Drawn<'a> {
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(64)
-        .build_cartesian_2d(0.0..NINES, (low / 1.3..high * 4.0).log_scale())?;
+        .build_cartesian_2d(0.0..NINES * LEGEND, (low / 1.3..high * 1.3).log_scale())?;
     chart
         .configure_mesh()
-        .x_labels(NINES as usize + 1)
+        .x_labels((NINES * LEGEND) as usize + 1)
         .x_label_formatter(&|nines| share(*nines))
         .y_label_formatter(&|ns| duration(*ns))
         .light_line_style(WHITE)
@@ -106,7 +106,8 @@ fn latency_plot<'a>(area: &Area<'a>, lines: &[Line]) -> Drawn<'a> {
 fn throughput_plot<'a>(area: &Area<'a>, lines: &[Line]) -> Drawn<'a> {
     area.fill(&WHITE)?;
     let (low, high) = range(lines);
-    let sizes = SIZES[0] as f64..SIZES[SIZES.len() - 1] as f64;
+    // A factor of eight is a quarter of the range.
+    let sizes = SIZES[0] as f64..8.0 * SIZES[SIZES.len() - 1] as f64;
     let mut chart = ChartBuilder::on(area)
         .caption("From one core to another, one at a time: million messages a second", ("sans-serif", 17))
         .margin(12)
@@ -114,7 +115,7 @@ fn throughput_plot<'a>(area: &Area<'a>, lines: &[Line]) -> Drawn<'a> {
         .y_label_area_size(64)
         .build_cartesian_2d(
             sizes.log_scale().base(2.0).with_key_points(SIZES.map(|bytes| bytes as f64).to_vec()),
-            (low / 1.3..high * 1.6).log_scale(),
+            (low / 1.3..high * 1.3).log_scale(),
         )?;
     chart.configure_mesh().x_label_formatter(&|bytes| format!("{bytes} B")).light_line_style(WHITE).draw()?;
     for (place, (name, points)) in lines.iter().enumerate() {
@@ -143,9 +144,10 @@ fn range(lines: &[Line]) -> (f64, f64) {
 /// `2` nines are 99 %.
 fn share(nines: f64) -> String {
     let percent = 100.0 * (1.0 - 10_f64.powf(-nines));
-    match percent {
-        0.0 => "fastest".to_owned(),
-        _ => format!("{} %", (percent * 100.0).round() / 100.0),
+    match nines {
+        ..=0.0 => "fastest".to_owned(),
+        ..=NINES => format!("{} %", (percent * 100.0).round() / 100.0),
+        _ => String::new(),
     }
 }
 
@@ -159,11 +161,35 @@ fn duration(ns: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::tests::planted;
     use super::*;
 
     #[test]
+    fn both_plots_are_drawn_and_name_who_is_in_them() {
+        let folder = std::env::temp_dir().join(format!("multikernel-plots-{}", std::process::id()));
+        let (mut contenders, mut results) =
+            planted(&[("rtrb", Case::Awake, 300.0), ("multikernel", Case::Parked, 9000.0)]);
+        let (streaming, streams) = planted(&[("glommio", Case::Stream(8), 40.0)]);
+        contenders.extend(streaming);
+        results.extend(streams);
+        let (_, mut larger) = planted(&[("glommio", Case::Stream(1024), 400.0)]);
+        results[2].extend(larger.remove(0));
+        draw(&folder, &Report { contenders: &contenders, results: &results, idle: &[] }).unwrap();
+        let [latency, throughput] =
+            ["latency.svg", "throughput.svg"].map(|name| fs::read_to_string(folder.join(name)).unwrap());
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(latency.contains("rtrb, awake") && latency.contains("multikernel, parked"), "{latency}");
+        assert!(throughput.contains("glommio") && throughput.contains("1024 B"), "{throughput}");
+        let nothing = Report { contenders: &[], results: &Vec::new(), idle: &[] };
+        assert!(draw(&folder, &nothing).is_err());
+    }
+
+    #[test]
     fn labels_are_short() {
-        assert_eq!([0.0, 1.0, 2.0, 3.0, 4.0].map(share), ["fastest", "90 %", "99 %", "99.9 %", "99.99 %"]);
+        assert_eq!(
+            [0.0, 1.0, 2.0, 3.0, 4.0, 5.0].map(share),
+            ["fastest", "90 %", "99 %", "99.9 %", "99.99 %", ""]
+        );
         assert_eq!([100.0, 1000.0, 2e4, 1e6].map(duration), ["100 ns", "1 us", "20 us", "1 ms"]);
     }
 }

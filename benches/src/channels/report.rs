@@ -321,3 +321,61 @@ fn figure(series: &Series, case: Case) -> String {
     Summary::of(series.ns.iter().copied())
         .map_or("-".to_owned(), |of| format!("{} ({}-{})", show(of.median), show(of.low), show(of.high)))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Contenders with a figure for each, in nanoseconds.
+    pub(in super::super) fn planted(figures: &[(&'static str, Case, f64)]) -> (Vec<Contender>, Results) {
+        let one = |&(name, case, ns): &(&'static str, Case, f64)| {
+            let mut series = Series { ns: vec![ns, 2.0 * ns], ..Series::default() };
+            series.latency.record_n(ns as u64, 100).unwrap();
+            series.switches = if case == Case::Parked { 2.0 } else { 0.0 };
+            (Contender::new(name, "none").controlled(), HashMap::from([(case, series)]))
+        };
+        figures.iter().map(one).unzip()
+    }
+
+    fn report<'a>((contenders, results): &'a (Vec<Contender>, Results)) -> Report<'a> {
+        Report { contenders, results, idle: &[] }
+    }
+
+    #[test]
+    fn figures_are_compared_within_their_round() {
+        let parked = [("msg-ring", 100.0), ("multikernel", 104.0)];
+        let all = planted(&parked.map(|(name, ns)| (name, Case::Parked, ns)));
+        let tables = report(&all).tables();
+        assert!(tables.contains("0.962 (0.962 to 0.962)"), "{tables}");
+        assert!(tables.contains("<= 1.05 x msg-ring  1.040 x  met"), "{tables}");
+    }
+
+    #[test]
+    fn a_goal_is_met_by_the_fastest_of_the_peers() {
+        let ns = [("tokio-ct", 100.0), ("tokio-mt", 40.0), ("multikernel", 10.0)];
+        let all = planted(&ns.map(|(name, ns)| (name, Case::Many, ns)));
+        let tables = report(&all).tables();
+        assert!(tables.contains("4.0 x  missed"), "{tables}");
+    }
+
+    #[test]
+    fn what_is_not_asleep_has_no_figure_and_proves_nothing() {
+        let (contenders, mut results) = planted(&[("msg-ring", Case::Parked, 100.0)]);
+        results[0].get_mut(&Case::Parked).unwrap().switches = 0.5;
+        let mut all = (contenders, results);
+        assert!(report(&all).tables().contains("is awake"));
+        assert_eq!(report(&all).reasons().len(), 1);
+        all.0[0].controlled = false;
+        assert_eq!(report(&all).reasons().len(), 0, "what a peer does is its own affair");
+    }
+
+    #[test]
+    fn failures_and_an_empty_run_prove_nothing() {
+        let (contenders, mut results) = planted(&[("rtrb", Case::Batch, 1.0)]);
+        results[0].get_mut(&Case::Batch).unwrap().failure = Some("planted".to_owned());
+        let all = (contenders, results);
+        assert_eq!(report(&all).reasons(), ["rtrb batch: planted"]);
+        assert!(report(&all).tables().contains("failed"));
+        assert_eq!(report(&(Vec::new(), Vec::new())).reasons().len(), 1);
+    }
+}

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::cases::{Case, Offer, Sample, Visit};
 use super::crew::{Answer, Crew, Meeting, Waiting};
-use super::ends::{Call, Channel, Many, Message};
+use super::ends::{Both, Call, Channel, Many, Message};
 use super::jobs::{self, ROOM, SENDERS};
 use crate::harness::cpus::Cpus;
 
@@ -113,7 +113,7 @@ fn facing<C: Channel, W: Crew, F, R>(
     crew: &W,
     count: u64,
     (from, to): Roles,
-    ask: fn((C::Tx<u64>, C::Rx<u64>), Arc<Meeting>, u64) -> F,
+    ask: fn(Both<C>, Arc<Meeting>, u64) -> F,
 ) -> Result<R>
 where
     F: Future<Output = Result<R>> + 'static,
@@ -175,4 +175,77 @@ pub(super) fn calls<K: Call, W: Crew>() -> Offer {
         answers.wait()?;
         Ok(Sample::of(took, count))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::crew::{Plain, Threads};
+    use super::super::ends::{Closed, Receiver, Sender};
+    use super::*;
+
+    /// A channel that does something to the fifth message.
+    struct Planted<const TWICE: bool>;
+
+    struct Tx<T>(async_channel::Sender<T>, u64, bool);
+
+    struct Rx<T>(async_channel::Receiver<T>);
+
+    impl<const TWICE: bool> Channel for Planted<TWICE> {
+        const BATCHES: bool = true;
+        type Tx<T: Message> = Tx<T>;
+        type Rx<T: Message> = Rx<T>;
+
+        fn open<T: Message>(room: usize) -> (Tx<T>, Rx<T>) {
+            let (tx, rx) = async_channel::bounded(room);
+            (Tx(tx, 0, TWICE), Rx(rx))
+        }
+    }
+
+    impl<T: Message> Sender for Tx<T> {
+        type Message = T;
+
+        async fn send(&mut self, message: T) -> Result<(), Closed> {
+            self.1 += 1;
+            let times = match (self.1, self.2) {
+                (5, true) => 2,
+                (5, false) => 0,
+                _ => 1,
+            };
+            for _ in 0..times {
+                self.0.send(message).await.map_err(|_| Closed)?;
+            }
+            Ok(())
+        }
+    }
+
+    impl<T: Message> Receiver for Rx<T> {
+        type Message = T;
+
+        async fn recv(&mut self) -> Result<T, Closed> {
+            self.0.recv().await.map_err(|_| Closed)
+        }
+    }
+
+    fn errors<C: Channel>() -> Vec<String> {
+        let cpus = Cpus::of_this_process().unwrap();
+        let mut offers = streams::<C, Threads<Plain>>();
+        offers.push(parked::<C, Threads<Plain>>());
+        let error = |(_, open): Offer| open(cpus).unwrap()(20, false).err().map(|error| format!("{error:#}"));
+        offers.into_iter().filter_map(error).collect()
+    }
+
+    #[test]
+    fn a_message_that_comes_twice_fails() {
+        let errors = errors::<Planted<true>>();
+        assert_eq!(errors.len(), 11, "all sizes, same core, batches, round trips: {errors:?}");
+        assert!(errors.iter().all(|error| error.contains("in place of")), "{errors:?}");
+    }
+
+    #[test]
+    fn a_message_that_is_lost_fails() {
+        let cpus = Cpus::of_this_process().unwrap();
+        let (_, open) = stream::<Planted<false>, Threads<Plain>, u64>(Case::Stream(8));
+        let error = open(cpus).unwrap()(20, false).err().expect("one of twenty is missing");
+        assert_eq!(format!("{error:#}"), "message 5 came in place of 4");
+    }
 }
