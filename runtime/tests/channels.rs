@@ -1,6 +1,11 @@
 //! Channels between the cores of a Machine, while those cores park, wake, poll and have other things to do.
 //!
-//! `MULTIKERNEL_SEED` picks the dice, `MULTIKERNEL_MESSAGES` how many messages each pair of cores passes.
+//! `MULTIKERNEL_SEED` picks the dice, `MULTIKERNEL_MESSAGES` how many messages each pair of cores passes, and one in
+//! `MULTIKERNEL_PAUSES` times an end sleeps for a while. A thousand million messages, in about ten minutes:
+//!
+//! ```sh
+//! MULTIKERNEL_MESSAGES=56000000 MULTIKERNEL_PAUSES=50000 cargo test --release -p multikernel --test channels however
+//! ```
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -13,12 +18,19 @@ use multikernel::time::sleep;
 use multikernel::{cores, spawn_local, spawn_on};
 
 /// A small generator (Steele, Lea, Flood 2014: SplitMix).
-struct Dice(u64);
+struct Dice {
+    state: u64,
+    pauses: u64,
+}
 
 impl Dice {
+    fn new(seed: u64) -> Self {
+        Self { state: seed, pauses: from_environment("MULTIKERNEL_PAUSES", 1_000) }
+    }
+
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (z ^ (z >> 31)) % limit
@@ -26,7 +38,7 @@ impl Dice {
 
     /// Goes on at once, mostly; or lets others run; or lets the core park.
     async fn pause(&mut self) {
-        match self.below(1_000) {
+        match self.below(self.pauses) {
             0 => sleep(Duration::from_micros(self.below(200))).await,
             1..=20 => yield_now().await,
             _ => {}
@@ -91,12 +103,12 @@ fn ring_of_cores(driver: DriverChoice, polling: Polling, count: usize) {
     let builder = Builder::new_test().cores(count).driver(driver).polling(polling);
     let run = builder.run(move || async move {
         let mut tasks = Vec::new();
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let all: Vec<_> = cores().collect();
         for (at, &core) in all.iter().enumerate() {
             let next = all[(at + 1) % count];
             let (tx, rx) = spsc::channel([1, 7, 64, 1024][at % 4]);
-            let (sending, receiving) = (Dice(dice.below(u64::MAX)), Dice(dice.below(u64::MAX)));
+            let (sending, receiving) = (Dice::new(dice.below(u64::MAX)), Dice::new(dice.below(u64::MAX)));
             tasks.push(spawn_on(core, move || send_all(tx, messages, sending)));
             tasks.push(spawn_on(next, move || receive_all(rx, messages, receiving)));
         }
@@ -125,8 +137,8 @@ fn more_channels_than_a_core_watches_by_itself() {
             let mut tasks = Vec::new();
             for channel in 0..100 {
                 let (tx, rx) = spsc::channel(4);
-                tasks.push(spawn_on(there, move || send_all(tx, 500, Dice(channel))));
-                tasks.push(spawn_local(receive_all(rx, 500, Dice(!channel))));
+                tasks.push(spawn_on(there, move || send_all(tx, 500, Dice::new(channel))));
+                tasks.push(spawn_local(receive_all(rx, 500, Dice::new(!channel))));
             }
             for task in tasks {
                 task.await.expect("no end panics");

@@ -65,8 +65,8 @@ macro_rules! cases {
 /// Sends `count` messages to another task, each after the answer to the one before.
 macro_rules! ping_pong {
     ($count:expr, $spawn:expr, $channel:expr) => {{
-        #[allow(unused_mut, reason = "some receivers take `&self`")]
-        let ((there, mut from_us), (back, mut from_them)) = (($channel)(), ($channel)());
+        #[allow(unused_mut, reason = "some ends take `&self`")]
+        let ((mut there, mut from_us), (mut back, mut from_them)) = (($channel)(), ($channel)());
         let other = ($spawn)(async move {
             for _ in 0..$count {
                 let number: u32 = from_us.recv().await.expect("we send as many");

@@ -22,7 +22,7 @@ mod spawned {
         spawn: multikernel::spawn,
         yield_now: multikernel::task::yield_now,
         sleep: multikernel::time::sleep,
-        channel: || tokio::sync::mpsc::channel::<u32>(1),
+        channel: || multikernel::channels::spsc::channel::<u32>(1),
     }
 
     pub(super) async fn run(which: super::Case, count: u32) -> super::Duration {
@@ -35,7 +35,7 @@ mod local {
         spawn: multikernel::spawn_local,
         yield_now: multikernel::task::yield_now,
         sleep: multikernel::time::sleep,
-        channel: || tokio::sync::mpsc::channel::<u32>(1),
+        channel: || multikernel::channels::spsc::channel::<u32>(1),
     }
 
     pub(super) async fn run(which: super::Case, count: u32) -> super::Duration {
