@@ -19,6 +19,8 @@ const STREAMS: [&str; 7] = ["rtrb", "crossbeam", "kanal", "flume", "tokio-ct", "
 /// Points of a latency line, from the fastest to 99.99 % of round trips.
 const POINTS: usize = 200;
 const NINES: f64 = 4.0;
+/// A share is drawn if more round trips than this lie beyond it.
+const FEW: f64 = 4.0;
 /// The names are beside the lines: so much longer is the axis.
 const LEGEND: f64 = 1.4;
 
@@ -51,12 +53,12 @@ fn latency_lines(report: &Report<'_>) -> Vec<Line> {
     let parked = PARKED.map(|name| (name, Case::Parked));
     let line = |(name, case): (&str, Case)| {
         let latency = &report.series(name, case)?.latency;
-        let point = |point| {
-            let nines = NINES * point as f64 / POINTS as f64;
-            (nines, latency.value_at_quantile(1.0 - 10_f64.powf(-nines)) as f64)
-        };
-        (!latency.is_empty())
-            .then(|| (format!("{name}, {}", case.name()), (0..=POINTS).map(point).collect::<Vec<_>>()))
+        // As far as a few round trips were slower.
+        let known = (latency.len() as f64 / FEW).log10();
+        let nines = (0..=POINTS).map(|point| NINES * point as f64 / POINTS as f64);
+        let points = nines.take_while(|nines| *nines <= known);
+        let points = points.map(|nines| (nines, latency.value_at_quantile(1.0 - 10_f64.powf(-nines)) as f64));
+        (!latency.is_empty()).then(|| (format!("{name}, {}", case.name()), points.collect::<Vec<_>>()))
     };
     awake.into_iter().chain(parked).filter_map(line).collect()
 }
@@ -131,8 +133,11 @@ fn throughput_plot<'a>(area: &Area<'a>, lines: &[Line]) -> Drawn<'a> {
 
 /// Ours stand out.
 fn style_of(name: &str, place: usize) -> ShapeStyle {
-    let width = if name.starts_with("multikernel") { 4 } else { 2 };
-    Palette99::pick(place).stroke_width(width)
+    if name.starts_with("multikernel") {
+        BLACK.stroke_width(4)
+    } else {
+        Palette99::pick(place).stroke_width(2)
+    }
 }
 
 /// The least and the greatest value of all lines.
