@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::runs::{churn, idle, served};
 use crate::servers::{self, Protocol};
-use crate::{runs, tasks};
+use crate::{channels, runs, tasks};
 
 #[derive(Parser)]
 #[command(name = "multikernel-benches", about = "multikernel beside its peers, measured in pairs")]
@@ -29,6 +29,8 @@ enum Command {
     Idle(IdleArgs),
     /// Spawn, yield, ping-pong and sleep within one thread.
     Tasks(Common),
+    /// Messages between cores: streams, round trips, many senders, idle cores.
+    Channels(ChannelsArgs),
     #[command(hide = true)]
     Serve { name: String, protocol: String, cores: usize },
 }
@@ -109,6 +111,18 @@ struct IdleArgs {
     size: u32,
 }
 
+#[derive(Args)]
+struct ChannelsArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Only these figures, by name or by the start of it.
+    #[arg(long, value_delimiter = ',')]
+    figure: Vec<String>,
+    /// Draw the plots of the book into this folder.
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
+}
+
 /// Runs what `args` ask for.
 ///
 /// # Errors
@@ -134,6 +148,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
         }),
         Command::Idle(args) => idle::run(&args.common.shape(), args.connections as usize, args.size as usize),
         Command::Tasks(args) => tasks::run(&args.shape()),
+        Command::Channels(args) => channels::run(&channels::Shape {
+            common: args.common.shape(),
+            figures: args.figure,
+            plot: args.plot,
+        }),
         Command::Serve { name, protocol, cores } => serve(&name, &protocol, cores),
     }
 }
@@ -144,7 +163,7 @@ fn one_line(error: &clap::Error) -> String {
     let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
     let line = lines.collect::<Vec<_>>().join(" ");
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to measure: echo, http, churn, idle or tasks".to_owned();
+        return "say what to measure: echo, http, churn, idle, tasks or channels".to_owned();
     }
     line.trim_start_matches("error: ").to_owned()
 }

@@ -1,4 +1,4 @@
-//! `cargo run --release -p multikernel-benches -- <echo|http|churn|idle|tasks>`
+//! `cargo run --release -p multikernel-benches -- <echo|http|churn|idle|tasks|channels>`
 
 use std::process::ExitCode;
 

@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
+use multikernel_benches::channels::cases::Case;
+use multikernel_benches::channels::{self, measure};
 use multikernel_benches::client::churn::Churn;
 use multikernel_benches::client::load::{Load, Plan};
 use multikernel_benches::client::message::Message;
 use multikernel_benches::client::{self, Slice, Work};
+use multikernel_benches::harness::cpus::Cpus;
 use multikernel_benches::harness::pairs::{self, Entrant, Pace, Series};
 use multikernel_benches::harness::process::Server;
 use multikernel_benches::harness::sched::CpuTime;
@@ -92,6 +95,39 @@ fn idle_measures_what_a_connection_keeps() {
     // tokio's echo holds a buffer of a page for each; allocation granularity makes it a little more or less.
     let bytes = idle::per_connection(&start("tokio-ct", "echo"), 400, 64).unwrap();
     assert!((2_000.0..12_000.0).contains(&bytes), "{bytes} bytes per connection");
+}
+
+#[test]
+fn channels_measure_every_contender_in_every_case() {
+    let cpus = Cpus::of_this_process().unwrap();
+    let contenders = channels::contenders();
+    let pace = measure::Pace { slice: Duration::from_micros(100), rounds: 2 };
+    let results = measure::all(&contenders, &Case::all(), cpus, pace, &ProgressBar::hidden());
+    for (contender, row) in contenders.iter().zip(&results) {
+        assert_eq!(row.len(), contender.offers.len(), "{}", contender.name);
+        for (case, series) in row {
+            // Not whether it slept: that is for a machine with nothing else to do.
+            assert_eq!(series.failure, None, "{} {}", contender.name, case.name());
+            let figures = if *case == Case::Fairness { &series.off } else { &series.ns };
+            assert!(figures.len() >= pace.rounds, "{} {}", contender.name, case.name());
+            assert!(figures.iter().all(|figure| *figure >= 0.0 && figure.is_finite()));
+            let timed = matches!(case, Case::Awake | Case::Parked);
+            assert_eq!(timed, !series.latency.is_empty(), "{} {}", contender.name, case.name());
+        }
+    }
+}
+
+#[test]
+fn channels_watch_cores_with_nothing_to_do() {
+    // In a process of its own, whose threads it counts.
+    let args = ["channels", "--quick", "--figure", "idle", "--only", "multikernel,tokio,glommio"];
+    let output = Command::new(EXE).args(args).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    for name in ["multikernel", "tokio-ct", "tokio-mt", "glommio"] {
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
+        assert!(line.is_some_and(|line| line.ends_with('%')), "{name}: {text}");
+    }
 }
 
 /// A server within this process: `answer` gets each connection with its number.
@@ -251,6 +287,9 @@ fn unknown_input_is_one_clear_line() {
         &["http", "--size", "5"],
         &["idle", "--connections", "900000", "--only", "raw"],
         &["tasks", "--only", "x"],
+        &["channels", "--only", "x"],
+        &["channels", "--figure", "x"],
+        &["channels", "--only", "line", "--figure", "batch"],
     ] {
         let output = Command::new(EXE).args(args).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
@@ -258,6 +297,19 @@ fn unknown_input_is_one_clear_line() {
         assert_eq!(error.lines().count(), 1, "{args:?}: {error}");
         assert!(error.starts_with("error: "), "{args:?}: {error}");
     }
+}
+
+#[test]
+fn channels_print_tables_and_draw() {
+    let folder = std::env::temp_dir().join(format!("multikernel-channels-{}", std::process::id()));
+    let args =
+        ["channels", "--quick", "--only", "layouts", "--figure", "u64,16B,batch", "--rounds", "2", "--plot"];
+    let output = Command::new(EXE).args(args).arg(&folder).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    assert!(["slots-lined", "divided by ring's", "batch"].iter().all(|part| text.contains(part)), "{text}");
+    assert!(std::fs::read_to_string(folder.join("throughput.svg")).unwrap().contains("rtrb"));
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

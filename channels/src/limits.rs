@@ -11,6 +11,7 @@ const _: () = assert!(HUB_PORTS * HUB_SIDES <= 32, "a bit of a word for each");
 /// Receivers of one channel that a core remembers to knock at. A sender with more knocks at once, with one fence for
 /// all, rather than drive every other channel out of its core's table.
 pub(crate) const NOTED_RECEIVERS: usize = HUB_PORTS / 4;
+
 /// Lanes of a many-to-one channel: one for each hub, and [`FOREIGN_LANE`].
 pub(crate) const LANES: usize = 1024;
 

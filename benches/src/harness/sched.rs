@@ -1,6 +1,7 @@
 //! CPU time as the scheduler counts it.
 
 use std::fs;
+use std::iter::Sum;
 use std::ops::Sub;
 use std::time::Duration;
 
@@ -28,12 +29,19 @@ impl CpuTime {
         {
             // A thread may end between the listing and the reading.
             if let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) {
-                let one = Self::parse(&text)?;
-                sum.ran += one.ran;
-                sum.waited += one.waited;
+                sum = [sum, Self::parse(&text)?].into_iter().sum();
             }
         }
         Ok(sum)
+    }
+
+    /// That of one thread of this process, by its number. Exact while it sleeps.
+    ///
+    /// # Errors
+    /// When the thread has ended, or the kernel keeps no scheduler statistics.
+    pub fn of_thread(thread: u32) -> Result<Self> {
+        let path = format!("/proc/self/task/{thread}/schedstat");
+        Self::parse(&fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?)
     }
 
     /// The calling thread's.
@@ -62,6 +70,15 @@ impl CpuTime {
     #[must_use]
     pub fn demand(&self, wall: Duration) -> f64 {
         (self.ran + self.waited).as_secs_f64() / wall.as_secs_f64()
+    }
+}
+
+impl Sum for CpuTime {
+    fn sum<I: Iterator<Item = Self>>(times: I) -> Self {
+        times.fold(Self::default(), |sum, one| Self {
+            ran: sum.ran + one.ran,
+            waited: sum.waited + one.waited,
+        })
     }
 }
 
