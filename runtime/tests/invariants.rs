@@ -13,6 +13,10 @@ const UNSAFE: &[&str] = &[
     "channels/src/inbox.rs",
     "channels/src/gate.rs",
     "channels/src/hub.rs",
+    "channels/src/mpsc/lane.rs",
+    "channels/src/mpsc/receiver.rs",
+    "channels/src/mpsc/shared.rs",
+    "channels/src/mpsc/table.rs",
     "channels/src/ring/consumer.rs",
     "channels/src/ring/mod.rs",
     "channels/src/ring/producer.rs",
@@ -48,6 +52,9 @@ const UNSAFE: &[&str] = &[
 
 /// Where locks are, and why no message, poll or I/O event waits for one of them.
 const LOCKS: &[(&str, &str)] = &[
+    ("channels/src/mpsc/credits.rs", "senders of a channel that is full, and its closing"),
+    ("channels/src/mpsc/shared.rs", "threads that are no cores send through one lane"),
+    ("channels/src/sync.rs", "the door: makes none"),
     ("runtime/src/driver/handover.rs", "a socket that stops streaming, once for each stop"),
     ("runtime/src/driver/mailbox.rs", "a send whose future is polled away from the core that runs it"),
     ("runtime/src/driver/source.rs", "the second core that watches a socket, once"),
