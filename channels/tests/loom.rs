@@ -193,8 +193,8 @@ fn broadcast_lags_while_receiving() {
 
 #[test]
 fn broadcast_passes_cells() {
-    model(3, || broadcast::broadcast_passes_cells(1, 4));
-    model(3, || broadcast::broadcast_passes_cells(2, 5));
+    model(3, || broadcast::broadcast_passes_cells(ModelBell::new, 1, 4));
+    model(3, || broadcast::broadcast_passes_cells(ModelBell::new, 2, 5));
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn broadcast_reaches_all() {
 #[test]
 fn broadcast_passes_cells() {
     for capacity in [1, 2, 3, 64] {
-        broadcast::broadcast_passes_cells(capacity, 50_000);
+        broadcast::broadcast_passes_cells(doorbell, capacity, 50_000);
     }
 }
 

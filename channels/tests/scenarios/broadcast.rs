@@ -63,13 +63,18 @@ pub fn broadcast_reaches_all<B: Bell>(
     assert_nothing_left(&token);
 }
 
-/// A receiver that never waits, so that nothing but the exchange of cells comes between it and the sender.
-pub fn broadcast_passes_cells(capacity: usize, messages: u64) {
+/// A receiver that never waits and a sender on a core, which does not fence after each message: nothing orders what the
+/// two do to a cell but its exchange.
+pub fn broadcast_passes_cells<B: Bell>(bell: fn() -> B, capacity: usize, messages: u64) {
     let token = Token::new(());
     let (tx, mut rx) = broadcast::channel(capacity);
     let sender = thread::spawn({
         let token = Token::clone(&token);
-        move || (0..messages).for_each(|number| drop(tx.send((number, Token::clone(&token)))))
+        move || {
+            run(Runner::Core, bell(), async {
+                (0..messages).for_each(|number| drop(tx.send((number, Token::clone(&token)))));
+            });
+        }
     });
     let mut next = 0;
     let mut receive = |rx: &mut broadcast::Receiver<Numbered>| match rx.try_recv() {
