@@ -195,6 +195,12 @@ fn broadcast_lags_while_receiving() {
 }
 
 #[test]
+fn broadcast_passes_cells() {
+    model(3, || broadcast::broadcast_passes_cells(ModelBell::new, 1, 4));
+    model(3, || broadcast::broadcast_passes_cells(ModelBell::new, 2, 5));
+}
+
+#[test]
 fn broadcast_two_receivers() {
     model(1, || broadcast::broadcast_reaches_all(ModelBell::new, RUNNERS[0], 2, 1, 2));
     model(1, || broadcast::broadcast_reaches_all(ModelBell::new, RUNNERS[3], 2, 1, 2));

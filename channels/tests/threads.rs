@@ -163,6 +163,13 @@ fn broadcast_reaches_all() {
 }
 
 #[test]
+fn broadcast_passes_cells() {
+    for capacity in [1, 2, 3, 64] {
+        broadcast::broadcast_passes_cells(doorbell, capacity, 50_000);
+    }
+}
+
+#[test]
 fn broadcast_has_one_order() {
     broadcast::broadcast_has_one_order(20_000);
 }

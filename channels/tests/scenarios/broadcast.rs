@@ -1,6 +1,6 @@
 //! What must hold of channels with a lane for each receiver.
 
-use multikernel_channels::broadcast::{self, error::RecvError};
+use multikernel_channels::broadcast::{self, error::RecvError, error::TryRecvError};
 use multikernel_channels::sync::thread;
 use multikernel_channels::watch;
 
@@ -60,6 +60,38 @@ pub fn broadcast_reaches_all<B: Bell>(
     run(receiving, bell(), listen(first, 0, messages, capacity));
     sender.join().unwrap();
     others.into_iter().for_each(|receiver| receiver.join().unwrap());
+    assert_nothing_left(&token);
+}
+
+/// A receiver that never waits and a sender on a core, which does not fence after each message: nothing orders what the
+/// two do to a cell but its exchange.
+pub fn broadcast_passes_cells<B: Bell>(bell: fn() -> B, capacity: usize, messages: u64) {
+    let token = Token::new(());
+    let (tx, mut rx) = broadcast::channel(capacity);
+    let sender = thread::spawn({
+        let token = Token::clone(&token);
+        move || {
+            run(Runner::Core, bell(), async {
+                (0..messages).for_each(|number| drop(tx.send((number, Token::clone(&token)))));
+            });
+        }
+    });
+    let mut next = 0;
+    let mut receive = |rx: &mut broadcast::Receiver<Numbered>| match rx.try_recv() {
+        Ok((number, _token)) => {
+            assert_eq!(number, next);
+            next += 1;
+        }
+        Err(TryRecvError::Lagged(missed)) => next += missed,
+        Err(TryRecvError::Empty | TryRecvError::Closed) => {}
+    };
+    (0..messages).for_each(|_| receive(&mut rx));
+    sender.join().unwrap();
+    while !rx.is_empty() {
+        receive(&mut rx);
+    }
+    assert_eq!(next, messages);
+    drop(rx);
     assert_nothing_left(&token);
 }
 
