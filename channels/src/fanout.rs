@@ -74,6 +74,16 @@ pub fn flat<Q, A>(count: usize) -> (Asker<Q, A>, Vec<Answerer<Q, A>>) {
 /// # Example
 ///
 /// See [the module](self).
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// use futures::future::{join, join_all};
+///
+/// let (mut asker, mut answerers) = multikernel_channels::fanout::tree::<u32, u32>(9);
+/// let asks = async move { assert_eq!(asker.ask(1, |a, b| a + b).await, Ok(9)) };
+/// join(asks, join_all(answerers.iter_mut().map(|answerer| answerer.serve(async |one| one)))).await;
+/// # })
+/// ```
 #[must_use]
 pub fn tree<Q, A>(count: usize) -> (Asker<Q, A>, Vec<Answerer<Q, A>>) {
     in_groups(count, count.isqrt())
@@ -97,6 +107,16 @@ fn in_groups<Q, A>(count: usize, size: usize) -> (Asker<Q, A>, Vec<Answerer<Q, A
 }
 
 /// Why there is no answer of all.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// use multikernel_channels::fanout::{self, AskError};
+///
+/// let (mut asker, answerers) = fanout::flat::<u32, u32>(2);
+/// drop(answerers);
+/// assert_eq!(asker.ask(1, u32::max).await, Err(AskError::Gone(0)));
+/// # })
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskError {
     /// The answerer of this number is gone.
@@ -107,6 +127,12 @@ pub enum AskError {
 
 impl AskError {
     /// The number of the answerer that failed: its place among those that were made.
+    ///
+    /// ```
+    /// use multikernel_channels::fanout::AskError;
+    ///
+    /// assert_eq!(AskError::Gone(3).answerer(), 3);
+    /// ```
     #[must_use]
     pub fn answerer(self) -> usize {
         let (Self::Gone(index) | Self::Unanswered(index)) = self;
@@ -126,6 +152,20 @@ impl fmt::Display for AskError {
 impl Error for AskError {}
 
 /// The end that asks. Dropping it tells all answerers that there will be no more questions.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// # use multikernel_channels::fanout;
+/// let (mut asker, mut answerers) = fanout::flat::<u32, u32>(2);
+/// let (first, second) = answerers.split_at_mut(1);
+/// let serves = futures::future::join(
+///     first[0].serve(async |number| number + 1),
+///     second[0].serve(async |number| number + 2),
+/// );
+/// let asks = async move { assert_eq!(asker.ask(1, |a, b| a * b).await, Ok(6)) };
+/// futures::future::join(asks, serves).await;
+/// # })
+/// ```
 pub struct Asker<Q, A> {
     leaders: Branches<Q, A>,
 }
@@ -169,6 +209,20 @@ impl<Q, A> fmt::Debug for Asker<Q, A> {
 }
 
 /// One end that answers. Dropping it makes every later question an error that names it.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// # use multikernel_channels::fanout;
+/// let (mut asker, mut answerers) = fanout::flat::<u32, u32>(2);
+/// let (first, second) = answerers.split_at_mut(1);
+/// let serves = futures::future::join(
+///     first[0].serve(async |number| number + 1),
+///     second[0].serve(async |number| number + 2),
+/// );
+/// let asks = async move { assert_eq!(asker.ask(0, u32::max).await, Ok(2)) };
+/// futures::future::join(asks, serves).await;
+/// # })
+/// ```
 pub struct Answerer<Q, A> {
     index: usize,
     callee: Callee<Message<Q, A>, Outcome<A>>,
@@ -185,6 +239,14 @@ impl<Q: Clone, A> Answerer<Q, A> {
     /// # Example
     ///
     /// See [the module](self).
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// let (mut asker, mut answerers) = multikernel_channels::fanout::flat::<u32, u32>(1);
+    /// let asks = async move { assert_eq!(asker.ask(4, u32::max).await, Ok(16)) };
+    /// futures::future::join(asks, answerers[0].serve(async |number| number * number)).await;
+    /// # })
+    /// ```
     pub async fn serve(&mut self, mut answer: impl AsyncFnMut(Q) -> A) {
         while let Some(question) = self.callee.next().await {
             let ((question, reduce), reply) = question.into_parts();
@@ -198,6 +260,12 @@ impl<Q: Clone, A> Answerer<Q, A> {
 
 impl<Q, A> Answerer<Q, A> {
     /// Its number, from zero on.
+    ///
+    /// ```
+    /// let (asker, answerers) = multikernel_channels::fanout::flat::<u32, u32>(3);
+    /// assert!(answerers.iter().map(|answerer| answerer.index()).eq(0..3));
+    /// # drop(asker);
+    /// ```
     #[must_use]
     pub fn index(&self) -> usize {
         self.index

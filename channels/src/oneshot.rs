@@ -61,6 +61,16 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
 }
 
 /// The sender is gone and has sent nothing, or the message has been received already.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// use multikernel_channels::oneshot;
+///
+/// let (tx, rx) = oneshot::channel::<u32>();
+/// drop(tx);
+/// assert_eq!(rx.await, Err(oneshot::Closed));
+/// # })
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
@@ -172,6 +182,14 @@ fn opposite(end: End) -> End {
 }
 
 /// The end to send from, once. Dropping it tells the receiver that nothing will come.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// let (tx, rx) = multikernel_channels::oneshot::channel();
+/// tx.send("once").unwrap();
+/// assert_eq!(rx.await, Ok("once"));
+/// # })
+/// ```
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
 }
@@ -213,6 +231,12 @@ impl<T> Sender<T> {
     }
 
     /// Whether the receiver is gone or has closed the channel. That does not change again.
+    ///
+    /// ```
+    /// let (tx, rx) = multikernel_channels::oneshot::channel::<u32>();
+    /// drop(rx);
+    /// assert!(tx.is_closed()); // nobody wants it any more
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.is_done(RECEIVER)
@@ -241,6 +265,14 @@ impl<T> Sender<T> {
     /// As [`closed`](Self::closed), one poll at a time.
     ///
     /// `Pending` wakes the task of the last poll.
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// let (mut tx, rx) = multikernel_channels::oneshot::channel::<u32>();
+    /// drop(rx);
+    /// std::future::poll_fn(|cx| tx.poll_closed(cx)).await;
+    /// # })
+    /// ```
     pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let closed = self.is_closed() || !self.shared.register(SENDER, cx.waker());
         if closed { Poll::Ready(()) } else { Poll::Pending }
@@ -264,6 +296,15 @@ impl<T> fmt::Debug for Sender<T> {
 /// # Cancel safety
 ///
 /// A receiver may be polled by `&mut` and awaited later: nothing is lost if such a wait is given up.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// let (tx, mut rx) = multikernel_channels::oneshot::channel();
+/// assert!(rx.try_recv().is_err());
+/// tx.send(7).unwrap();
+/// assert_eq!(rx.await, Ok(7));
+/// # })
+/// ```
 #[must_use = "nothing is received before the future is polled"]
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,

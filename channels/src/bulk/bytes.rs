@@ -4,6 +4,14 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 /// A fixed number of bytes, of which the first [`len`](slice::len) are in use.
+///
+/// ```
+/// let pool = multikernel_channels::bulk::Pool::new(1, 16);
+/// let mut buffer = pool.try_take().unwrap();
+/// buffer[..5].copy_from_slice(b"hello");
+/// buffer.set_len(5);
+/// assert_eq!(**buffer, *b"hello");
+/// ```
 pub struct Bytes {
     bytes: Box<[u8]>,
     len: usize,
@@ -40,6 +48,11 @@ impl Bytes {
     }
 
     /// The most bytes that can be in use.
+    ///
+    /// ```
+    /// let pool = multikernel_channels::bulk::Pool::new(1, 16);
+    /// assert_eq!(pool.try_take().unwrap().capacity(), 16);
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.bytes.len()

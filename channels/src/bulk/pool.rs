@@ -20,6 +20,15 @@ pub type Buffer = Loan<Bytes>;
 ///
 /// A pool stays on the thread where it was made: it is not `Send`. If it is dropped while some of its objects are out,
 /// each of those lives until it is dropped, where it is dropped.
+///
+/// ```
+/// use multikernel_channels::bulk::Pool;
+///
+/// let pool = Pool::new(1, 4096);
+/// let buffer = pool.try_take().unwrap();
+/// std::thread::spawn(move || println!("{} bytes", buffer.len())).join().unwrap(); // dropped there
+/// assert!(pool.try_take().is_some()); // and home again
+/// ```
 pub struct Pool<T = Bytes> {
     home: SharedArc<Home>,
     /// Makes an object that comes back as good as new.
@@ -44,6 +53,12 @@ impl Pool {
     /// # Panics
     ///
     /// When `count` is zero.
+    ///
+    /// ```
+    /// let pool = multikernel_channels::bulk::Pool::new(2, 4096);
+    /// let (first, second) = (pool.try_take(), pool.try_take());
+    /// assert!(first.is_some() && second.is_some() && pool.try_take().is_none());
+    /// ```
     #[must_use]
     pub fn new(count: usize, bytes: usize) -> Self {
         Self::with(count, || Bytes::zeroed(bytes), Bytes::use_all)
@@ -152,6 +167,14 @@ impl<T> fmt::Debug for Pool<T> {
 }
 
 /// What [`Pool::take`] returns.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// let pool = multikernel_channels::bulk::Pool::new(1, 8);
+/// let taking = pool.take(); // nothing has happened yet
+/// assert_eq!(taking.await.len(), 8);
+/// # })
+/// ```
 #[must_use = "nothing is taken before the future is polled"]
 pub struct Taking<'a, T> {
     pool: &'a Pool<T>,
@@ -206,6 +229,14 @@ impl<T> fmt::Debug for Taking<'_, T> {
 /// let pool = multikernel_channels::bulk::Pool::with(1, || std::rc::Rc::new(1), |_| ());
 /// let loan = pool.try_take().unwrap();
 /// std::thread::spawn(move || drop(loan));
+/// ```
+///
+/// ```
+/// let pool = multikernel_channels::bulk::Pool::with(1, Vec::<u8>::new, Vec::clear);
+/// let mut loan = pool.try_take().unwrap();
+/// loan.push(1); // it is a `Vec`
+/// drop(loan);
+/// assert!(pool.try_take().unwrap().is_empty()); // refreshed, its memory kept
 /// ```
 pub struct Loan<T> {
     node: NonNull<Node<T>>,

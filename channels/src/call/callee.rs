@@ -13,6 +13,16 @@ use crate::sync::{Arc, Ordering, SharedArc};
 
 /// The end of a [`channel`](crate::call::channel) that answers. Dropping it tells the caller, which gets a question back
 /// that was not taken.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// # use multikernel_channels::call;
+/// let (mut caller, mut callee) = call::channel::<u32, u32>();
+/// let asks = async move { assert_eq!(caller.call(20).await, Ok(21)) }; // then it drops the caller
+/// let serves = callee.serve(async |number| number + 1); // until that
+/// futures::future::join(asks, serves).await;
+/// # })
+/// ```
 pub struct Callee<Q, A> {
     line: SharedArc<Line>,
     counter: Counter<Q, A>,
@@ -90,6 +100,12 @@ impl<Q, A> Callee<Q, A> {
     }
 
     /// Whether the caller is gone.
+    ///
+    /// ```
+    /// let (caller, callee) = multikernel_channels::call::channel::<u32, u32>();
+    /// drop(caller);
+    /// assert!(callee.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.counter.seen() & CLOSED != 0
@@ -169,6 +185,20 @@ impl<Q, A> fmt::Debug for Callee<Q, A> {
 /// A question that waits for its [reply](Self::reply): what [`Callee::next`] returns. It can be used like a `Q`.
 ///
 /// Dropping it tells the caller that there will be no answer.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// # use multikernel_channels::call;
+/// let (mut caller, mut callee) = call::channel::<u32, u32>();
+/// let asks = async { assert_eq!(caller.call(20).await, Ok(21)) };
+/// let answers = async {
+///     let question = callee.next().await.unwrap();
+///     let answer = *question + 1; // it can be read like what was asked
+///     question.reply(answer).unwrap();
+/// };
+/// futures::future::join(asks, answers).await;
+/// # })
+/// ```
 #[must_use = "dropping a question leaves it unanswered"]
 pub struct Question<'a, Q, A> {
     question: Q,
@@ -181,6 +211,16 @@ impl<'a, Q, A> Question<'a, Q, A> {
     /// # Errors
     ///
     /// [`SendError`], with the answer, when nobody waits for it any more.
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// # use multikernel_channels::call;
+    /// let (mut caller, mut callee) = call::channel::<u32, u32>();
+    /// let asks = async { assert_eq!(caller.call(20).await, Ok(21)) };
+    /// let answers = async { callee.next().await.unwrap().reply(21).unwrap() };
+    /// futures::future::join(asks, answers).await;
+    /// # })
+    /// ```
     #[inline]
     pub fn reply(self, answer: A) -> Result<(), SendError<A>> {
         self.reply.send(answer)
@@ -207,6 +247,20 @@ impl<'a, Q, A> Question<'a, Q, A> {
     }
 
     /// Whether somebody waits for the answer. Once nobody does, nobody will.
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// # use multikernel_channels::call;
+    /// let (mut caller, mut callee) = call::channel::<u32, u32>();
+    /// let asks = async { assert_eq!(caller.call(20).await, Ok(21)) };
+    /// let answers = async {
+    ///     let question = callee.next().await.unwrap();
+    ///     assert!(question.is_wanted()); // somebody waits: worth the work
+    ///     question.reply(21).unwrap();
+    /// };
+    /// futures::future::join(asks, answers).await;
+    /// # })
+    /// ```
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         self.reply.is_wanted()
@@ -236,6 +290,19 @@ impl<Q: fmt::Debug, A> fmt::Debug for Question<'_, Q, A> {
 /// The duty to answer a question: a part of what [`Question::into_parts`] returns.
 ///
 /// Dropping it tells the caller that there will be no answer.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// # use multikernel_channels::call;
+/// let (mut caller, mut callee) = call::channel::<u32, u32>();
+/// let asks = async { assert_eq!(caller.call(20).await, Ok(21)) };
+/// let answers = async {
+///     let (number, reply) = callee.next().await.unwrap().into_parts();
+///     reply.send(number + 1).unwrap();
+/// };
+/// futures::future::join(asks, answers).await;
+/// # })
+/// ```
 #[must_use = "dropping it leaves the question unanswered"]
 pub struct Reply<'a, Q, A> {
     callee: &'a mut Callee<Q, A>,
@@ -247,6 +314,19 @@ impl<Q, A> Reply<'_, Q, A> {
     /// # Errors
     ///
     /// [`SendError`], with the answer, when nobody waits for it any more.
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// # use multikernel_channels::call;
+    /// let (mut caller, mut callee) = call::channel::<u32, u32>();
+    /// let asks = async { assert_eq!(caller.call(20).await, Ok(21)) };
+    /// let answers = async {
+    ///     let (number, reply) = callee.next().await.unwrap().into_parts();
+    ///     assert_eq!(reply.send(number + 1), Ok(()));
+    /// };
+    /// futures::future::join(asks, answers).await;
+    /// # })
+    /// ```
     #[inline]
     pub fn send(self, answer: A) -> Result<(), SendError<A>> {
         let counter = &mut self.callee.counter;
@@ -261,6 +341,20 @@ impl<Q, A> Reply<'_, Q, A> {
     }
 
     /// Whether somebody waits for the answer. Once nobody does, nobody will.
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// # use multikernel_channels::call;
+    /// let (mut caller, mut callee) = call::channel::<u32, u32>();
+    /// let asks = async { assert_eq!(caller.call(20).await, Ok(21)) };
+    /// let answers = async {
+    ///     let (number, reply) = callee.next().await.unwrap().into_parts();
+    ///     assert!(reply.is_wanted()); // somebody waits: worth the work
+    ///     reply.send(number + 1).unwrap();
+    /// };
+    /// futures::future::join(asks, answers).await;
+    /// # })
+    /// ```
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         self.callee.counter.is_wanted()

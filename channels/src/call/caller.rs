@@ -11,6 +11,18 @@ use crate::sync::{Arc, Ordering, SharedArc};
 
 /// The end of a [`channel`](crate::call::channel) that asks. Dropping it tells the callee that there will be no more
 /// questions.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// # use multikernel_channels::call;
+/// let (mut caller, mut callee) = call::channel::<u32, u32>();
+/// let asks = async move {
+///     assert_eq!(caller.call(1).await, Ok(2));
+///     assert_eq!(caller.call(2).await, Ok(3)); // as often as you like
+/// };
+/// futures::future::join(asks, callee.serve(async |number| number + 1)).await;
+/// # })
+/// ```
 pub struct Caller<Q, A> {
     line: SharedArc<Line>,
     desk: Desk<Q, A>,
@@ -93,6 +105,12 @@ impl<Q, A> Caller<Q, A> {
     }
 
     /// Whether the callee is gone: no later call can succeed.
+    ///
+    /// ```
+    /// let (caller, callee) = multikernel_channels::call::channel::<u32, u32>();
+    /// drop(callee);
+    /// assert!(caller.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.desk.seen() & CLOSED != 0
@@ -191,6 +209,16 @@ impl<Q, A> fmt::Debug for Caller<Q, A> {
 }
 
 /// What [`Caller::call`] returns.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// # use multikernel_channels::call;
+/// let (mut caller, mut callee) = call::channel::<u32, u32>();
+/// drop(callee);
+/// let calling = caller.call(1); // nothing has been asked yet
+/// assert_eq!(calling.await, Err(call::CallError::Closed(1)));
+/// # })
+/// ```
 #[must_use = "nothing is asked before the future is polled"]
 pub struct Calling<'a, Q, A> {
     caller: &'a mut Caller<Q, A>,

@@ -86,6 +86,19 @@ pub fn channel<Q, A>() -> (Caller<Q, A>, Callee<Q, A>) {
 }
 
 /// Why a call has no answer.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// use multikernel_channels::call::{self, CallError};
+///
+/// let (mut caller, mut callee) = call::channel::<&str, ()>();
+/// let gives_up = async { drop(callee.next().await) };
+/// let (answer, ()) = futures::future::join(caller.call("why?"), gives_up).await;
+/// assert_eq!(answer, Err(CallError::Unanswered));
+/// drop(callee);
+/// assert_eq!(caller.call("why?").await, Err(CallError::Closed("why?")));
+/// # })
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum CallError<Q> {
     /// The callee is gone and did not take the question.
