@@ -115,6 +115,8 @@ fn channels_measure_every_contender_in_every_case() {
             assert_eq!(timed, !series.latency.is_empty(), "{} {}", contender.name, case.name());
         }
     }
+    let ours = contenders.iter().position(|contender| contender.name == "multikernel").unwrap();
+    assert_eq!(results[ours].len(), Case::all().len(), "we can do everything");
 }
 
 #[test]
