@@ -102,7 +102,7 @@ fn channels_measure_every_contender_in_every_case() {
     let cpus = Cpus::of_this_process().unwrap();
     let contenders = channels::contenders();
     let pace = measure::Pace { slice: Duration::from_micros(100), rounds: 2 };
-    let results = measure::all(&contenders, &Case::all(), cpus, pace, &ProgressBar::hidden());
+    let (results, _) = measure::all(&contenders, &Case::all(), cpus, pace, &ProgressBar::hidden()).unwrap();
     for (contender, row) in contenders.iter().zip(&results) {
         assert_eq!(row.len(), contender.offers.len(), "{}", contender.name);
         for (case, series) in row {
