@@ -102,7 +102,7 @@ fn channels_measure_every_contender_in_every_case() {
     let cpus = Cpus::of_this_process().unwrap();
     let contenders = channels::contenders();
     let pace = measure::Pace { slice: Duration::from_micros(100), rounds: 2 };
-    let results = measure::all(&contenders, &Case::all(), cpus, pace, &ProgressBar::hidden());
+    let (results, _) = measure::all(&contenders, &Case::all(), cpus, pace, &ProgressBar::hidden()).unwrap();
     for (contender, row) in contenders.iter().zip(&results) {
         assert_eq!(row.len(), contender.offers.len(), "{}", contender.name);
         for (case, series) in row {
@@ -115,6 +115,8 @@ fn channels_measure_every_contender_in_every_case() {
             assert_eq!(timed, !series.latency.is_empty(), "{} {}", contender.name, case.name());
         }
     }
+    let ours = contenders.iter().position(|contender| contender.name == "multikernel").unwrap();
+    assert_eq!(results[ours].len(), Case::all().len(), "we can do everything");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use futures_lite::future::zip;
+use futures_lite::future::{yield_now, zip};
 use hdrhistogram::Histogram;
 
 use super::crew::Meeting;
@@ -232,12 +232,17 @@ pub(super) async fn watch_turns<C: Many>(
     for _ in 0..turns {
         let mut before = None;
         loop {
-            // Relaxed: as above. This core has nothing else to do, so it may sleep.
+            // Relaxed: as above.
             let now = sent.load(Ordering::Relaxed);
             if before.replace(now) == Some(now) {
                 break;
             }
-            thread::sleep(FILL);
+            // The core goes on meanwhile: it may owe the senders their wake-ups.
+            let filled = Instant::now() + FILL;
+            while Instant::now() < filled {
+                thread::yield_now();
+                yield_now().await;
+            }
         }
         let mut shares = [0_u32; SENDERS];
         for _ in 0..TURN {

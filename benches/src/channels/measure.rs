@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use anyhow::Result;
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
 
 use super::cases::{Case, Contender, Sample, Visit};
 use super::crew::Hung;
-use super::jobs;
+use super::{jobs, rings};
 use crate::harness::cpus::Cpus;
 
 /// Operations of the first visit, which finds out how many make a slice.
@@ -18,6 +19,8 @@ const FIRST: u64 = 64;
 const FEWEST: u64 = 32;
 /// A contender that hangs more often than this in one case has failed.
 const MOST_HUNG: usize = 3;
+/// Round trips of the bare line between two cases.
+const LINE: u64 = 10_000;
 /// Turns in each visit that watches fairness.
 const TURNS: u64 = 16;
 /// Voluntary switches per round trip, of all threads together: fewer, and nobody slept.
@@ -91,25 +94,37 @@ impl Series {
 /// What was measured: by contender, by case.
 pub type Results = Vec<HashMap<Case, Series>>;
 
-/// Runs all `cases` of all `contenders`.
-#[must_use]
+/// How far apart the two CPUs are: the round trip of a bare cache line, in nanoseconds. Virtual CPUs move.
+fn distance(cpus: Cpus) -> Result<f64> {
+    let (_, open) = rings::bare_line();
+    let sample = open(cpus)?(LINE, false)?;
+    Ok(sample.took.as_nanos() as f64 / sample.operations as f64)
+}
+
+/// Runs all `cases` of all `contenders`. Also says how far apart the two CPUs were before each case and after the last.
+///
+/// # Errors
+/// When that cannot be found out. What a contender does wrong is in its [`Series::failure`].
 pub fn all(
     contenders: &[Contender],
     cases: &[Case],
     cpus: Cpus,
     pace: Pace,
     progress: &ProgressBar,
-) -> Results {
+) -> Result<(Results, Vec<f64>)> {
+    let mut distances = Vec::new();
     let mut results: Results = contenders.iter().map(|_| HashMap::new()).collect();
     for &case in cases {
         progress.set_message(case.name());
         progress.inc(1);
+        distances.push(distance(cpus)?);
         for (place, series) in one(contenders, case, cpus, pace) {
             results[place].insert(case, series);
         }
     }
+    distances.push(distance(cpus)?);
     progress.finish_and_clear();
-    results
+    Ok((results, distances))
 }
 
 /// A contender in one case.
@@ -235,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_visit_that_fails_is_the_last() {
-        fn open(_: Cpus) -> anyhow::Result<Visit> {
+        fn open(_: Cpus) -> Result<Visit> {
             let mut visits = 0;
             Ok(Box::new(move |count, _| {
                 visits += 1;
@@ -245,8 +260,10 @@ mod tests {
         }
         let contender = Contender::new("planted", "none").with([(Case::Call, Box::new(open) as _)]);
         let pace = Pace { slice: Duration::from_micros(256), rounds: 9 };
-        let cpus = Cpus { client: 0, server: 1, allowed: 2 };
-        let results = all(&[contender], &[Case::Call, Case::Awake], cpus, pace, &ProgressBar::hidden());
+        let cpus = Cpus::of_this_process().unwrap();
+        let cases = [Case::Call, Case::Awake];
+        let (results, distances) = all(&[contender], &cases, cpus, pace, &ProgressBar::hidden()).unwrap();
+        assert!(distances.len() == 3 && distances.iter().all(|ns| *ns > 0.0), "{distances:?}");
         let series = &results[0][&Case::Call];
         assert_eq!(series.ns, [1000.0; 2], "the first found the size, the fourth failed");
         assert_eq!(series.amiss(Case::Call).as_deref(), Some("visit 4 planted to fail"));

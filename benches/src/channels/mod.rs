@@ -39,6 +39,8 @@ use report::Report;
 
 /// Both layouts of a ring, for `--only layouts`: indices, as in `ring`, and a sequence word in each slot.
 const LAYOUTS: [&str; 4] = ["rtrb", "ring", "slots-packed", "slots-lined"];
+/// A line that takes so many times as long has farther to go.
+const MOVED: f64 = 1.5;
 /// What `--figure` calls the cores that have nothing to do.
 const IDLE: &str = "idle";
 
@@ -93,21 +95,38 @@ pub fn run(shape: &Shape) -> Result<()> {
         idle::CORES,
         window.as_secs()
     );
-    let results = measure::all(&contenders, &cases, cpus, pace, &pairs::progress(cases.len()));
+    let progress = pairs::progress(cases.len());
+    let (results, distances) = measure::all(&contenders, &cases, cpus, pace, &progress)?;
     // Nobody else's cores are left by now.
     let idle: Vec<Idle> =
         if with_idle { idle::measure(&contenders, idle::CORES, window)? } else { Vec::new() };
     let report = Report { contenders: &contenders, results: &results, idle: &idle };
     println!("{}\n", report.tables());
+    println!("{}", how_far(&distances));
     println!(
         "tokio-mt puts its tasks where it likes, often both on one thread; all others have one end on each of two. \
          mpsc-4 has a core for each sender and one for the receiver, five on two CPUs."
     );
-    table::save(common.json.as_deref(), &json!({ "rounds": pace.rounds, "channels": report.to_json() }))?;
+    table::save(
+        common.json.as_deref(),
+        &json!({ "rounds": pace.rounds, "line_ns": distances, "channels": report.to_json() }),
+    )?;
     if let Some(folder) = plot {
         plot::draw(folder, &report)?;
     }
     verdict(&report)
+}
+
+/// What the distance of the two CPUs says of the figures.
+fn how_far(distances: &[f64]) -> String {
+    let least = distances.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = distances.iter().copied().fold(0.0, f64::max);
+    let moved = if most > MOVED * least {
+        " The CPUs moved meanwhile: compare within a table's column and round, as the ratios do, and nothing else."
+    } else {
+        ""
+    };
+    format!("Between the cases a bare cache line went there and back in {least:.0} to {most:.0} ns.{moved}")
 }
 
 /// Fails if the run proves nothing; every reason is printed first.

@@ -11,12 +11,12 @@ use anyhow::Result;
 use crossbeam_utils::CachePadded;
 use futures::task::AtomicWaker;
 use multikernel::CoreId;
-use multikernel::channels::spsc;
+use multikernel::channels::{call, mpsc, spsc};
 use multikernel::runtime::{Builder, DriverChoice, Pinning, Polling, Runtime};
 
 use super::cases::Contender;
 use super::crew::{Answer, Crew, Threads, Waiting};
-use super::ends::{Channel, Closed, Message, Receiver, Sender};
+use super::ends::{Call, Channel, Closed, Many, Message, Receiver, Sender};
 use super::tokio::CurrentThread;
 use super::{idle, visits};
 use crate::harness::cpus;
@@ -32,7 +32,9 @@ pub(super) fn contenders() -> Vec<Contender> {
     vec![
         Contender::new("multikernel", CORES)
             .with(visits::streams::<Spsc, Machine>())
+            .with(visits::many::<Mpsc, Machine>())
             .with([visits::awake::<Spsc, Machine>(), visits::parked::<Spsc, Machine>()])
+            .with([visits::calls::<Called, Machine>()])
             .parking(idle::park::<Spsc, Machine>)
             .controlled(),
         // The other driver, whose doorbell is another.
@@ -42,6 +44,7 @@ pub(super) fn contenders() -> Vec<Contender> {
         // The same channels where nothing knows of them.
         Contender::new("multikernel-on-tokio", "2 current_thread")
             .with(visits::streams::<Spsc, Threads<CurrentThread>>())
+            .with(visits::many::<Mpsc, Threads<CurrentThread>>())
             .with([visits::parked::<Spsc, Threads<CurrentThread>>()]),
         Contender::new("multikernel-wake", CORES)
             .with([visits::awake::<Flag, Machine>(), visits::parked::<Flag, Machine>()])
@@ -130,6 +133,60 @@ impl<T: Message> Receiver for spsc::Receiver<T> {
             0 => Err(Closed),
             _ => Ok(()),
         }
+    }
+}
+
+struct Mpsc;
+
+impl Channel for Mpsc {
+    const BATCHES: bool = false;
+    type Tx<T: Message> = mpsc::Sender<T>;
+    type Rx<T: Message> = mpsc::Receiver<T>;
+
+    fn open<T: Message>(room: usize) -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
+        mpsc::channel(room)
+    }
+}
+
+impl Many for Mpsc {
+    fn another<T: Message>(tx: &mpsc::Sender<T>) -> mpsc::Sender<T> {
+        tx.clone()
+    }
+}
+
+impl<T: Message> Sender for mpsc::Sender<T> {
+    type Message = T;
+
+    async fn send(&mut self, message: T) -> Result<(), Closed> {
+        mpsc::Sender::send(self, message).await.map_err(|_| Closed)
+    }
+}
+
+impl<T: Message> Receiver for mpsc::Receiver<T> {
+    type Message = T;
+
+    async fn recv(&mut self) -> Result<T, Closed> {
+        mpsc::Receiver::recv(self).await.ok_or(Closed)
+    }
+}
+
+struct Called;
+
+impl Call for Called {
+    type Caller = call::Caller<u64, u64>;
+    type Callee = call::Callee<u64, u64>;
+
+    fn open() -> (Self::Caller, Self::Callee) {
+        call::channel()
+    }
+
+    async fn call(caller: &mut Self::Caller, question: u64) -> Result<u64, Closed> {
+        caller.call(question).await.map_err(|_| Closed)
+    }
+
+    async fn answer(callee: &mut Self::Callee) -> Result<(), Closed> {
+        let (question, reply) = callee.next().await.ok_or(Closed)?.into_parts();
+        reply.send(question + 1).map_err(|_| Closed)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 use multikernel_channels::ring::{self, PopError, PushError};
 
-use super::cases::Contender;
+use super::cases::{Contender, Offer};
 use super::crew::{Plain, Threads};
 use super::ends::{Channel, Closed, Message, Receiver, Sender};
 use super::slots::{self, Lined, Packed};
@@ -18,12 +18,17 @@ const SPIN: &str = "2 threads that spin";
 
 pub(super) fn contenders() -> Vec<Contender> {
     vec![
-        Contender::new("line", SPIN).with([visits::awake::<Line, Threads<Plain>>()]).controlled(),
+        Contender::new("line", SPIN).with([bare_line()]).controlled(),
         spinning::<Rtrb>("rtrb"),
         spinning::<Ring>("ring"),
         spinning::<SlotsPacked>("slots-packed"),
         spinning::<SlotsLined>("slots-lined"),
     ]
+}
+
+/// There and back over a cache line, and nothing else.
+pub(super) fn bare_line() -> Offer {
+    visits::awake::<Line, Threads<Plain>>()
 }
 
 fn spinning<C: Channel>(name: &'static str) -> Contender {
