@@ -248,8 +248,8 @@ fn mpsc_credits_are_exact() {
 
 #[test]
 fn mpsc_lane_grows() {
-    model(2, || mpsc::lane_grows(Runner::Core, 6));
-    model(2, || mpsc::lane_grows(Runner::Plain, 6));
+    model(1, || mpsc::lane_grows(Runner::Core, 5));
+    model(1, || mpsc::lane_grows(Runner::Plain, 5));
 }
 
 #[test]
