@@ -189,13 +189,15 @@ pub fn lane_grows(sending: Runner, messages: usize) {
     let (tx, mut rx) = mpsc::channel(messages);
     let sender = thread::spawn({
         let token = Token::clone(&token);
-        move || on(sending, || (0..messages).for_each(|n| tx.try_send((n, Token::clone(&token))).unwrap()))
+        // So large that a lane begins with few of them.
+        let message = move |number| (number, Token::clone(&token), [number; 16]);
+        move || on(sending, || (0..messages).for_each(|number| tx.try_send(message(number)).unwrap()))
     });
     let mut expected = 0;
     loop {
         match rx.try_recv() {
-            Ok((number, _token)) => {
-                assert_eq!(number, expected);
+            Ok((number, _token, copies)) => {
+                assert_eq!((number, copies), (expected, [expected; 16]));
                 expected += 1;
             }
             Err(TryRecvError::Empty) => thread::yield_now(),
