@@ -95,12 +95,18 @@ fn wait<P: Port>(port: &SharedArc<P>, side: Side, waker: &Waker) -> Wait {
 #[inline]
 pub(crate) fn notify<P: Port>(port: &SharedArc<P>, side: Side) {
     if !Hub::with(|hub| hub.is_some_and(|hub| hub.note(port, side))) {
-        // SeqCst: pairs with the fence of whoever put a waker into the gate (R17).
-        fence(Ordering::SeqCst);
-        let mut woken = Vec::new();
-        port.knock(side, Hub::with(|hub| hub.and_then(|hub| hub.slot.get())), &mut woken);
-        woken.into_iter().for_each(Waker::wake);
+        knock_at_once(&**port, side);
     }
+}
+
+/// Apart, so that what a core does for each message stays small.
+#[inline(never)]
+fn knock_at_once(port: &dyn Port, side: Side) {
+    // SeqCst: pairs with the fence of whoever put a waker into the gate (R17).
+    fence(Ordering::SeqCst);
+    let mut woken = Vec::new();
+    port.knock(side, Hub::with(|hub| hub.and_then(|hub| hub.slot.get())), &mut woken);
+    woken.into_iter().for_each(Waker::wake);
 }
 
 /// The [slot](crate::slots) of the calling thread's hub, which no other thread has until the thread leaves the hub.
@@ -244,12 +250,17 @@ impl Hub {
         let bit = bit(place, side);
         self.noted.set(self.noted.get() | bit);
         if self.watched.get() & bit != 0 {
-            // Not instead of the knock: the end may have moved to another thread meanwhile.
-            self.watched.set(self.watched.get() & !bit);
-            let waker = self.places[place].wakers[side as usize].take();
-            waker.into_iter().for_each(Waker::wake);
+            self.wake_here(place, side, bit);
         }
         true
+    }
+
+    /// Wakes who waits on this very core. Not instead of the knock: the end may have moved to another thread meanwhile.
+    #[inline(never)]
+    fn wake_here(&self, place: usize, side: Side, bit: u32) {
+        self.watched.set(self.watched.get() & !bit);
+        let waker = self.places[place].wakers[side as usize].take();
+        waker.into_iter().for_each(Waker::wake);
     }
 
     /// The place of `port`, which gets one if it has none and one can be had.

@@ -28,7 +28,8 @@ test_them() {
     cargo test --package multikernel --target x86_64-unknown-linux-gnu "$@"
 }
 
+cargo test --package multikernel-channels --target x86_64-unknown-linux-gnu --lib --tests
 test_them --lib
 for driver in uring epoll; do
-    MULTIKERNEL_DRIVER=$driver test_them --test tasks --test stress
+    MULTIKERNEL_DRIVER=$driver test_them --test tasks --test stress --test channels
 done

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use multikernel::channels::{call, mpsc, spsc};
 use multikernel::{cores, spawn_local, spawn_on};
 
-const TEXT: &str = "the core that sends writes\nthe core that receives reads\nand nobody else touches the line";
+const TEXT: &str =
+    "the core that sends writes\nthe core that receives reads\nand nobody else touches the line";
 
 // ANCHOR: worker
 /// Runs on each core: takes lines, sends on their words.
