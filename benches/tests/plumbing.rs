@@ -108,7 +108,8 @@ fn channels_measure_every_contender_in_every_case() {
         for (case, series) in row {
             // Not whether it slept: that is for a machine with nothing else to do.
             assert_eq!(series.failure, None, "{} {}", contender.name, case.name());
-            let figures = if *case == Case::Fairness { &series.off } else { &series.ns };
+            let shares = matches!(case, Case::Fairness | Case::Greedy);
+            let figures = if shares { &series.off } else { &series.ns };
             assert!(figures.len() >= pace.rounds, "{} {}", contender.name, case.name());
             assert!(figures.iter().all(|figure| *figure >= 0.0 && figure.is_finite()));
             let timed = matches!(case, Case::Awake | Case::Parked);

@@ -25,8 +25,10 @@ pub enum Case {
     OneOfMany,
     /// Four senders on four cores, and a fifth core that receives, on two CPUs; per message.
     Many,
-    /// How unequal the senders' shares of a receiver's turn are, while all of them wait.
+    /// How unequal the senders' shares of a receiver's turn are, when as many messages of each wait.
     Fairness,
+    /// The same while all of them try to send as much as they can, and wait for room.
+    Greedy,
     /// Sent and received by one task; per message.
     SameCore,
     /// A question and its answer; per call.
@@ -44,6 +46,7 @@ impl Case {
             Self::OneOfMany,
             Self::Many,
             Self::Fairness,
+            Self::Greedy,
             Self::SameCore,
             Self::Call,
         ];
@@ -62,6 +65,7 @@ impl Case {
             Self::OneOfMany => "mpsc-1".to_owned(),
             Self::Many => "mpsc-4".to_owned(),
             Self::Fairness => "fairness".to_owned(),
+            Self::Greedy => "greedy".to_owned(),
             Self::SameCore => "same-core".to_owned(),
             Self::Call => "call".to_owned(),
         }

@@ -17,7 +17,7 @@ use super::ends::{Both, Call, Channel, Many, Message, Receiver, RecvEnd, SendEnd
 pub(super) const BATCH: usize = 64;
 /// Messages that a stream's channel holds.
 pub(super) const ROOM: usize = 1024;
-/// Messages that the receiver takes in one turn while fairness is watched: a quarter of what waits.
+/// Messages that the receiver takes in one turn while fairness is watched: a quarter of what the channel holds.
 pub(super) const TURN: usize = ROOM / 4;
 /// Those who send into one channel.
 pub(super) const SENDERS: usize = 4;
@@ -218,8 +218,44 @@ pub(super) async fn send_without_end<C: Many>(
     Ok(())
 }
 
-/// Takes `turns` turns, each when every sender waits for room, and returns for each turn by which share of its due the
-/// sender that fared best or worst was off.
+/// Sends a fair share of what the channel holds, as one of several, and waits until all have.
+pub(super) async fn send_share<C: Many>(
+    sender: usize,
+    tx: C::Tx<u64>,
+    (begun, sent): (Arc<Meeting>, Arc<Meeting>),
+) -> Result<()> {
+    send_as::<C>(sender, tx, begun, (ROOM / SENDERS) as u64).await?;
+    sent.join().await;
+    Ok(())
+}
+
+/// Takes what [`send_share`] sent, once all of it is there, in turns, and returns for each turn by which share of its
+/// due the sender that fared best or worst was off.
+pub(super) async fn take_shares<C: Many>(
+    rx: C::Rx<u64>,
+    (begun, sent): (Arc<Meeting>, Arc<Meeting>),
+) -> Result<Vec<f64>> {
+    let mut rx = rx.arrive().await;
+    begun.join().await;
+    sent.join().await;
+    let mut off = Vec::new();
+    for _ in 0..ROOM / TURN {
+        off.push(take_turn::<C>(&mut rx).await?);
+    }
+    Ok(off)
+}
+
+async fn take_turn<C: Many>(rx: &mut <C::Rx<u64> as RecvEnd>::Here) -> Result<f64> {
+    let mut shares = [0_u32; SENDERS];
+    for _ in 0..TURN {
+        let (sender, _) = split(rx.recv().await?);
+        *shares.get_mut(sender).context("a message of nobody")? += 1;
+    }
+    let due = TURN as f64 / SENDERS as f64;
+    Ok(shares.iter().map(|share| (f64::from(*share) - due).abs() / due).fold(0.0, f64::max))
+}
+
+/// As [`take_shares`], but `turns` turns, each when every sender waits for room to send more.
 pub(super) async fn watch_turns<C: Many>(
     rx: C::Rx<u64>,
     meeting: Arc<Meeting>,
@@ -244,13 +280,7 @@ pub(super) async fn watch_turns<C: Many>(
                 yield_now().await;
             }
         }
-        let mut shares = [0_u32; SENDERS];
-        for _ in 0..TURN {
-            let (sender, _) = split(rx.recv().await?);
-            *shares.get_mut(sender).context("a message of nobody")? += 1;
-        }
-        let due = TURN as f64 / SENDERS as f64;
-        off.push(shares.iter().map(|share| (f64::from(*share) - due).abs() / due).fold(0.0, f64::max));
+        off.push(take_turn::<C>(&mut rx).await?);
     }
     Ok(off)
 }

@@ -185,7 +185,7 @@ impl<'a> Guest<'a> {
 
     /// Finds out how many operations make a slice.
     fn size(&mut self, slice: Duration) {
-        if self.case == Case::Fairness {
+        if matches!(self.case, Case::Fairness | Case::Greedy) {
             self.count = TURNS;
             return;
         }

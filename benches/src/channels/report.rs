@@ -154,24 +154,12 @@ impl Report<'_> {
     }
 
     fn fairness(&self) -> String {
-        let rows = self.contenders.iter().filter_map(|contender| {
-            let series = self.series(contender.name, Case::Fairness)?;
+        let title = "how far a sender's share of a turn was from its due, the worst of four senders: median turn, worst turn";
+        self.grid(title, &[Case::Fairness, Case::Greedy], |_, series, _| {
             let worst = series.off.iter().copied().fold(0.0, f64::max);
             let median = Summary::of(series.off.iter().copied())?.median;
-            Some(vec![
-                contender.name.to_owned(),
-                format!("{:.0} %", 100.0 * median),
-                format!("{:.0} %", 100.0 * worst),
-                series.off.len().to_string(),
-            ])
-        });
-        let rows: Vec<_> = rows.collect();
-        if rows.is_empty() {
-            return String::new();
-        }
-        let title =
-            "how far the share of a sender was from its due, the worst of four in each turn, all waiting";
-        format!("{title}\n{}", table(&["channel", "median turn", "worst turn", "turns"], rows))
+            Some(format!("{:.0} %, {:.0} %", 100.0 * median, 100.0 * worst))
+        })
     }
 
     fn idle(&self) -> String {

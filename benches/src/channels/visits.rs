@@ -10,7 +10,7 @@ use anyhow::Result;
 use super::cases::{Case, Offer, Sample, Visit};
 use super::crew::{Answer, Crew, Meeting, Waiting};
 use super::ends::{Both, Call, Channel, Many, Message};
-use super::jobs::{self, ROOM, SENDERS};
+use super::jobs::{self, ROOM, SENDERS, TURN};
 use crate::harness::cpus::Cpus;
 
 /// Messages that the channels of a round trip hold.
@@ -148,6 +148,11 @@ pub(super) fn many<C: Many, W: Crew>() -> Vec<Offer> {
             Ok(Sample::of(end - start, each * SENDERS as u64))
         }),
         offer(Case::Fairness, five, Waiting::Parking, |crew: &W, turns, _| {
+            let fills = turns.div_ceil((ROOM / TURN) as u64);
+            let off = (0..fills).map(|_| shares::<C, W>(crew)).collect::<Result<Vec<_>>>()?.concat();
+            Ok(Sample { off, ..Sample::of(Duration::ZERO, turns) })
+        }),
+        offer(Case::Greedy, five, Waiting::Parking, |crew: &W, turns, _| {
             let ((tx, rx), meeting) = (C::open(ROOM), Meeting::of(SENDERS + 1));
             let (sent, here) = (Arc::new(AtomicU64::new(0)), Arc::clone(&meeting));
             let count = Arc::clone(&sent);
@@ -163,6 +168,22 @@ pub(super) fn many<C: Many, W: Crew>() -> Vec<Offer> {
             Ok(Sample { off, ..Sample::of(Duration::ZERO, turns) })
         }),
     ]
+}
+
+/// Fills a channel with as many messages of each sender, and takes them.
+fn shares<C: Many, W: Crew>(crew: &W) -> Result<Vec<f64>> {
+    let ((tx, rx), meetings) = (C::open(ROOM), [Meeting::of(SENDERS + 1), Meeting::of(SENDERS + 1)]);
+    let both = || (Arc::clone(&meetings[0]), Arc::clone(&meetings[1]));
+    let here = both();
+    let off = crew.start(SENDERS, move || jobs::take_shares::<C>(rx, here));
+    let senders = (0..SENDERS).map(|sender| {
+        let (tx, here) = (C::another(&tx), both());
+        crew.start(sender, move || jobs::send_share::<C>(sender, tx, here))
+    });
+    let senders: Vec<_> = senders.collect();
+    let off = off.wait()?;
+    senders.into_iter().try_for_each(Answer::wait)?;
+    Ok(off)
 }
 
 /// Questions to a core that polls.
