@@ -350,9 +350,10 @@ impl Hub {
     /// The core is about to sleep: puts the wakers where senders find them. Old wakers that are in the way are added
     /// to `woken`.
     ///
-    /// What was noted has been knocked for. The caller fences next, and then asks [`may_sleep`](Self::may_sleep).
+    /// Knocks first: a waker woken since the last time may have sent something. The caller fences next, and then asks
+    /// [`may_sleep`](Self::may_sleep).
     pub fn prepare_park(&self, woken: &mut Vec<Waker>) {
-        debug_assert_eq!(self.noted.get(), 0, "knock first");
+        self.knock(woken);
         for (place, side, bit) in each(self.watched.get()) {
             let port = self.places[place].port.borrow();
             let (Some(port), Some(waker)) = (port.as_ref(), self.places[place].wakers[side as usize].take())
@@ -381,7 +382,6 @@ impl Hub {
     /// The core ends: nobody is watched any more, and nothing is owed.
     fn clear(&self) {
         let mut woken = Vec::new();
-        self.knock(&mut woken);
         self.prepare_park(&mut woken);
         fence(Ordering::SeqCst); // R17
         let _ = self.may_sleep(&mut woken);

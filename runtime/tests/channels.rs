@@ -8,14 +8,18 @@
 //! ```
 
 use std::cell::Cell;
+use std::io::Write;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use multikernel::channels::spsc::{self, Receiver, Sender};
+use multikernel::net::TcpListener;
 use multikernel::runtime::{Builder, DriverChoice, Polling};
 use multikernel::task::yield_now;
 use multikernel::time::sleep;
-use multikernel::{cores, spawn_local, spawn_on};
+use multikernel::{CoreId, cores, spawn_local, spawn_on};
 
 /// A small generator (Steele, Lea, Flood 2014: SplitMix).
 struct Dice {
@@ -200,4 +204,68 @@ fn an_end_may_be_used_by_a_core_and_then_by_a_thread_that_is_none() {
     let waiting = runtime.spawn(async move { rx.recv().await });
     futures::executor::block_on(tx.send(1_000)).unwrap();
     assert_eq!(runtime.block_on(waiting).unwrap(), Some(1_000));
+}
+
+/// A waker that passes the word on, as the waker of an executor inside a task does.
+struct PassOn(Mutex<Sender<u64>>);
+
+impl Wake for PassOn {
+    fn wake(self: Arc<Self>) {
+        self.0.lock().unwrap().try_send(1).expect("there is room for one");
+    }
+}
+
+#[test]
+fn what_a_waker_sends_arrives_though_its_core_parks_next() {
+    let runtime = Builder::new_test().cores(3).build().expect("a runtime");
+    let done = runtime.spawn(async {
+        let all: Vec<_> = cores().collect();
+        for _ in 0..200 {
+            let (mut tx, mut rx) = spsc::channel::<u64>(1);
+            let (pass_on, mut passed_on) = spsc::channel(1);
+            let waits = spawn_on(all[1], move || async move { passed_on.recv().await });
+            let waker = Waker::from(Arc::new(PassOn(Mutex::new(pass_on))));
+            let watched = spawn_on(all[2], move || async move {
+                assert!(rx.poll_recv(&mut Context::from_waker(&waker)).is_pending());
+                rx
+            });
+            let _rx = watched.await.expect("it was pending");
+            sleep(Duration::from_millis(1)).await; // so that both park, mostly
+            tx.send(1).await.expect("the receiver is here");
+            assert_eq!(waits.await.unwrap(), Some(1));
+        }
+    });
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || send.send(runtime.block_on(done)));
+    receive.recv_timeout(Duration::from_secs(20)).expect("no wake is lost").expect("no end panics");
+}
+
+#[test]
+fn a_core_that_rings_another_does_not_park_on_its_own_tasks() {
+    let runtime = Builder::new_test().cores(2).build().expect("a runtime");
+    let done = runtime.spawn(async {
+        let other = cores().find(|core| *core != CoreId::current()).expect("two cores");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let (mut tx, mut rx) = spsc::channel::<u64>(4);
+        let (mut back, mut answers) = spsc::channel::<u64>(4);
+        spawn_on(other, move || async move { while rx.recv().await.is_some() {} });
+        spawn_local(async move {
+            for round in 0..300 {
+                stream.readable().await.unwrap();
+                assert!(matches!(stream.try_read(&mut [0; 8]), Ok(1)));
+                back.send(round).await.unwrap();
+            }
+        });
+        for round in 0..300 {
+            sleep(Duration::from_millis(1)).await; // so that the other parks
+            peer.write_all(b"x").unwrap(); // an event that this core has not taken yet
+            tx.try_send(round).unwrap(); // rings the other in the end of this turn
+            assert_eq!(answers.recv().await, Some(round));
+        }
+    });
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || send.send(runtime.block_on(done)));
+    receive.recv_timeout(Duration::from_secs(20)).expect("the reader runs").expect("no end panics");
 }

@@ -87,7 +87,6 @@ pub fn run<B: Bell, F: Future>(runner: Runner, bell: B, future: F) -> F::Output 
 fn turn<B: Bell>(hub: &Hub, sleeper: &Sleeper<B>) {
     let mut woken = Vec::new();
     hub.scan(&mut woken);
-    hub.knock(&mut woken);
     hub.prepare_park(&mut woken);
     sleeper.sleep(|| hub.may_sleep(&mut woken) && woken.is_empty());
     woken.into_iter().for_each(Waker::wake);
@@ -162,7 +161,6 @@ pub fn spsc_receiver_moves<B: Bell>(bell: fn() -> B, then: Runner) {
             });
             let mut woken = Vec::new();
             hub.scan(&mut woken);
-            hub.knock(&mut woken);
             hub.prepare_park(&mut woken);
             sleeper.bell.prepare_park();
             let _ = hub.may_sleep(&mut woken);

@@ -153,13 +153,13 @@ impl Core {
 
     /// The second half: the driver. Waits, at most for `longest`, if there is nothing to do.
     fn wait(&self, longest: Wait) {
+        if !self.home.has_runnable() {
+            self.submit_rings(); // that may find completions, and so tasks to run
+        }
         if self.home.has_runnable() {
             self.glance_at_driver();
-        } else {
-            self.submit_rings();
-            if !self.poll_before_parking() {
-                self.park(longest);
-            }
+        } else if !self.poll_before_parking() {
+            self.park(longest);
         }
     }
 
