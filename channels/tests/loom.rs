@@ -10,7 +10,7 @@ use multikernel_channels::doorbell::StateWord;
 use scenarios::broadcast;
 use scenarios::calls::{self, Receive};
 use scenarios::mpsc;
-use scenarios::ports::{self, Runner};
+use scenarios::ports::{self, RUNNERS, Runner};
 
 /// Runs `scenario` in all orders with at most `preemptions` involuntary switches of thread.
 fn model(preemptions: usize, scenario: impl Fn() + Send + Sync + 'static) {
@@ -140,13 +140,6 @@ fn doorbell_of_a_ring() {
 fn each_thread_has_its_own() {
     model(3, scenarios::each_thread_has_its_own);
 }
-
-const RUNNERS: [[Runner; 2]; 4] = [
-    [Runner::Plain, Runner::Plain],
-    [Runner::Plain, Runner::Core],
-    [Runner::Core, Runner::Plain],
-    [Runner::Core, Runner::Core],
-];
 
 #[test]
 fn spsc_waits_for_messages() {

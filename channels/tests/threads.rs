@@ -9,7 +9,7 @@ use multikernel_channels::doorbell::Doorbell;
 use scenarios::broadcast;
 use scenarios::calls::{self, Receive};
 use scenarios::mpsc;
-use scenarios::ports::{self, Runner};
+use scenarios::ports::{self, RUNNERS, Runner};
 
 impl scenarios::Bell for Doorbell {
     fn prepare_park(&self) {
@@ -110,13 +110,6 @@ fn ring_wakes_its_consumer() {
 fn each_thread_has_its_own() {
     scenarios::each_thread_has_its_own();
 }
-
-const RUNNERS: [[Runner; 2]; 4] = [
-    [Runner::Plain, Runner::Plain],
-    [Runner::Plain, Runner::Core],
-    [Runner::Core, Runner::Plain],
-    [Runner::Core, Runner::Core],
-];
 
 #[test]
 fn spsc_passes_all_then_closes() {

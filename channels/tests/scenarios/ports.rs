@@ -21,6 +21,14 @@ pub enum Runner {
     Core,
 }
 
+/// What may run the two ends of a channel: the first or the sending one, then the other.
+pub const RUNNERS: [[Runner; 2]; 4] = [
+    [Runner::Plain, Runner::Plain],
+    [Runner::Plain, Runner::Core],
+    [Runner::Core, Runner::Plain],
+    [Runner::Core, Runner::Core],
+];
+
 /// A thread that sleeps on a bell, as a waker.
 struct Sleeper<B> {
     bell: B,
