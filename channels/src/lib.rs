@@ -98,6 +98,7 @@ pub mod hub;
 pub mod inbox;
 mod lanes;
 mod limits;
+pub mod mesh;
 pub mod mpsc;
 pub mod oneshot;
 pub mod ring;

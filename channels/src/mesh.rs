@@ -1,0 +1,360 @@
+//! Rings from each core to each other, made on first use.
+//!
+//! What the cores of a Machine say to each other for their own purposes, in messages that are bounded by a protocol: a
+//! push never waits, because the rings are as large as the protocol says. A reader looks at a few words, not at a ring
+//! for each other core, to learn who has sent something (rules R60 to R63 of the protocol page).
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use crossbeam_utils::CachePadded;
+
+use crate::ring::{Consumer, PopError, Producer, PushError, ring};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+
+const BITS: usize = 64;
+
+/// What all ends of a mesh share.
+///
+/// ```
+/// use multikernel_channels::mesh::{End, Mesh, News};
+///
+/// let mesh = Mesh::new(2, 16);
+/// let (mut one, mut other) = (End::new(&mesh, 0), End::new(&mesh, 1));
+/// one.push(1, "hello");
+/// assert!(other.has_news());
+/// assert_eq!(other.next(), Some((0, News::Message("hello"))));
+/// drop(one);
+/// assert_eq!(other.next(), Some((0, News::Gone)));
+/// assert_eq!(other.next(), None);
+/// ```
+pub struct Mesh<T> {
+    places: Box<[CachePadded<Place<T>>]>,
+    capacity: usize,
+}
+
+/// Where others leave word for one core.
+struct Place<T> {
+    /// A bit for each core that has sent something since the reader looked last.
+    hints: Box<[AtomicU64]>,
+    /// Rings that the reader does not know yet, and who writes them.
+    new: Mutex<Vec<(usize, Consumer<T>)>>,
+}
+
+impl<T> Place<T> {
+    fn hint(&self, from: usize) {
+        // Release: pairs with the Acquire in `take_hint`, which then sees what was pushed before this (R61).
+        self.hints[from / BITS].fetch_or(1 << (from % BITS), Ordering::Release);
+    }
+
+    fn add(&self, from: usize, consumer: Consumer<T>) {
+        self.new.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((from, consumer));
+    }
+
+    fn take_new(&self) -> Vec<(usize, Consumer<T>)> {
+        std::mem::take(&mut *self.new.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+impl<T: Send> Mesh<T> {
+    /// A mesh of that many cores. Each ring will hold `capacity` messages.
+    ///
+    /// # Panics
+    ///
+    /// If `capacity` is zero.
+    ///
+    /// ```
+    /// let mesh = multikernel_channels::mesh::Mesh::<String>::new(4, 128);
+    /// # drop(mesh);
+    /// ```
+    #[must_use]
+    pub fn new(cores: usize, capacity: usize) -> Arc<Self> {
+        assert!(capacity > 0, "a ring holds at least one message");
+        let place = || {
+            let hints = (0..cores.div_ceil(BITS)).map(|_| AtomicU64::new(0)).collect();
+            CachePadded::new(Place { hints, new: Mutex::new(Vec::new()) })
+        };
+        Arc::new(Self { places: (0..cores).map(|_| place()).collect(), capacity })
+    }
+}
+
+impl<T> fmt::Debug for Mesh<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mesh").field("cores", &self.places.len()).field("capacity", &self.capacity).finish()
+    }
+}
+
+/// What an [`End`] reads.
+///
+/// ```
+/// use multikernel_channels::mesh::News;
+///
+/// let news = News::Message(7);
+/// assert_ne!(news, News::Gone);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News<T> {
+    /// A message.
+    Message(T),
+    /// The core has dropped its end. Nothing more comes from this life of it.
+    Gone,
+}
+
+/// One core's end of a [`Mesh`].
+///
+/// ```
+/// use multikernel_channels::mesh::{End, Mesh};
+///
+/// let mesh = Mesh::new(2, 8);
+/// let mut end = End::new(&mesh, 0);
+/// end.push(1, 'x');
+/// assert_eq!(End::new(&mesh, 1).next(), None, "it was meant for an earlier life of core 1");
+/// ```
+pub struct End<T: Send> {
+    me: usize,
+    mesh: Arc<Mesh<T>>,
+    outgoing: Box<[Option<Producer<T>>]>,
+    /// From each core a ring for each life of it that is not read to the end, the oldest first.
+    incoming: Box<[VecDeque<Consumer<T>>]>,
+    /// Hints that were taken and whose rings are not read yet.
+    seen: Box<[u64]>,
+    /// The core whose ring is being read.
+    reading: Option<usize>,
+}
+
+impl<T: Send> End<T> {
+    /// The end of the core with that number. Each core has one at a time; when it is dropped, the others learn that it is
+    /// gone, and there may be another later.
+    ///
+    /// # Panics
+    ///
+    /// If the mesh has no such core.
+    ///
+    /// ```
+    /// use multikernel_channels::mesh::{End, Mesh};
+    ///
+    /// let mesh = Mesh::<u8>::new(2, 1);
+    /// assert!(!End::new(&mesh, 1).has_news());
+    /// ```
+    #[must_use]
+    pub fn new(mesh: &Arc<Mesh<T>>, me: usize) -> Self {
+        let cores = mesh.places.len();
+        assert!(me < cores, "the mesh has no core {me}");
+        // What was meant for an earlier life of this core.
+        drop(mesh.places[me].take_new());
+        Self {
+            me,
+            mesh: Arc::clone(mesh),
+            outgoing: (0..cores).map(|_| None).collect(),
+            incoming: (0..cores).map(|_| VecDeque::new()).collect(),
+            seen: vec![0; cores.div_ceil(BITS)].into(),
+            reading: None,
+        }
+    }
+
+    /// Pushes a message. Its reader is not woken; what is pushed to a core that is gone is dropped, at some time.
+    ///
+    /// # Panics
+    ///
+    /// If the ring is full: it is the caller's protocol that bounds what is unread.
+    ///
+    /// ```
+    /// # use multikernel_channels::mesh::{End, Mesh};
+    /// # let mesh = Mesh::new(2, 1);
+    /// # let mut end = End::new(&mesh, 0);
+    /// end.push(1, "look");
+    /// // .. and now core 1's doorbell
+    /// ```
+    pub fn push(&mut self, to: usize, message: T) {
+        let place = &self.mesh.places[to];
+        let mut message = Some(message);
+        while let Some(unsent) = message.take() {
+            let producer = self.outgoing[to].get_or_insert_with(|| {
+                let (producer, consumer) = ring(self.mesh.capacity);
+                place.add(self.me, consumer);
+                producer
+            });
+            match producer.try_push(unsent) {
+                Ok(()) => {}
+                Err(PushError::Closed(unsent)) => {
+                    // An earlier life of the reader has dropped it.
+                    self.outgoing[to] = None;
+                    message = Some(unsent);
+                }
+                Err(PushError::Full(_)) => panic!("a ring of a mesh is full: its bound is wrong"),
+            }
+        }
+        place.hint(self.me);
+    }
+
+    /// Whether somebody has sent something. One load for each 64 cores.
+    ///
+    /// ```
+    /// # use multikernel_channels::mesh::{End, Mesh};
+    /// # let mesh = Mesh::<u8>::new(2, 1);
+    /// # let end = End::new(&mesh, 0);
+    /// assert!(!end.has_news());
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        // Relaxed: what is read is ordered by `take_hint`; whoever sleeps on the answer fences first (R12).
+        self.reading.is_some()
+            || self.mesh.places[self.me].hints.iter().any(|word| word.load(Ordering::Relaxed) != 0)
+    }
+
+    /// What was sent next. `None` when all that was sent before has been read.
+    ///
+    /// ```
+    /// # use multikernel_channels::mesh::{End, Mesh, News};
+    /// # let mesh = Mesh::new(2, 4);
+    /// # let (mut one, mut other) = (End::new(&mesh, 0), End::new(&mesh, 1));
+    /// one.push(1, 1);
+    /// one.push(1, 2);
+    /// while let Some((from, News::Message(number))) = other.next() {
+    ///     println!("{from} says {number}");
+    /// }
+    /// ```
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it is no iterator: there may be something after `None`"
+    )]
+    pub fn next(&mut self) -> Option<(usize, News<T>)> {
+        loop {
+            let from = match self.reading {
+                Some(from) => from,
+                None => self.take_hint()?,
+            };
+            if self.incoming[from].is_empty() {
+                for (writer, consumer) in self.mesh.places[self.me].take_new() {
+                    self.incoming[writer].push_back(consumer);
+                }
+            }
+            self.reading = Some(from);
+            match self.incoming[from].front_mut().map(Consumer::try_pop) {
+                Some(Ok(message)) => return Some((from, News::Message(message))),
+                Some(Err(PopError::Closed)) => {
+                    self.incoming[from].pop_front();
+                    return Some((from, News::Gone));
+                }
+                // R62: a hint that is set again says so if there is more.
+                Some(Err(PopError::Empty)) | None => self.reading = None,
+            }
+        }
+    }
+
+    fn take_hint(&mut self) -> Option<usize> {
+        for (at, seen) in self.seen.iter_mut().enumerate() {
+            let hints = &self.mesh.places[self.me].hints[at];
+            // Relaxed: a look. Acquire: pairs with the Release in `hint`.
+            if *seen == 0 && hints.load(Ordering::Relaxed) != 0 {
+                *seen = hints.swap(0, Ordering::Acquire);
+            }
+            if *seen != 0 {
+                let bit = seen.trailing_zeros() as usize;
+                *seen &= *seen - 1;
+                return Some(at * BITS + bit);
+            }
+        }
+        None
+    }
+}
+
+impl<T: Send> Drop for End<T> {
+    /// Tells every core that this one is gone. The caller rings them.
+    fn drop(&mut self) {
+        for to in (0..self.mesh.places.len()).filter(|to| *to != self.me) {
+            let place = &self.mesh.places[to];
+            // Without a ring to the reader's present life: one that nobody writes any more.
+            if self.outgoing[to].take().is_none_or(|producer| producer.is_closed()) {
+                place.add(self.me, ring(1).1);
+            }
+            place.hint(self.me);
+        }
+    }
+}
+
+impl<T: Send> fmt::Debug for End<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("End").field("core", &self.me).field("mesh", &self.mesh).finish()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn drain<T: Send>(end: &mut End<T>) -> Vec<(usize, News<T>)> {
+        std::iter::from_fn(|| end.next()).collect()
+    }
+
+    #[test]
+    fn each_life_of_a_core_ends_once_and_after_its_messages() {
+        let mesh = Mesh::new(130, 4);
+        let mut reader = End::new(&mesh, 1);
+        for word in ["one", "two"] {
+            let mut writer = End::new(&mesh, 129);
+            writer.push(1, word);
+            drop(writer);
+        }
+        let expected =
+            [(129, News::Message("one")), (129, News::Gone), (129, News::Message("two")), (129, News::Gone)];
+        assert_eq!(drain(&mut reader), expected);
+        assert!(!reader.has_news());
+    }
+
+    #[test]
+    fn who_has_said_nothing_is_seen_to_go() {
+        let mesh = Mesh::<u8>::new(2, 4);
+        let mut reader = End::new(&mesh, 0);
+        drop(End::new(&mesh, 1));
+        assert_eq!(drain(&mut reader), [(1, News::Gone)]);
+    }
+
+    #[test]
+    fn a_new_life_hears_nothing_that_was_meant_for_the_old() {
+        let mesh = Mesh::new(2, 4);
+        let mut writer = End::new(&mesh, 0);
+        let reader = End::new(&mesh, 1);
+        writer.push(1, "lost");
+        drop(reader);
+        let mut reader = End::new(&mesh, 1);
+        writer.push(1, "found");
+        assert_eq!(drain(&mut reader), [(0, News::Message("found"))]);
+    }
+
+    #[test]
+    fn all_of_many_threads_arrives_in_order() {
+        const EACH: usize = 10_000;
+        let mesh = Mesh::new(4, 64);
+        let mut reader = End::new(&mesh, 0);
+        let (mut next, mut gone) = ([0; 4], 0);
+        let rooms: Vec<_> = (0..4).map(|_| AtomicU64::new(0)).collect();
+        std::thread::scope(|scope| {
+            for (me, room) in rooms.iter().enumerate().skip(1) {
+                let mut end = End::new(&mesh, me);
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        // Acquire: pairs with the reader's Release below; the protocol that bounds what is unread.
+                        while number as u64 >= room.load(Ordering::Acquire) + 64 {
+                            std::thread::yield_now();
+                        }
+                        end.push(0, number);
+                    }
+                });
+            }
+            while gone < 3 {
+                match reader.next() {
+                    Some((from, News::Message(number))) => {
+                        assert_eq!(number, next[from]);
+                        next[from] += 1;
+                        rooms[from].store(next[from] as u64, Ordering::Release);
+                    }
+                    Some((_, News::Gone)) => gone += 1,
+                    None => std::thread::yield_now(),
+                }
+            }
+        });
+        assert_eq!(next[1..], [EACH; 3]);
+    }
+}
