@@ -17,6 +17,7 @@ mod origin;
 mod policy;
 mod replica;
 mod replicas;
+mod slots;
 mod table;
 mod takeover;
 #[cfg(test)]

@@ -31,12 +31,16 @@ struct Proposal<C, R> {
 pub(crate) struct Origin<C, R> {
     last: Seq,
     open: VecDeque<Proposal<C, R>>,
+    /// How many of them do not wait for their turn any more.
+    sent: usize,
+    /// All before this one do not.
+    unsent_from: usize,
     stable: Version,
 }
 
 impl<C: Clone, R: Clone> Origin<C, R> {
     pub(crate) fn new() -> Self {
-        Self { last: Seq::NONE, open: VecDeque::new(), stable: Version::START }
+        Self { last: Seq::NONE, open: VecDeque::new(), sent: 0, unsent_from: 0, stable: Version::START }
     }
 
     pub(crate) fn add(&mut self, origin: CoreId, deed: Deed<C>, deadline: Option<Time>) -> Seq {
@@ -48,13 +52,23 @@ impl<C: Clone, R: Clone> Origin<C, R> {
 
     /// The next proposal to send, if the home may have one more. It then counts as sent.
     pub(crate) fn next_to_send(&mut self) -> Option<Entry<C>> {
-        let sent = self.open.iter().filter(|proposal| proposal.fate != Fate::Waiting).count();
-        if sent >= PROPOSALS {
+        if self.sent >= PROPOSALS {
             return None;
         }
-        let next = self.open.iter_mut().find(|proposal| proposal.fate == Fate::Waiting)?;
+        let waits = |proposal: &Proposal<C, R>| proposal.fate == Fate::Waiting;
+        self.unsent_from += self.open.range(self.unsent_from..).position(waits)?;
+        let next = &mut self.open[self.unsent_from];
+        self.unsent_from += 1;
         next.fate = Fate::Sent;
+        self.sent += 1;
         Some(next.entry.clone())
+    }
+
+    fn remove(&mut self, at: usize) -> Option<Proposal<C, R>> {
+        let proposal = self.open.remove(at)?;
+        self.sent -= usize::from(proposal.fate != Fate::Waiting);
+        self.unsent_from -= usize::from(at < self.unsent_from);
+        Some(proposal)
     }
 
     /// There is a new home, which knows of nothing that is undecided.
@@ -62,7 +76,9 @@ impl<C: Clone, R: Clone> Origin<C, R> {
         for proposal in self.open.iter_mut().filter(|proposal| proposal.fate == Fate::Sent) {
             proposal.fate = Fate::Waiting;
             proposal.reason = None;
+            self.sent -= 1;
         }
+        self.unsent_from = 0;
     }
 
     /// A round with these entries is decided here.
@@ -70,13 +86,17 @@ impl<C: Clone, R: Clone> Origin<C, R> {
         for (at, entry) in batch.iter().enumerate().filter(|(_, entry)| entry.origin == me) {
             let Some(index) = self.index(entry.seq) else { continue };
             let proposal = &mut self.open[index];
+            let was_waiting = proposal.fate == Fate::Waiting;
             if at < decision.cut as usize {
                 proposal.fate = Fate::Committed(decision.round);
-                if matches!(proposal.entry.deed, Deed::Announcement(_)) {
-                    self.open.remove(index);
-                }
             } else if at == decision.cut as usize && decision.refused {
                 proposal.fate = Fate::Refused(decision.round);
+            }
+            self.sent += usize::from(was_waiting && proposal.fate != Fate::Waiting);
+            let is_over = matches!(proposal.fate, Fate::Committed(_))
+                && matches!(proposal.entry.deed, Deed::Announcement(_));
+            if is_over {
+                self.remove(index);
             }
         }
     }
@@ -100,7 +120,7 @@ impl<C: Clone, R: Clone> Origin<C, R> {
             Fate::Committed(version) => version <= stable,
             Fate::Refused(version) => version <= stable && proposal.reason.is_some(),
         })?;
-        let proposal = self.open.remove(at)?;
+        let proposal = self.remove(at)?;
         let outcome = match (proposal.fate, proposal.reason) {
             (Fate::Refused(_), Some((by, refusal))) => Outcome::Refused { by, refusal },
             (Fate::Committed(version) | Fate::Refused(version), _) => Outcome::Committed(version),
@@ -111,7 +131,7 @@ impl<C: Clone, R: Clone> Origin<C, R> {
 
     /// Takes out a proposal that the home gives up. Says whether somebody waits for it.
     pub(crate) fn finish(&mut self, seq: Seq) -> bool {
-        let proposal = self.index(seq).and_then(|at| self.open.remove(at));
+        let proposal = self.index(seq).and_then(|at| self.remove(at));
         proposal.is_some_and(|proposal| !matches!(proposal.entry.deed, Deed::Announcement(_)))
     }
 
@@ -120,7 +140,7 @@ impl<C: Clone, R: Clone> Origin<C, R> {
         let due =
             |p: &Proposal<C, R>| p.fate == Fate::Waiting && p.entry.deadline.is_some_and(|at| at <= now);
         let at = self.open.iter().position(due)?;
-        self.open.remove(at).map(|proposal| proposal.entry.seq)
+        self.remove(at).map(|proposal| proposal.entry.seq)
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {

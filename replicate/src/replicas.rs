@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::objects::{Asker, Objects};
 use crate::replica::{Erased, Replica, Restore, contain};
-use crate::{Change, StateMachine};
+use crate::slots::{Slot, Slots};
+use crate::{Change, StateMachine, Version};
 
 /// The name of an object, the same on every core. Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,17 +15,18 @@ pub struct ObjectId(pub u64);
 
 type Factory = dyn Fn() -> Box<dyn Replica> + Send + Sync;
 
+#[derive(Clone)]
 enum Order {
-    Create(Box<Factory>),
+    Create(Arc<Factory>),
     Destroy,
-    Change(Box<Erased>),
+    Change(Arc<Erased>),
 }
 
 /// A command to one object. Cloning it is cheap: all cores read the same.
 #[derive(Clone)]
 pub struct Command {
     object: ObjectId,
-    order: Arc<Order>,
+    order: Order,
 }
 
 impl Command {
@@ -33,24 +35,24 @@ impl Command {
         object: ObjectId,
         factory: impl Fn() -> S + Send + Sync + 'static,
     ) -> Self {
-        Self { object, order: Arc::new(Order::Create(Box::new(move || Box::new(factory())))) }
+        Self { object, order: Order::Create(Arc::new(move || Box::new(factory()))) }
     }
 
     /// Ends the object. Later commands to it are refused with [`Denial::Closed`].
     #[must_use]
     pub fn destroy(object: ObjectId) -> Self {
-        Self { object, order: Arc::new(Order::Destroy) }
+        Self { object, order: Order::Destroy }
     }
 
     /// Changes the object, which must be an `S`.
-    pub fn change<S: StateMachine>(object: ObjectId, command: S::Command) -> Self {
-        Self { object, order: Arc::new(Order::Change(Box::new(command))) }
+    pub fn change<S: StateMachine>(object: ObjectId, command: impl Into<Arc<S::Command>>) -> Self {
+        Self { object, order: Order::Change(command.into()) }
     }
 }
 
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = match *self.order {
+        let verb = match self.order {
             Order::Create(_) => "create",
             Order::Destroy => "destroy",
             Order::Change(_) => "change",
@@ -96,45 +98,18 @@ impl fmt::Debug for Denial {
 
 /// All objects, as a core that joins gets them.
 #[derive(Clone)]
-pub struct Saved(Arc<BTreeMap<ObjectId, Option<SavedObject>>>);
+pub struct Saved(Arc<BTreeMap<ObjectId, SavedObject>>);
 
 struct SavedObject {
-    state: Box<Erased>,
-    restore: Restore,
+    place: usize,
+    changed: Version,
+    /// Nothing, if the replica is poisoned.
+    state: Option<(Box<Erased>, Restore)>,
 }
 
 impl fmt::Debug for Saved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-struct Slot {
-    replica: Option<Box<dyn Replica>>,
-    /// Its code has panicked where it must not. Nothing is done to it any more.
-    is_poisoned: bool,
-    /// Its end is prepared.
-    ends: bool,
-}
-
-impl Slot {
-    fn new(replica: Option<Box<dyn Replica>>) -> Self {
-        Self { is_poisoned: replica.is_none(), replica, ends: false }
-    }
-
-    /// Runs code that must not fail.
-    fn must(&mut self, f: impl FnOnce(&mut dyn Replica)) {
-        if let Some(replica) = self.replica.as_deref_mut().filter(|_| !self.is_poisoned) {
-            self.is_poisoned = contain(|| f(replica)).is_none();
-        }
-    }
-
-    /// Runs code that may refuse.
-    fn may(&mut self, f: impl FnOnce(&mut dyn Replica) -> Result<(), Denial>) -> Result<(), Denial> {
-        match self.replica.as_deref_mut().filter(|_| !self.is_poisoned) {
-            Some(replica) => contain(|| f(replica)).unwrap_or(Err(Denial::Panicked)),
-            None => Ok(()),
-        }
     }
 }
 
@@ -175,26 +150,57 @@ impl Slot {
 /// ```
 #[derive(Default)]
 pub struct Replicas {
-    slots: BTreeMap<ObjectId, Slot>,
+    slots: Slots,
     /// Objects whose creation is prepared.
     born: BTreeMap<ObjectId, Box<dyn Replica>>,
+    /// Objects that have been changed since the last [`stamp`](Self::stamp).
+    touched: Vec<ObjectId>,
 }
 
 impl fmt::Debug for Replicas {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.slots.keys()).finish()
+        f.debug_set().entries(self.slots.iter().map(|(_, id, _)| id)).finish()
     }
 }
 
 impl Replicas {
     /// Reads a replica. Nothing, if there is no such object, its replica here is poisoned, or it is no `S`.
     pub fn read<S: StateMachine, T>(&self, object: ObjectId, f: impl FnOnce(&S) -> T) -> Option<T> {
-        let slot = self.slots.get(&object).filter(|slot| !slot.is_poisoned)?;
-        slot.replica.as_ref()?.as_any().downcast_ref().map(f)
+        self.slots.find(object).map(f)
+    }
+
+    /// As [`read`](Self::read), at a place that [`place`](Self::place) has said.
+    #[inline]
+    pub(crate) fn at<S: StateMachine>(&self, place: usize, object: ObjectId) -> Option<&S> {
+        self.slots.at(place, object)
+    }
+
+    /// Where an object is. The same on every core, and never another's while it lives.
+    pub(crate) fn place(&self, object: ObjectId) -> Option<usize> {
+        self.slots.place(object)
+    }
+
+    /// Whether the object is there and can be read.
+    pub(crate) fn is_open(&self, object: ObjectId) -> bool {
+        self.slots.get(object).is_some_and(|slot| !slot.is_poisoned)
+    }
+
+    /// The round that changed an object last, or created it.
+    pub(crate) fn changed(&self, object: ObjectId) -> Option<Version> {
+        self.slots.get(object).map(|slot| slot.changed)
+    }
+
+    /// What has been changed since the last stamp was changed in this round.
+    pub(crate) fn stamp(&mut self, version: Version) {
+        for id in self.touched.drain(..) {
+            if let Some(slot) = self.slots.get_mut(id) {
+                slot.changed = version;
+            }
+        }
     }
 
     fn prepare_change(&mut self, object: ObjectId, order: &Erased, asker: Asker) -> Result<(), Denial> {
-        let slot = self.slots.get_mut(&object).filter(|slot| !slot.ends).ok_or(Denial::Closed)?;
+        let slot = self.slots.get_mut(object).filter(|slot| !slot.ends).ok_or(Denial::Closed)?;
         if slot.is_poisoned && asker == Asker::Home {
             return Err(Denial::Closed);
         }
@@ -215,11 +221,11 @@ impl Objects for Replicas {
     type Snapshot = Saved;
 
     fn may_veto(&self, command: &Command) -> bool {
-        match *command.order {
+        match command.order {
             Order::Create(_) => true,
             Order::Destroy => false,
             Order::Change(_) => {
-                let replica = self.slots.get(&command.object).and_then(|slot| slot.replica.as_ref());
+                let replica = self.slots.get(command.object).and_then(|slot| slot.replica.as_ref());
                 replica.is_none_or(|replica| replica.may_veto())
             }
         }
@@ -227,16 +233,16 @@ impl Objects for Replicas {
 
     fn prepare(&mut self, command: &Command, asker: Asker) -> Result<(), Denial> {
         let object = command.object;
-        match &*command.order {
+        match &command.order {
             Order::Create(factory) => {
-                if self.slots.contains_key(&object) || self.born.contains_key(&object) {
+                if self.slots.place(object).is_some() || self.born.contains_key(&object) {
                     return Err(Denial::Exists);
                 }
-                self.born.insert(object, contain(factory).ok_or(Denial::Panicked)?);
+                self.born.insert(object, contain(&**factory).ok_or(Denial::Panicked)?);
                 Ok(())
             }
             Order::Destroy => {
-                let slot = self.slots.get_mut(&object).filter(|slot| !slot.ends).ok_or(Denial::Closed)?;
+                let slot = self.slots.get_mut(object).filter(|slot| !slot.ends).ok_or(Denial::Closed)?;
                 slot.ends = true;
                 Ok(())
             }
@@ -246,19 +252,23 @@ impl Objects for Replicas {
 
     fn commit(&mut self, command: &Command) {
         let object = command.object;
-        match &*command.order {
+        match &command.order {
             Order::Create(factory) => {
-                let born = self.born.remove(&object).or_else(|| contain(factory));
-                self.slots.entry(object).or_insert_with(|| Slot::new(born));
+                let born = self.born.remove(&object).or_else(|| contain(&**factory));
+                if self.slots.place(object).is_none() {
+                    self.slots.add(Slot::new(object, born));
+                    self.touched.push(object);
+                }
             }
             Order::Destroy => {
-                if let Some(slot) = self.slots.remove(&object) {
+                if let Some(slot) = self.slots.remove(object) {
                     contain(|| drop(slot.replica));
                 }
             }
             Order::Change(order) => {
-                if let Some(slot) = self.slots.get_mut(&object) {
+                if let Some(slot) = self.slots.get_mut(object) {
                     slot.must(|replica| replica.commit(&**order));
+                    self.touched.push(object);
                 }
             }
         }
@@ -266,18 +276,18 @@ impl Objects for Replicas {
 
     fn abort(&mut self, command: &Command) {
         let object = command.object;
-        match &*command.order {
+        match &command.order {
             Order::Create(_) => {
                 let born = self.born.remove(&object);
                 contain(|| drop(born));
             }
             Order::Destroy => {
-                if let Some(slot) = self.slots.get_mut(&object) {
+                if let Some(slot) = self.slots.get_mut(object) {
                     slot.ends = false;
                 }
             }
             Order::Change(order) => {
-                if let Some(slot) = self.slots.get_mut(&object) {
+                if let Some(slot) = self.slots.get_mut(object) {
                     slot.must(|replica| replica.abort(&**order));
                 }
             }
@@ -286,15 +296,57 @@ impl Objects for Replicas {
 
     fn prepare_view(&mut self, change: &Change) -> Result<(), Denial> {
         let mut asked = Vec::new();
-        for (id, slot) in &mut self.slots {
+        let mut refused = Ok(());
+        for (id, slot) in self.slots.iter_mut() {
             match slot.may(|replica| replica.prepare_view(change)) {
-                Ok(()) => asked.push(*id),
+                Ok(()) => asked.push(id),
                 Err(_) if matches!(change, Change::Dead(_)) => slot.is_poisoned = true,
                 Err(denial) => {
-                    for id in asked.iter().rev() {
-                        let slot = self.slots.get_mut(id).expect("it was just asked");
-                        slot.must(|replica| replica.abort_view(change));
-                    }
+                    refused = Err(denial);
+                    break;
+                }
+            }
+        }
+        if refused.is_err() {
+            for id in asked.into_iter().rev() {
+                let slot = self.slots.get_mut(id).expect("it was just asked");
+                slot.must(|replica| replica.abort_view(change));
+            }
+        }
+        refused
+    }
+
+    fn commit_view(&mut self, change: &Change) {
+        self.slots.iter_mut().for_each(|(_, slot)| slot.must(|replica| replica.commit_view(change)));
+    }
+
+    fn abort_view(&mut self, change: &Change) {
+        self.slots.iter_mut().rev().for_each(|(_, slot)| slot.must(|replica| replica.abort_view(change)));
+    }
+
+    fn snapshot(&self) -> Saved {
+        let save = |place, slot: &Slot| {
+            let replica = slot.replica.as_ref().filter(|_| !slot.is_poisoned);
+            let state = replica.and_then(|replica| contain(|| replica.save()));
+            SavedObject { place, changed: slot.changed, state }
+        };
+        Saved(Arc::new(self.slots.iter().map(|(place, id, slot)| (id, save(place, slot))).collect()))
+    }
+
+    fn restore(&mut self, snapshot: &Saved) -> Result<(), Denial> {
+        self.clear();
+        for (id, saved) in &*snapshot.0 {
+            let restored = match &saved.state {
+                Some((state, restore)) => contain(|| restore(&**state)).unwrap_or(Err(Denial::Panicked)),
+                None => Err(Denial::Panicked),
+            };
+            match restored {
+                Ok(replica) => {
+                    let slot = Slot { changed: saved.changed, ..Slot::new(*id, Some(replica)) };
+                    self.slots.add_at(saved.place, slot);
+                }
+                Err(denial) => {
+                    self.clear();
                     return Err(denial);
                 }
             }
@@ -302,58 +354,24 @@ impl Objects for Replicas {
         Ok(())
     }
 
-    fn commit_view(&mut self, change: &Change) {
-        self.slots.values_mut().for_each(|slot| slot.must(|replica| replica.commit_view(change)));
-    }
-
-    fn abort_view(&mut self, change: &Change) {
-        self.slots.values_mut().rev().for_each(|slot| slot.must(|replica| replica.abort_view(change)));
-    }
-
-    fn snapshot(&self) -> Saved {
-        let save = |slot: &Slot| {
-            let replica = slot.replica.as_ref().filter(|_| !slot.is_poisoned)?;
-            contain(|| replica.save()).map(|(state, restore)| SavedObject { state, restore })
-        };
-        Saved(Arc::new(self.slots.iter().map(|(id, slot)| (*id, save(slot))).collect()))
-    }
-
-    fn restore(&mut self, snapshot: &Saved) -> Result<(), Denial> {
-        self.clear();
-        for (id, saved) in &*snapshot.0 {
-            let restored = match saved {
-                Some(saved) => contain(|| (saved.restore)(&*saved.state)).unwrap_or(Err(Denial::Panicked)),
-                None => Err(Denial::Panicked),
-            };
-            match restored {
-                Ok(replica) => self.slots.insert(*id, Slot::new(Some(replica))),
-                Err(denial) => {
-                    self.clear();
-                    return Err(denial);
-                }
-            };
-        }
-        Ok(())
-    }
-
     fn clear(&mut self) {
         let all = std::mem::take(self);
-        for slot in all.slots.into_values() {
+        for slot in all.slots.into_slots() {
             contain(|| drop(slot.replica));
         }
         contain(|| drop(all.born));
     }
 
     fn poisoned(&self) -> Option<Command> {
-        let mut poisoned = self.slots.iter().filter(|(_, slot)| slot.is_poisoned && !slot.ends);
-        poisoned.next().map(|(id, _)| Command::destroy(*id))
+        let mut poisoned = self.slots.iter().filter(|(_, _, slot)| slot.is_poisoned && !slot.ends);
+        poisoned.next().map(|(_, id, _)| Command::destroy(id))
     }
 
     fn digest(&self) -> Option<u64> {
-        if self.slots.values().any(|slot| slot.is_poisoned) {
+        if self.slots.iter().any(|(_, _, slot)| slot.is_poisoned) {
             return None;
         }
-        let digests = self.slots.iter().filter_map(|(id, slot)| {
+        let digests = self.slots.iter().filter_map(|(_, id, slot)| {
             let replica = slot.replica.as_ref()?;
             contain(|| replica.digest()).flatten().map(|digest| (id.0, digest))
         });
