@@ -3,31 +3,81 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use crate::host::{self, Host};
 use crate::limits::MAX_CORES;
 
 const WORDS: usize = MAX_CORES / 64;
 
-/// The number of a core, below [`MAX_CORES`].
+/// A core of a Machine: its number, from 0.
+///
+/// ```
+/// use multikernel_replicate::CoreId;
+///
+/// let core = CoreId::new(1);
+/// assert_eq!(core.to_string(), "core 1");
+/// assert!(CoreId::new(0) < core);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CoreId(u16);
 
 impl CoreId {
-    /// The core with that number.
+    /// The core with this number. Whether there is one is found out where the id is used; there are never more than
+    /// [`MAX_CORES`].
     ///
-    /// # Panics
-    ///
-    /// If the number is not below [`MAX_CORES`].
+    /// ```
+    /// # use multikernel_replicate::CoreId;
+    /// let (first, second) = (CoreId::new(0), CoreId::new(1));
+    /// assert_ne!(first, second);
+    /// ```
     #[must_use]
-    pub const fn new(number: usize) -> Self {
-        assert!(number < MAX_CORES, "a Machine has at most MAX_CORES cores");
+    pub const fn new(index: usize) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "MAX_CORES fits")]
-        Self(number as u16)
+        Self(if index < MAX_CORES { index as u16 } else { u16::MAX })
     }
 
-    /// Its number.
+    /// The core's number, from 0 to the number of cores less one.
+    ///
+    /// ```
+    /// # use multikernel_replicate::CoreId;
+    /// let served = [17, 4]; // by each core
+    /// assert_eq!(served[CoreId::new(1).index()], 4);
+    /// ```
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// The core that this is called on.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that is not a core; [`try_current`](Self::try_current) does not.
+    ///
+    /// ```should_panic
+    /// multikernel_replicate::CoreId::current(); // `main` is no core here
+    /// ```
+    #[must_use]
+    pub fn current() -> Self {
+        Self::try_current().expect("CoreId::current must be called on a core of a multikernel runtime")
+    }
+
+    /// The core that this is called on, or `None` elsewhere.
+    ///
+    /// A log line from code that may run anywhere:
+    /// ```
+    /// # use multikernel_replicate::CoreId;
+    /// fn log(line: &str) {
+    ///     match CoreId::try_current() {
+    ///         Some(core) => println!("[{core}] {line}"),
+    ///         None => println!("[elsewhere] {line}"),
+    ///     }
+    /// }
+    /// log("starting");
+    /// # assert!(CoreId::try_current().is_none());
+    /// ```
+    #[must_use]
+    pub fn try_current() -> Option<Self> {
+        host::with(|host| host.map(Host::core))
     }
 }
 
@@ -39,7 +89,7 @@ impl fmt::Debug for CoreId {
 
 impl fmt::Display for CoreId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        write!(f, "core {}", self.0)
     }
 }
 
@@ -76,7 +126,7 @@ impl CoreSet {
     /// Whether the core is in it.
     #[must_use]
     pub const fn contains(&self, core: CoreId) -> bool {
-        self.0[core.index() / 64] & (1 << (core.index() % 64)) != 0
+        core.index() < MAX_CORES && self.0[core.index() / 64] & (1 << (core.index() % 64)) != 0
     }
 
     /// Puts a core in. Says whether it is new.

@@ -6,7 +6,9 @@
 mod agreement;
 mod cores;
 mod effects;
+mod handle;
 mod home;
+pub mod host;
 pub mod limits;
 mod look;
 mod machine;
@@ -27,6 +29,7 @@ mod version;
 pub use agreement::Agreement;
 pub use cores::{CoreId, CoreSet};
 pub use effects::Effects;
+pub use handle::{AnnounceError, Changes, Closed, Committed, CreateError, ProposeError, Replicated};
 pub use machine::StateMachine;
 pub use message::{
     Change, Decision, Deed, Entry, Message, Outcome, Refusal, Report, Seq, Time, Welcome, Wire,

@@ -9,6 +9,9 @@ pub const BATCH: usize = 64;
 /// How many proposals of one core may wait at the home; more wait at the core that makes them.
 pub const PROPOSALS: usize = 64;
 
+/// How many proposals of one core may be unanswered when it announces something.
+pub const ANNOUNCEMENTS: usize = 1024;
+
 /// How many rounds the home decides without hearing from a core that is asleep. Then it rings, and waits for its vote.
 pub const ROUNDS_ASLEEP: u32 = 16;
 

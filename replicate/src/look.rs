@@ -77,4 +77,19 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
             self.prepared.as_ref().and_then(|round| round.change()).is_some_and(|c| c.core() == core);
         in_round || self.members.union(self.joiners).union(self.leaving).contains(core)
     }
+
+    /// Whether a round is prepared here whose end is not known.
+    #[must_use]
+    pub fn is_prepared(&self) -> bool {
+        self.prepared.is_some()
+    }
+
+    /// The number that the next proposal of this core gets.
+    pub(crate) fn next_seq(&self) -> crate::Seq {
+        self.origin.next_seq()
+    }
+
+    pub(crate) fn objects_mut(&mut self) -> &mut O {
+        &mut self.objects
+    }
 }

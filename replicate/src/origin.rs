@@ -44,10 +44,15 @@ impl<C: Clone, R: Clone> Origin<C, R> {
     }
 
     pub(crate) fn add(&mut self, origin: CoreId, deed: Deed<C>, deadline: Option<Time>) -> Seq {
-        self.last = Seq(self.last.0 + 1);
+        self.last = self.next_seq();
         let entry = Entry { origin, seq: self.last, deed, deadline };
         self.open.push_back(Proposal { entry, fate: Fate::Waiting, reason: None });
         self.last
+    }
+
+    /// The number that comes next.
+    pub(crate) fn next_seq(&self) -> Seq {
+        Seq(self.last.0 + 1)
     }
 
     /// The next proposal to send, if the home may have one more. It then counts as sent.

@@ -1,0 +1,284 @@
+//! What users hold of a replicated object.
+
+mod error;
+mod watch;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use multikernel_channels::oneshot;
+
+pub use error::{AnnounceError, Closed, Committed, CreateError, ProposeError};
+pub use watch::Changes;
+
+use crate::host::{self, Answer, Failure, Gateway, Host, Job};
+use crate::limits::ANNOUNCEMENTS;
+use crate::{Command, Denial, ObjectId, StateMachine, Time, Version};
+
+const NO_CORE: &str = "a replicated object must be used on a core of its Machine";
+
+/// A place that is not known yet. Looking it up costs more than remembering it.
+const UNKNOWN: usize = usize::MAX;
+
+/// Numbers objects. Only uniqueness hangs on it; of all objects of the process, so that two Machines are not confused.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// State of which every core has a replica, changed everywhere or nowhere.
+///
+/// The handle is small, cloned at will and sent anywhere. Reading is local and synchronous: no lock, no atomic
+/// read-modify-write, no message. Changing is an agreement of all cores: it takes a few messages to and fro, and as long as the
+/// longest poll on any of them. When the last handle is dropped the object ends, on every core.
+///
+/// State belongs here that is read much and changed seldom, and that every core needs: routes, limits, schemas. What is changed as
+/// often as it is read belongs to one core each: see [`Sharded`](crate::Sharded).
+pub struct Replicated<S: StateMachine> {
+    shared: Arc<Shared>,
+    _state: PhantomData<fn() -> S>,
+}
+
+/// What all handles of one object have in common. The last one ends the object.
+struct Shared {
+    id: ObjectId,
+    place: AtomicUsize,
+    gateway: Arc<dyn Gateway>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let destroy = Command::destroy(self.id);
+        self.on_a_core(move |host| host.announce(destroy));
+    }
+}
+
+impl Shared {
+    /// Runs `job` here, if this is a core of the object's Machine, else on some core that is. Dropped if the Machine has ended.
+    fn on_a_core(&self, job: impl FnOnce(&Host) + Send + 'static) {
+        host::with(|host| match host.filter(|host| Arc::ptr_eq(host.gateway(), &self.gateway)) {
+            Some(host) => job(host),
+            None => drop(self.gateway.run(Job::new(job))),
+        });
+    }
+
+    fn place(&self, host: &Host) -> usize {
+        // Relaxed, both: a number that is right or that finds nothing.
+        let place = self.place.load(Ordering::Relaxed);
+        if place != UNKNOWN {
+            return place;
+        }
+        let found = host.place(self.id).unwrap_or(UNKNOWN);
+        self.place.store(found, Ordering::Relaxed);
+        found
+    }
+}
+
+impl<S: StateMachine> Clone for Replicated<S> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), _state: PhantomData }
+    }
+}
+
+impl<S: StateMachine> fmt::Debug for Replicated<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replicated").field("object", &self.shared.id.0).finish_non_exhaustive()
+    }
+}
+
+impl<S: StateMachine> Replicated<S> {
+    /// Puts a replica on every core, each made there by `factory`. All of them have it when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError::Panicked`] if the factory panics on a core; then no core has the object.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that is no core.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the object ends again.
+    pub async fn new(factory: impl Fn() -> S + Send + Sync + 'static) -> Result<Self, CreateError> {
+        // Relaxed: only the count matters.
+        let id = ObjectId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let gateway = host::with(|host| Arc::clone(host.expect(NO_CORE).gateway()));
+        let shared = Arc::new(Shared { id, place: AtomicUsize::new(UNKNOWN), gateway });
+        let (reply, answer) = oneshot::channel();
+        let create = Command::create(id, factory);
+        shared.on_a_core(move |host| host.propose(create, None, reply));
+        match answer.await {
+            Ok(Ok(_)) => Ok(Self { shared, _state: PhantomData }),
+            Ok(Err(Failure::Refused { by, .. })) => Err(CreateError::Panicked { by }),
+            Ok(Err(Failure::Stalled { .. } | Failure::Closed)) | Err(_) => Err(CreateError::Closed),
+        }
+    }
+
+    /// Reads this core's replica.
+    ///
+    /// It does not change within a poll: what was read before an `await` may be old after it.
+    ///
+    /// # Panics
+    ///
+    /// If the object is closed ([`try_read`](Self::try_read) does not panic then), on a thread that is no core of the object's
+    /// Machine, and inside a `prepare`, `commit` or the like, which have `self` to read.
+    #[inline]
+    pub fn read<R>(&self, f: impl FnOnce(&S) -> R) -> R {
+        match self.try_read(f) {
+            Ok(result) => result,
+            Err(Closed) => panic!("this replicated object is closed, or of another Machine"),
+        }
+    }
+
+    /// As [`read`](Self::read), but an error where the object is closed.
+    ///
+    /// # Errors
+    ///
+    /// If the object is closed, or of another Machine.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that is no core, and inside a `prepare`, `commit` or the like.
+    #[inline]
+    pub fn try_read<R>(&self, f: impl FnOnce(&S) -> R) -> Result<R, Closed> {
+        host::with(|host| {
+            let host = host.expect(NO_CORE);
+            host.read(self.shared.place(host), self.shared.id, f).ok_or(Closed)
+        })
+    }
+
+    /// Proposes a command, and waits until it is committed everywhere or nowhere.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not committed, with the command.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before its first poll proposes nothing. Later it abandons the answer, not the proposal.
+    pub async fn propose(&self, command: impl Into<Arc<S::Command>>) -> Result<Committed, ProposeError<S>> {
+        self.propose_until(command.into(), None).await
+    }
+
+    /// As [`propose`](Self::propose), but gives up when not every core has voted in time.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`ProposeError::Stalled`] when the time is up: then the command is committed nowhere and will not be. A round
+    /// that has all its votes by then is committed.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`propose`](Self::propose).
+    pub async fn propose_within(
+        &self,
+        command: impl Into<Arc<S::Command>>,
+        patience: Duration,
+    ) -> Result<Committed, ProposeError<S>> {
+        self.propose_until(command.into(), Some(patience)).await
+    }
+
+    async fn propose_until(
+        &self,
+        command: Arc<S::Command>,
+        patience: Option<Duration>,
+    ) -> Result<Committed, ProposeError<S>> {
+        let (reply, answer) = oneshot::channel();
+        let order = Command::change::<S>(self.shared.id, Arc::clone(&command));
+        self.shared.on_a_core(move |host| {
+            let patience = patience.map(|patience| u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
+            let deadline = patience.map(|patience| Time(host.now().0.saturating_add(patience)));
+            host.propose(order, deadline, reply);
+        });
+        let answer = answer.await.unwrap_or(Err(Failure::Closed));
+        outcome(answer, command, patience)
+    }
+
+    /// Proposes many commands at once. They are committed or refused one by one, in order; other proposals may come between.
+    /// Cheaper than as many calls of [`propose`](Self::propose), because rounds carry many.
+    ///
+    /// The answers come in the order of the commands, when the last of them is known.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`propose`](Self::propose).
+    pub async fn propose_all<C: Into<Arc<S::Command>>>(
+        &self,
+        commands: impl IntoIterator<Item = C>,
+    ) -> Vec<Result<Committed, ProposeError<S>>> {
+        let commands: Vec<Arc<S::Command>> = commands.into_iter().map(Into::into).collect();
+        if commands.is_empty() {
+            return Vec::new();
+        }
+        let id = self.shared.id;
+        let orders = commands.iter().map(|command| Command::change::<S>(id, Arc::clone(command))).collect();
+        let (reply, answers) = oneshot::channel();
+        self.shared.on_a_core(move |host| host.propose_all(orders, reply));
+        let answers = answers.await.unwrap_or_default();
+        let answers = answers.into_iter().chain(std::iter::repeat_with(|| Err(Failure::Closed)));
+        commands.into_iter().zip(answers).map(|(command, answer)| outcome(answer, command, None)).collect()
+    }
+
+    /// Puts a command into the order without a vote and without waiting: every core commits it, none can refuse. `prepare` is not
+    /// called for it.
+    ///
+    /// # Errors
+    ///
+    /// The command, if this core has too many proposals under way, or this thread is no core of the object's Machine.
+    pub fn announce(&self, command: S::Command) -> Result<(), AnnounceError<S::Command>> {
+        host::with(|host| {
+            let Some(host) = host.filter(|host| Arc::ptr_eq(host.gateway(), &self.shared.gateway)) else {
+                return Err(AnnounceError::NotHere(command));
+            };
+            if host.unanswered() >= ANNOUNCEMENTS {
+                return Err(AnnounceError::Full(command));
+            }
+            host.announce(Command::change::<S>(self.shared.id, command));
+            Ok(())
+        })
+    }
+
+    /// This core's position in the agreed order. All objects of a Machine have one order.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that is no core.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        host::with(|host| host.expect(NO_CORE).version())
+    }
+
+    /// Ends the object on every core. Handles that are left find it closed.
+    ///
+    /// # Errors
+    ///
+    /// If it was closed already.
+    pub async fn close(self) -> Result<(), Closed> {
+        let (reply, answer) = oneshot::channel();
+        let destroy = Command::destroy(self.shared.id);
+        self.shared.on_a_core(move |host| host.propose(destroy, None, reply));
+        answer.await.unwrap_or(Err(Failure::Closed)).map(drop).map_err(|_| Closed)
+    }
+}
+
+fn outcome<S: StateMachine>(
+    answer: Answer,
+    command: Arc<S::Command>,
+    patience: Option<Duration>,
+) -> Result<Committed, ProposeError<S>> {
+    Err(match answer {
+        Ok(version) => return Ok(Committed { version }),
+        Err(Failure::Refused { by, denial: Denial::Refused(reason) }) => match reason.downcast() {
+            Ok(reason) => ProposeError::Refused { by, reason, command },
+            Err(_) => unreachable!("a state machine refuses with its own type"),
+        },
+        Err(Failure::Refused { by, denial: Denial::Panicked }) => ProposeError::Panicked { by, command },
+        Err(Failure::Stalled { core, task }) => {
+            ProposeError::Stalled { core, waited: patience.unwrap_or_default(), task, command }
+        }
+        Err(Failure::Refused { denial: Denial::Closed | Denial::Exists, .. } | Failure::Closed) => {
+            ProposeError::Closed { command }
+        }
+    })
+}

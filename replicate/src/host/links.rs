@@ -1,0 +1,79 @@
+//! What a host needs of the runtime.
+
+use std::fmt;
+use std::panic::Location;
+
+use crate::host::Host;
+use crate::{CoreId, Replicas, Time, Version, Wire};
+
+/// How one core reaches the others. Used on its thread only.
+pub trait Links {
+    /// Pushes a message to the ring to that core, without ringing. Never waits: the rings hold
+    /// [`RING`](crate::limits::RING) messages.
+    fn post(&self, to: CoreId, message: Wire<Replicas>);
+
+    /// Wakes that core if it is asleep.
+    fn ring(&self, to: CoreId);
+
+    /// Whether that core is asleep, and will read all that was posted to it before it runs anything.
+    fn is_asleep(&self, core: CoreId) -> bool;
+
+    /// This round is about to be decided: the highest such version is public to all cores of the Machine.
+    fn deciding(&self, version: Version);
+
+    /// Whether a round is prepared here that is not decided, and the version here.
+    fn prepared(&self, is_prepared: bool, version: Version);
+
+    /// The time, by the clock of the Machine's deadlines.
+    fn now(&self) -> Time;
+
+    /// Where the task was spawned that this core is polling.
+    fn busy_with(&self, core: CoreId) -> Option<&'static Location<'static>>;
+
+    /// A replica of that core differs from the one here, which its author has to hear of.
+    fn diverged(&self, core: CoreId, version: Version);
+}
+
+/// How threads that are no cores, and cores that are no members, reach one that is.
+pub trait Gateway: Send + Sync {
+    /// Runs the job on some core that is a member, soon.
+    ///
+    /// # Errors
+    ///
+    /// The job, if the Machine has ended.
+    fn run(&self, job: Job) -> Result<(), Job>;
+}
+
+/// Something to do on a core with its [`Host`].
+pub struct Job(Box<dyn FnOnce(&Host) + Send>);
+
+impl Job {
+    pub(crate) fn new(job: impl FnOnce(&Host) + Send + 'static) -> Self {
+        Self(Box::new(job))
+    }
+
+    /// Does it, if the calling thread is a core.
+    ///
+    /// # Errors
+    ///
+    /// If it is none; then it is not done.
+    pub fn run(self) -> Result<(), NoHost> {
+        super::with(|host| match host {
+            Some(host) => {
+                (self.0)(host);
+                Ok(())
+            }
+            None => Err(NoHost),
+        })
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Job")
+    }
+}
+
+/// The calling thread is no core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoHost;

@@ -1,0 +1,369 @@
+//! One core's agreement and those of its tasks that wait for it. Lives on its core's thread.
+//!
+//! The protocol is pure; what it does to the world goes through [`Links`], which the runtime provides. Whoever runs a core makes
+//! it the thread's [`Host`] for as long as the core lives ([`Host::enter`]), and hands it what comes from other cores
+//! ([`Host::receive`], [`Host::gone`]), the time ([`Host::tick`]), and what threads that are no cores want ([`Job`]).
+//!
+//! Code of users runs under the borrow of the agreement only as a state machine's own `prepare`, `commit` and the like. Wakers and
+//! answers wait until it has ended.
+
+mod current;
+mod desk;
+mod links;
+mod waiters;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+pub use current::with;
+pub use links::{Gateway, Job, Links, NoHost};
+
+pub(crate) use waiters::{Answer, Failure};
+
+use multikernel_channels::oneshot;
+
+use crate::replica::contain;
+use crate::{
+    Agreement, Command, CoreId, CoreSet, Lead, ObjectId, Outcome, Replicas, Seq, StateMachine, Time, Version,
+    Wire,
+};
+use desk::Desk;
+use waiters::{Waiter, Waiters, Watchers};
+
+/// Called when a core has left, or may not.
+type Leaving = (Seq, Box<dyn FnOnce(bool)>);
+
+/// One core's agreement, with what its tasks wait for.
+pub struct Host {
+    me: CoreId,
+    part: RefCell<Agreement<Replicas>>,
+    links: Box<dyn Links>,
+    gateway: Arc<dyn Gateway>,
+    waiters: RefCell<Waiters>,
+    watchers: RefCell<Watchers>,
+    /// What was asked for by code that the agreement itself was running.
+    later: RefCell<VecDeque<Box<dyn FnOnce(&Self)>>>,
+    /// The version, for readers that would find the agreement borrowed.
+    version: Cell<Version>,
+    /// This core wants to leave.
+    leaving: RefCell<Option<Leaving>>,
+}
+
+impl Host {
+    /// The host of a core that is there from the start.
+    ///
+    /// # Panics
+    ///
+    /// If it is none of the founders.
+    #[must_use]
+    pub fn founder(me: CoreId, founders: CoreSet, links: Box<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
+        Self::new(Agreement::founder(me, founders, Replicas::default()), links, gateway)
+    }
+
+    /// The host of a core that joins later; it has to [`knock`](Self::knock).
+    #[must_use]
+    pub fn joiner(me: CoreId, links: Box<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
+        Self::new(Agreement::joiner(me, Replicas::default()), links, gateway)
+    }
+
+    fn new(part: Agreement<Replicas>, links: Box<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
+        Self {
+            me: part.core(),
+            version: Cell::new(part.version()),
+            part: RefCell::new(part),
+            links,
+            gateway,
+            waiters: RefCell::default(),
+            watchers: RefCell::default(),
+            later: RefCell::default(),
+            leaving: RefCell::default(),
+        }
+    }
+
+    /// This core.
+    #[must_use]
+    pub fn core(&self) -> CoreId {
+        self.me
+    }
+
+    pub(crate) fn gateway(&self) -> &Arc<dyn Gateway> {
+        &self.gateway
+    }
+
+    /// Lets the protocol act, then tells whoever waits. What is asked for meanwhile comes after it.
+    fn act<R>(&self, f: impl FnOnce(&mut Agreement<Replicas>, &mut Desk<'_>) -> R) -> R {
+        let mut desk = Desk::new(&*self.links);
+        let result = {
+            let mut part = self.part.borrow_mut();
+            let result = f(&mut part, &mut desk);
+            if desk.has_advanced {
+                let version = part.version();
+                part.objects_mut().stamp(version);
+                self.version.set(version);
+            }
+            self.links.prepared(part.is_prepared(), part.version());
+            result
+        };
+        for (seq, outcome) in desk.answers.drain(..) {
+            if matches!(outcome, Outcome::Refused { .. }) {
+                self.end_leave(Some(seq), false);
+            }
+            let waiter = self.waiters.borrow_mut().take(seq);
+            if let Some(waiter) = waiter {
+                contain(|| waiter.answer(Failure::of(outcome, &*self.links)));
+            }
+        }
+        if desk.has_left {
+            self.end_leave(None, true);
+        }
+        if desk.has_advanced {
+            self.tell_watchers();
+        }
+        result
+    }
+
+    fn tell_watchers(&self) {
+        let due = {
+            let part = self.part.borrow();
+            let changed = |object| part.objects().changed(object);
+            self.watchers.borrow_mut().take_due(part.version(), changed)
+        };
+        due.into_iter().for_each(|waker| {
+            contain(|| waker.wake());
+        });
+    }
+
+    /// Does now what was asked for while the agreement was at work.
+    fn catch_up(&self) {
+        while self.part.try_borrow_mut().is_ok()
+            && let Some(job) = self.later.borrow_mut().pop_front()
+        {
+            job(self);
+        }
+    }
+
+    /// A message from that core. After the last that is there comes [`after_reading`](Self::after_reading).
+    pub fn receive(&self, from: CoreId, message: Wire<Replicas>) {
+        self.act(|part, desk| part.receive(from, message, desk));
+    }
+
+    /// That core has dropped its end, and all that it sent has been read.
+    pub fn gone(&self, core: CoreId) {
+        self.act(|part, desk| part.gone(core, desk));
+    }
+
+    /// All that had been sent has been read.
+    pub fn after_reading(&self) {
+        self.catch_up();
+    }
+
+    /// Whether something waits for [`after_reading`](Self::after_reading): a task asked for it while it was reading.
+    #[must_use]
+    #[inline]
+    pub fn has_work(&self) -> bool {
+        !self.later.borrow().is_empty()
+    }
+
+    /// It is now this late.
+    pub fn tick(&self, now: Time) {
+        self.act(|part, desk| part.tick(now, desk));
+        self.catch_up();
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.part.borrow().next_deadline()
+    }
+
+    /// Asks to join. `all` are the cores that are there.
+    pub fn knock(&self, all: CoreSet) {
+        self.act(|part, desk| part.knock(all, desk));
+    }
+
+    /// Tells who asked this core to leave that it has left, or that it may not (`seq` was refused).
+    fn end_leave(&self, seq: Option<Seq>, has_left: bool) {
+        let told = self.leaving.borrow_mut().take_if(|(asked, _)| seq.is_none_or(|seq| seq == *asked));
+        if let Some((_, tell)) = told {
+            tell(has_left);
+        }
+    }
+
+    /// Proposes that this core leaves, which runs no task any more that proposes. `tell` hears whether it has left; until
+    /// then the core goes on. False, without a call of `tell`, if it is no member or is leaving already.
+    pub fn leave(&self, tell: impl FnOnce(bool) + 'static) -> bool {
+        if !self.ask(Agreement::is_member) || self.leaving.borrow().is_some() {
+            return false;
+        }
+        self.act(|part, desk| {
+            *self.leaving.borrow_mut() = Some((part.next_seq(), Box::new(tell)));
+            part.leave(desk)
+        });
+        true
+    }
+
+    /// Asks the agreement something. It must not be at work.
+    pub fn ask<R>(&self, f: impl FnOnce(&Agreement<Replicas>) -> R) -> R {
+        f(&self.part.borrow())
+    }
+
+    /// Who is home, as far as this core knows.
+    #[must_use]
+    pub fn lead(&self) -> Lead {
+        self.part.borrow().lead()
+    }
+
+    /// Proposes a command; where this core may not, has another core do it. If that cannot be, `reply` is dropped.
+    pub(crate) fn propose(&self, command: Command, deadline: Option<Time>, reply: oneshot::Sender<Answer>) {
+        self.enter_order(move |host| {
+            let waiter = Waiter::One(reply);
+            host.act(|part, desk| host.put(part, desk, command, deadline, waiter));
+        });
+    }
+
+    /// Proposes commands, which become one answer together.
+    pub(crate) fn propose_all(&self, commands: Vec<Command>, reply: oneshot::Sender<Vec<Answer>>) {
+        self.enter_order(move |host| {
+            let batch = waiters::Batch::new(commands.len(), reply);
+            host.act(|part, desk| {
+                for (at, command) in commands.into_iter().enumerate() {
+                    host.put(part, desk, command, None, Waiter::Many(batch.clone(), at));
+                }
+            });
+        });
+    }
+
+    /// Announces a command: nobody votes on it, and nobody waits.
+    pub(crate) fn announce(&self, command: Command) {
+        self.enter_order(move |host| {
+            host.act(|part, desk| part.announce(command, desk).is_ok());
+        });
+    }
+
+    fn put(
+        &self,
+        part: &mut Agreement<Replicas>,
+        desk: &mut Desk<'_>,
+        command: Command,
+        deadline: Option<Time>,
+        waiter: Waiter,
+    ) {
+        // In place before the proposal is made: a core alone decides at once.
+        self.waiters.borrow_mut().put(part.next_seq(), waiter);
+        let proposed = part.propose(command, deadline, desk);
+        debug_assert!(proposed.is_ok(), "it is a member");
+    }
+
+    /// Has `order` run here when the agreement is not at work, or on another core if this is no member.
+    fn enter_order(&self, order: impl FnOnce(&Self) + Send + 'static) {
+        match self.part.try_borrow_mut().map(|part| part.is_member()) {
+            Ok(true) => {
+                order(self);
+                self.catch_up();
+            }
+            // An error means that the Machine has ended, and with it whoever waits.
+            Ok(false) => drop(self.gateway.run(Job::new(move |host| host.enter_order(order)))),
+            Err(_) => self.later.borrow_mut().push_back(Box::new(move |host| host.enter_order(order))),
+        }
+    }
+
+    /// How many proposals of this core are not answered.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.part.try_borrow().map_or(0, |part| part.unanswered())
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.links.now()
+    }
+
+    /// Reads a replica, first where it was found before. Nothing, if it is not there.
+    ///
+    /// # Panics
+    ///
+    /// Inside a `prepare`, a `commit` or the like, of whatever object.
+    #[inline]
+    pub(crate) fn read<S: StateMachine, R>(
+        &self,
+        place: usize,
+        object: ObjectId,
+        f: impl FnOnce(&S) -> R,
+    ) -> Option<R> {
+        let Ok(part) = self.part.try_borrow() else { within_its_own_change() };
+        match part.objects().at(place, object) {
+            Some(replica) => Some(f(replica)),
+            None => part.objects().read(object, f),
+        }
+    }
+
+    pub(crate) fn place(&self, object: ObjectId) -> Option<usize> {
+        self.part.try_borrow().ok()?.objects().place(object)
+    }
+
+    /// The last round that is decided here.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version.get()
+    }
+
+    pub(crate) fn settled_at(&self) -> Version {
+        self.part.try_borrow().map_or(self.version(), |part| part.settled_at())
+    }
+
+    /// Ready when this core has that version.
+    pub(crate) fn poll_version(&self, version: Version, cx: &mut Context<'_>) -> Poll<()> {
+        if self.version() >= version {
+            return Poll::Ready(());
+        }
+        self.watchers.borrow_mut().watch(None, version, cx.waker());
+        Poll::Pending
+    }
+
+    /// Ready when the object has been changed after `seen`: the round. Nothing when it is closed.
+    pub(crate) fn poll_change(
+        &self,
+        object: ObjectId,
+        seen: Version,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Version>> {
+        let part = self.part.borrow();
+        if !part.objects().is_open(object) {
+            return Poll::Ready(None);
+        }
+        match part.objects().changed(object) {
+            Some(changed) if changed > seen => Poll::Ready(Some(changed)),
+            _ => {
+                self.watchers.borrow_mut().watch(Some(object), seen, cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(crate) fn changed(&self, object: ObjectId) -> Option<Version> {
+        self.part.try_borrow().ok()?.objects().changed(object)
+    }
+
+    /// The changes of the view are for the runtime too: the cores that live, as far as this core knows.
+    #[must_use]
+    pub fn members(&self) -> CoreSet {
+        self.part.borrow().members()
+    }
+}
+
+#[cold]
+fn within_its_own_change() -> ! {
+    panic!(
+        "a replicated object must not be read inside a prepare, commit or abort: use the `self` that is given"
+    )
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("core", &self.me)
+            .field("version", &self.version.get())
+            .finish_non_exhaustive()
+    }
+}
