@@ -12,6 +12,9 @@ pub const PROPOSALS: usize = 64;
 /// How many proposals of one core may be unanswered when it announces something.
 pub const ANNOUNCEMENTS: usize = 1024;
 
+/// Numbers of objects below this are the runtime's own, the same in every Machine.
+pub const FIXED_OBJECTS: u64 = 16;
+
 /// How many rounds the home decides without hearing from a core that is asleep. Then it rings, and waits for its vote.
 pub const ROUNDS_ASLEEP: u32 = 16;
 

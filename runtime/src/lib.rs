@@ -44,6 +44,8 @@
 )]
 
 pub use multikernel_channels as channels;
+#[cfg(not(loom))]
+pub use multikernel_replicate as replicate;
 
 #[cfg(not(loom))]
 pub mod compat;

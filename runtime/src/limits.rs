@@ -20,6 +20,9 @@ pub(crate) const RECYCLED_TASK_BYTES: usize = 2048;
 /// Kept memory of ended tasks, for each of the size classes of a core.
 pub(crate) const RECYCLED_BYTES_PER_CLASS: usize = 512 * 1024;
 
+/// Messages of the agreement that a core reads before it goes on with its turn.
+pub(crate) const AGREEMENT_READS: usize = 256;
+
 /// What waking a parked core costs, about: a spawn leaves a core only when it gains more than this.
 pub(crate) const REMOTE_WAKE: Duration = Duration::from_micros(20);
 
@@ -45,7 +48,7 @@ pub(crate) const RING_ENTRIES: u32 = 1024;
 pub(crate) const TEST_RING_ENTRIES: u32 = 64;
 
 /// Cores of one Machine.
-pub(crate) const CORES: usize = 1024;
+pub(crate) const CORES: usize = multikernel_replicate::limits::MAX_CORES;
 
 /// Connections that wait for a listener to accept them. The system may hold fewer (`net.core.somaxconn`).
 pub(crate) const BACKLOG: i32 = 4096;

@@ -15,7 +15,7 @@ pub use error::{AnnounceError, Closed, Committed, CreateError, ProposeError};
 pub use watch::Changes;
 
 use crate::host::{self, Answer, Failure, Gateway, Host, Job};
-use crate::limits::ANNOUNCEMENTS;
+use crate::limits::{ANNOUNCEMENTS, FIXED_OBJECTS};
 use crate::{Command, Denial, ObjectId, StateMachine, Time, Version};
 
 const NO_CORE: &str = "a replicated object must be used on a core of its Machine";
@@ -24,7 +24,7 @@ const NO_CORE: &str = "a replicated object must be used on a core of its Machine
 const UNKNOWN: usize = usize::MAX;
 
 /// Numbers objects. Only uniqueness hangs on it; of all objects of the process, so that two Machines are not confused.
-static NEXT: AtomicU64 = AtomicU64::new(1);
+static NEXT: AtomicU64 = AtomicU64::new(FIXED_OBJECTS);
 
 /// State of which every core has a replica, changed everywhere or nowhere.
 ///
@@ -48,6 +48,9 @@ struct Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        if self.id.0 < FIXED_OBJECTS {
+            return;
+        }
         let destroy = Command::destroy(self.id);
         self.on_a_core(move |host| host.announce(destroy));
     }
@@ -58,7 +61,7 @@ impl Shared {
     fn on_a_core(&self, job: impl FnOnce(&Host) + Send + 'static) {
         host::with(|host| match host.filter(|host| Arc::ptr_eq(host.gateway(), &self.gateway)) {
             Some(host) => job(host),
-            None => drop(self.gateway.run(Job::new(job))),
+            None => self.gateway.run(Job::new(job)),
         });
     }
 
@@ -102,17 +105,50 @@ impl<S: StateMachine> Replicated<S> {
     /// If the future is dropped, the object ends again.
     pub async fn new(factory: impl Fn() -> S + Send + Sync + 'static) -> Result<Self, CreateError> {
         // Relaxed: only the count matters.
-        let id = ObjectId(NEXT.fetch_add(1, Ordering::Relaxed));
+        Self::create(ObjectId(NEXT.fetch_add(1, Ordering::Relaxed)), factory).await
+    }
+
+    /// The object of that number below [`FIXED_OBJECTS`], of which each Machine has one. It is created if it is not there, and
+    /// ends with the Machine.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    ///
+    /// # Panics
+    ///
+    /// As for [`new`](Self::new).
+    #[doc(hidden)]
+    pub async fn fixed(
+        number: u64,
+        factory: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Result<Self, CreateError> {
+        assert!(number < FIXED_OBJECTS, "such numbers are given out to others");
+        Self::create(ObjectId(number), factory).await
+    }
+
+    async fn create(
+        id: ObjectId,
+        factory: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Result<Self, CreateError> {
         let gateway = host::with(|host| Arc::clone(host.expect(NO_CORE).gateway()));
         let shared = Arc::new(Shared { id, place: AtomicUsize::new(UNKNOWN), gateway });
+        let this = Self { shared: Arc::clone(&shared), _state: PhantomData };
+        if this.is_here() {
+            return Ok(this);
+        }
         let (reply, answer) = oneshot::channel();
         let create = Command::create(id, factory);
         shared.on_a_core(move |host| host.propose(create, None, reply));
         match answer.await {
-            Ok(Ok(_)) => Ok(Self { shared, _state: PhantomData }),
+            Ok(Ok(_) | Err(Failure::Refused { denial: Denial::Exists, .. })) => Ok(this),
             Ok(Err(Failure::Refused { by, .. })) => Err(CreateError::Panicked { by }),
             Ok(Err(Failure::Stalled { .. } | Failure::Closed)) | Err(_) => Err(CreateError::Closed),
         }
+    }
+
+    fn is_here(&self) -> bool {
+        host::with(|host| host.is_some_and(|host| host.place(self.shared.id).is_some()))
     }
 
     /// Reads this core's replica.

@@ -61,7 +61,6 @@ impl<S: StateMachine> Replicated<S> {
     /// # Panics
     ///
     /// On a thread that is no core.
-    #[must_use]
     pub fn changes(&self) -> Changes<S> {
         let seen = host::with(|host| host.expect(NO_CORE).changed(self.shared.id));
         Changes { object: self.clone(), seen: seen.unwrap_or_default() }

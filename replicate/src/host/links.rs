@@ -36,12 +36,11 @@ pub trait Links {
 
 /// How threads that are no cores, and cores that are no members, reach one that is.
 pub trait Gateway: Send + Sync {
-    /// Runs the job on some core that is a member, soon.
-    ///
-    /// # Errors
-    ///
-    /// The job, if the Machine has ended.
-    fn run(&self, job: Job) -> Result<(), Job>;
+    /// Runs the job on some core that is a member, soon. Drops it if the Machine has ended.
+    fn run(&self, job: Job);
+
+    /// Runs the job on that core, soon, member or not. False, and the job is dropped, if there is no such core or it has ended.
+    fn run_on(&self, core: CoreId, job: Job) -> bool;
 }
 
 /// Something to do on a core with its [`Host`].

@@ -15,6 +15,7 @@ mod waiters;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -25,6 +26,7 @@ pub(crate) use waiters::{Answer, Failure};
 
 use multikernel_channels::oneshot;
 
+use crate::objects::Objects;
 use crate::replica::contain;
 use crate::{
     Agreement, Command, CoreId, CoreSet, Lead, ObjectId, Outcome, Replicas, Seq, StateMachine, Time, Version,
@@ -33,6 +35,9 @@ use crate::{
 use desk::Desk;
 use waiters::{Waiter, Waiters, Watchers};
 
+/// Something to do when the agreement is not at work.
+type Later = Box<dyn FnOnce(&Host)>;
+
 /// Called when a core has left, or may not.
 type Leaving = (Seq, Box<dyn FnOnce(bool)>);
 
@@ -40,12 +45,12 @@ type Leaving = (Seq, Box<dyn FnOnce(bool)>);
 pub struct Host {
     me: CoreId,
     part: RefCell<Agreement<Replicas>>,
-    links: Box<dyn Links>,
+    links: Rc<dyn Links>,
     gateway: Arc<dyn Gateway>,
     waiters: RefCell<Waiters>,
     watchers: RefCell<Watchers>,
     /// What was asked for by code that the agreement itself was running.
-    later: RefCell<VecDeque<Box<dyn FnOnce(&Self)>>>,
+    later: RefCell<VecDeque<Later>>,
     /// The version, for readers that would find the agreement borrowed.
     version: Cell<Version>,
     /// This core wants to leave.
@@ -59,17 +64,17 @@ impl Host {
     ///
     /// If it is none of the founders.
     #[must_use]
-    pub fn founder(me: CoreId, founders: CoreSet, links: Box<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
+    pub fn founder(me: CoreId, founders: CoreSet, links: Rc<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
         Self::new(Agreement::founder(me, founders, Replicas::default()), links, gateway)
     }
 
     /// The host of a core that joins later; it has to [`knock`](Self::knock).
     #[must_use]
-    pub fn joiner(me: CoreId, links: Box<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
+    pub fn joiner(me: CoreId, links: Rc<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
         Self::new(Agreement::joiner(me, Replicas::default()), links, gateway)
     }
 
-    fn new(part: Agreement<Replicas>, links: Box<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
+    fn new(part: Agreement<Replicas>, links: Rc<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
         Self {
             me: part.core(),
             version: Cell::new(part.version()),
@@ -264,8 +269,7 @@ impl Host {
                 order(self);
                 self.catch_up();
             }
-            // An error means that the Machine has ended, and with it whoever waits.
-            Ok(false) => drop(self.gateway.run(Job::new(move |host| host.enter_order(order)))),
+            Ok(false) => self.gateway.run(Job::new(move |host| host.enter_order(order))),
             Err(_) => self.later.borrow_mut().push_back(Box::new(move |host| host.enter_order(order))),
         }
     }
@@ -345,7 +349,14 @@ impl Host {
         self.part.try_borrow().ok()?.objects().changed(object)
     }
 
-    /// The changes of the view are for the runtime too: the cores that live, as far as this core knows.
+    /// Drops all replicas, and tells everyone who waits that nothing will come. The Machine ends.
+    pub fn close(&self) {
+        self.part.borrow_mut().objects_mut().clear();
+        let (waiters, later) = (self.waiters.take(), self.later.take());
+        contain(|| drop((waiters, later)));
+    }
+
+    /// The cores that live, as far as this core knows.
     #[must_use]
     pub fn members(&self) -> CoreSet {
         self.part.borrow().members()

@@ -22,6 +22,7 @@ use multikernel_channels::sync::{Arc, Ordering};
 use crate::context::{self, Resources};
 use crate::driver::Wait;
 use crate::limits::{DRIVER_PATIENCE, LOOKS_PER_CLOCK, POLLS_PER_LOOK, POLLS_PER_TURN, TURN_TIME};
+use crate::machine::agreement::Seat;
 use crate::machine::mailbox::Mailbox;
 use crate::machine::{Machine, registry};
 use crate::task::{Home, quietly};
@@ -36,6 +37,7 @@ pub(crate) struct Core {
     pub(crate) home: Home,
     pub(crate) resources: Resources,
     pub(crate) machine: Arc<Machine>,
+    pub(crate) seat: Seat,
     /// The channels that this core watches and owes a knock.
     hub: Hub,
     /// Wakers collected under a borrow, to be woken after it; kept for its memory.
@@ -91,6 +93,7 @@ impl Core {
             polling: machine.polling,
             random: Cell::new((resources.uid.0.get() as u32).wrapping_mul(0x9E37_79B9) | 1),
             resources,
+            seat: Seat::founder(&machine, index),
             machine,
             hub: Hub::new(),
             woken: Cell::new(Vec::new()),
@@ -118,12 +121,14 @@ impl Core {
         let result = context::enter(&self.resources, || {
             // SAFETY: `self` is borrowed until after `leave`, on this one thread.
             unsafe { self.home.enter() };
-            self.hub.enter(|| {
-                let result = f();
-                self.end();
-                drop(clear); // nothing can be spawned here any more
-                self.home.leave();
-                result
+            self.seat.host.enter(|| {
+                self.hub.enter(|| {
+                    let result = f();
+                    self.end();
+                    drop(clear); // nothing can be spawned here any more
+                    self.home.leave();
+                    result
+                })
             })
         });
         budget::lift();
@@ -168,6 +173,10 @@ impl Core {
     }
 
     fn deliver(&self) {
+        if self.seat.has_news() {
+            self.had_mail.set(true);
+            self.seat.read();
+        }
         if self.mailbox().has_mail() {
             self.had_mail.set(true);
             self.home.deliver();
@@ -228,11 +237,16 @@ impl Core {
 
     fn fire_timers(&self) {
         let due = self.resources.timers.borrow().next_deadline();
-        if let Some(due) = due {
-            let now = Instant::now();
-            if due <= now {
-                self.wake_from(|core, woken| core.timers.borrow_mut().advance(now, woken));
-            }
+        let agreement_due = self.seat.next_deadline();
+        if due.is_none() && agreement_due.is_none() {
+            return;
+        }
+        let now = Instant::now();
+        if due.is_some_and(|due| due <= now) {
+            self.wake_from(|core, woken| core.timers.borrow_mut().advance(now, woken));
+        }
+        if agreement_due.is_some_and(|due| due <= now) {
+            self.seat.tick(now);
         }
     }
 
@@ -264,7 +278,7 @@ impl Core {
 
     /// Whether another core wants something: a message waits, or a channel that is watched has changed.
     fn has_news(&self) -> bool {
-        self.mailbox().has_mail() || self.hub.has_ready()
+        self.mailbox().has_mail() || self.hub.has_ready() || self.seat.has_news()
     }
 
     fn has_completions(&self) -> bool {
@@ -274,7 +288,8 @@ impl Core {
 
     /// Nothing can run: waits for the driver, the next timer or the doorbell.
     fn park(&self, longest: Wait) {
-        let next = self.resources.timers.borrow().next_deadline();
+        let timer = self.resources.timers.borrow().next_deadline();
+        let next = timer.into_iter().chain(self.seat.next_deadline()).min();
         let wait = match (next, longest) {
             (_, Wait::No) => Wait::No,
             (Some(at), Wait::Forever) => Wait::For(at.saturating_duration_since(Instant::now())),
@@ -286,11 +301,16 @@ impl Core {
         // Who posts or sends after these looks finds us asleep and rings or wakes; what was there before is seen
         // (channels, sleeping and waking).
         self.mailbox().doorbell.prepare_park();
-        let stay = self.mailbox().has_mail() || self.is_called();
+        let stay = self.mailbox().has_mail() || self.seat.has_news() || self.is_called();
         let sleep = self.hub.may_sleep(&mut woken) && !stay;
         self.woken.set(woken);
-        self.drive(if sleep { wait } else { Wait::No });
-        self.mailbox().doorbell.unpark();
+        self.rang.set(false);
+        self.wake_from(|core, woken| {
+            drive(core, if sleep { wait } else { Wait::No }, woken);
+            self.mailbox().doorbell.unpark();
+            // Before anything runs, and be it a waker: other cores may have gone on without us.
+            self.seat.read_to_the_end();
+        });
     }
 
     /// The Machine has news that the loop is to look at: it stops, or all of it has.
@@ -300,11 +320,7 @@ impl Core {
 
     fn drive(&self, wait: Wait) {
         self.rang.set(false);
-        self.wake_from(|core, woken| {
-            if let Err(error) = core.reactor.borrow_mut().turn(wait, woken) {
-                panic!("the driver failed: {error}");
-            }
-        });
+        self.wake_from(|core, woken| drive(core, wait, woken));
     }
 
     /// Lets `f` collect wakers while it borrows the resources, and wakes them when it no longer does.
@@ -356,6 +372,7 @@ impl Core {
             self.work();
             self.wait(Wait::For(Duration::from_millis(100)));
         }
+        self.seat.host.close();
         // Dropping core-local state may spawn, and dropping what was spawned may make such state anew.
         loop {
             while let Some(drop_state) = self.take_end() {
@@ -384,5 +401,12 @@ impl Core {
         let sleepers = self.resources.timers.into_inner().clear();
         sleepers.into_iter().for_each(|sleeper| quietly(|| sleeper.wake()));
         self.resources.reactor.into_inner().close(DRIVER_PATIENCE);
+    }
+}
+
+/// A turn of the driver.
+fn drive(core: &Resources, wait: Wait, woken: &mut Vec<Waker>) {
+    if let Err(error) = core.reactor.borrow_mut().turn(wait, woken) {
+        panic!("the driver failed: {error}");
     }
 }

@@ -41,7 +41,7 @@ fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, pinning::Plan<'static>)>
     let pins = pinning::plan(builder.pinning, cores, &available, &pinning::REGISTRY);
     let cpus = pins.pins().then_some(available.cpus);
     let blocking = Blocking::new(builder.max_blocking_threads, &builder.thread_name, cpus);
-    Ok((Arc::new(Machine::new(mailboxes, driver, polling, blocking, builder.ring_entries)), pins))
+    Ok((Machine::new(mailboxes, driver, polling, blocking, builder.ring_entries), pins))
 }
 
 /// On the core's own thread: opens its driver.

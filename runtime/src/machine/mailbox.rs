@@ -6,6 +6,7 @@
 
 use std::io;
 use std::num::NonZeroU64;
+use std::panic::Location;
 use std::ptr::{NonNull, null_mut};
 
 use crossbeam_utils::CachePadded;
@@ -63,6 +64,21 @@ pub(crate) struct Load {
     pub(crate) delay: AtomicU32,
     /// Tasks that were placed because they serve an accepted connection.
     pub(crate) connections: AtomicU32,
+    /// Where the task was spawned that is being polled, or was last.
+    polled: AtomicPtr<Location<'static>>,
+}
+
+impl Load {
+    /// The core polls a task that was spawned there.
+    pub(crate) fn note_poll(&self, at: &'static Location<'static>) {
+        self.polled.store(std::ptr::from_ref(at).cast_mut(), Ordering::Relaxed); // a figure
+    }
+
+    /// Where the task was spawned that the core polls, or has polled last.
+    pub(crate) fn polled(&self) -> Option<&'static Location<'static>> {
+        // SAFETY: null, or what `note_poll` has stored, which is never freed and never changes.
+        unsafe { self.polled.load(Ordering::Relaxed).as_ref() }
+    }
 }
 
 /// A count that the core has not yet merged never reaches zero.
@@ -125,7 +141,7 @@ impl Mailbox {
         // SAFETY: passed on to the caller.
         unsafe { self.inbox.push(envelope)? };
         if self.doorbell.must_ring() {
-            (self.ring)(self);
+            self.ring();
         }
         Ok(())
     }
@@ -144,6 +160,11 @@ impl Mailbox {
             Self::subtract(this, 1);
             posted
         }
+    }
+
+    /// Wakes the core, whose doorbell has said that we must.
+    pub(crate) fn ring(&self) {
+        (self.ring)(self);
     }
 
     /// A hint, without a read-modify-write: false positives and negatives last one turn.

@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 
 use multikernel_channels::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 
+use multikernel_replicate::host::Gateway;
+
 use crate::driver::{self, DriverInfo};
 
+pub(crate) mod agreement;
 mod bell;
 pub(crate) mod blocking;
 pub(crate) mod boot;
@@ -33,6 +36,7 @@ pub(crate) mod spawn;
 pub use core_id::{CoreId, cores};
 pub use core_local::{CoreLocal, CoreLocalSlot};
 
+use agreement::Rings;
 use blocking::Blocking;
 use mailbox::Mailbox;
 
@@ -45,6 +49,10 @@ pub(crate) struct Machine {
     pub(crate) driver: DriverInfo,
     pub(crate) polling: Option<Duration>,
     pub(crate) blocking: Blocking,
+    /// Through which the cores agree.
+    pub(crate) rings: Arc<Rings>,
+    /// How threads that are no cores reach the agreement.
+    pub(crate) gateway: Arc<dyn Gateway>,
     ring_entries: u32,
     stopping: AtomicBool,
     /// Cores that hold no futures any more.
@@ -61,8 +69,10 @@ impl Machine {
         polling: Option<Duration>,
         blocking: Blocking,
         ring_entries: u32,
-    ) -> Self {
-        Self {
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            rings: agreement::rings(cores.len()),
+            gateway: agreement::gateway(this.clone()),
             cores,
             driver,
             polling,
@@ -72,7 +82,7 @@ impl Machine {
             quiet: AtomicUsize::new(0),
             ended: Mutex::new(0),
             all_ended: Condvar::new(),
-        }
+        })
     }
 
     pub(crate) fn driver_settings(&self) -> driver::Settings {

@@ -160,6 +160,7 @@ impl Home {
         let header = task.header();
         debug_assert_eq!(header.phase.get(), Phase::Queued);
         header.phase.set(Phase::Running);
+        self.mailbox.load.note_poll(header.spawned_at);
         let complete = if header.aborted.get() {
             // SAFETY: the home's thread, the task is not complete, and nobody is polling it.
             unsafe { (header.vtable.cancel)(task.as_ptr()) };

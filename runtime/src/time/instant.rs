@@ -52,6 +52,16 @@ impl Instant {
         Instant { nanos: now.tv_sec as u64 * NANOS_PER_SEC + now.tv_nsec as u64 }
     }
 
+    /// That many nanoseconds after the clock's own beginning.
+    pub(crate) fn from_nanos(nanos: u64) -> Instant {
+        Instant { nanos }
+    }
+
+    /// Nanoseconds since the clock's own beginning.
+    pub(crate) fn as_nanos(self) -> u64 {
+        self.nanos
+    }
+
     /// Later than any program runs, yet far from where arithmetic overflows: what a deadline that does not fit becomes.
     pub(super) fn far_future() -> Instant {
         Instant::now() + Duration::from_secs(30 * 365 * 24 * 60 * 60)

@@ -1,0 +1,168 @@
+//! A core's seat in the agreement: its part of the protocol (`multikernel_replicate::host`), and the rings to the other cores.
+//!
+//! The core reads its rings whenever it looks at its inbox, before the inbox, and to the end when it wakes, before it runs
+//! anything: until then the others may have taken it to be asleep (R8 of the agreement).
+
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Weak;
+
+use multikernel_channels::doorbell::State;
+use multikernel_channels::mesh::{End, Mesh, News};
+use multikernel_channels::sync::{Arc, Ordering, fence};
+use multikernel_replicate::host::{Gateway, Host, Job, Links};
+use multikernel_replicate::{CoreId, CoreSet, Replicas, Time, Version, Wire, limits};
+
+use crate::context::Resources;
+use crate::limits::AGREEMENT_READS;
+use crate::machine::{Machine, call, placement};
+use crate::time::Instant;
+
+/// What cores say to each other about what they agree on.
+pub(crate) type Rings = Mesh<Wire<Replicas>>;
+
+pub(crate) fn rings(cores: usize) -> Arc<Rings> {
+    Mesh::new(cores, limits::RING)
+}
+
+/// One core's seat.
+pub(crate) struct Seat {
+    pub(crate) host: Host,
+    wires: Rc<Wires>,
+}
+
+impl Seat {
+    /// Of a core that is there from the start.
+    pub(crate) fn founder(machine: &Arc<Machine>, index: usize) -> Self {
+        let wires =
+            Rc::new(Wires { machine: machine.clone(), end: RefCell::new(End::new(&machine.rings, index)) });
+        let founders = CoreSet::below(machine.cores.len());
+        let gateway = machine.gateway.clone();
+        Self { host: Host::founder(CoreId::new(index), founders, wires.clone(), gateway), wires }
+    }
+
+    /// Whether other cores have said something, or a task has asked for something that had to wait.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        self.wires.end.borrow().has_news() || self.host.has_work()
+    }
+
+    /// Reads what other cores have said, up to a bound.
+    pub(crate) fn read(&self) {
+        self.read_at_most(AGREEMENT_READS);
+    }
+
+    /// Reads all that other cores have said. Right after a sleep, before anything runs.
+    pub(crate) fn read_to_the_end(&self) {
+        // SeqCst: pairs with the fence in `is_asleep`. Either this sees what was posted, or that sees this core awake.
+        fence(Ordering::SeqCst);
+        if self.has_news() {
+            self.read_at_most(usize::MAX);
+        }
+    }
+
+    fn read_at_most(&self, most: usize) {
+        for _ in 0..most {
+            let Some((from, news)) = self.wires.next() else { break };
+            match news {
+                News::Message(message) => self.host.receive(CoreId::new(from), message),
+                News::Gone => self.host.gone(CoreId::new(from)),
+            }
+        }
+        self.host.after_reading();
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.host.next_deadline().map(|Time(at)| Instant::from_nanos(at))
+    }
+
+    pub(crate) fn tick(&self, now: Instant) {
+        self.host.tick(Time(now.as_nanos()));
+    }
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.host.fmt(f)
+    }
+}
+
+struct Wires {
+    machine: Arc<Machine>,
+    end: RefCell<End<Wire<Replicas>>>,
+}
+
+impl Wires {
+    fn next(&self) -> Option<(usize, News<Wire<Replicas>>)> {
+        self.end.borrow_mut().next()
+    }
+}
+
+impl Links for Wires {
+    fn post(&self, to: CoreId, message: Wire<Replicas>) {
+        self.end.borrow_mut().push(to.index(), message);
+    }
+
+    fn ring(&self, to: CoreId) {
+        let mailbox = &self.machine.cores[to.index()];
+        if mailbox.doorbell.must_ring() {
+            mailbox.ring();
+        }
+    }
+
+    fn is_asleep(&self, core: CoreId) -> bool {
+        // SeqCst: pairs with the fence in `read_to_the_end`.
+        fence(Ordering::SeqCst);
+        self.machine.cores[core.index()].doorbell.state() == State::Parked
+    }
+
+    fn deciding(&self, _: Version) {}
+
+    fn prepared(&self, _: bool, _: Version) {}
+
+    fn now(&self) -> Time {
+        Time(Instant::now().as_nanos())
+    }
+
+    fn busy_with(&self, core: CoreId) -> Option<&'static Location<'static>> {
+        self.machine.cores[core.index()].load.polled()
+    }
+
+    fn diverged(&self, core: CoreId, version: Version) {
+        tracing::error!(%core, %version, "a replica differs from the others: its state machine is not deterministic");
+    }
+}
+
+/// The way to a core for threads that are none.
+struct ToACore(Weak<Machine>);
+
+impl Gateway for ToACore {
+    fn run(&self, job: Job) {
+        let Some(machine) = self.0.upgrade() else { return };
+        let first = placement::delegate(&machine).index as usize;
+        let cores = machine.cores.iter().cycle().skip(first).take(machine.cores.len());
+        let mut task = move |_: &Resources| {
+            // Refused by a core that ends, it is dropped, which tells who waits.
+            let _ = job.run();
+        };
+        for core in cores {
+            match call::post(core, task) {
+                Ok(()) => return,
+                Err(refused) => task = refused,
+            }
+        }
+    }
+
+    fn run_on(&self, core: CoreId, job: Job) -> bool {
+        let Some(machine) = self.0.upgrade() else { return false };
+        let target = machine.cores.get(core.index());
+        target.is_some_and(|core| call::post(core, |_| _ = job.run()).is_ok())
+    }
+}
+
+pub(crate) fn gateway(machine: Weak<Machine>) -> Arc<dyn Gateway> {
+    Arc::new(ToACore(machine))
+}
