@@ -55,6 +55,8 @@ pub struct Host {
     version: Cell<Version>,
     /// This core wants to leave.
     leaving: RefCell<Option<Leaving>>,
+    /// This core wants to join.
+    joining: RefCell<Option<Box<dyn FnOnce(bool)>>>,
 }
 
 impl Host {
@@ -68,7 +70,7 @@ impl Host {
         Self::new(Agreement::founder(me, founders, Replicas::default()), links, gateway)
     }
 
-    /// The host of a core that joins later; it has to [`knock`](Self::knock).
+    /// The host of a core that comes later; it has to [`join`](Self::join).
     #[must_use]
     pub fn joiner(me: CoreId, links: Rc<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
         Self::new(Agreement::joiner(me, Replicas::default()), links, gateway)
@@ -85,6 +87,7 @@ impl Host {
             watchers: RefCell::default(),
             later: RefCell::default(),
             leaving: RefCell::default(),
+            joining: RefCell::default(),
         }
     }
 
@@ -113,8 +116,12 @@ impl Host {
             result
         };
         for (seq, outcome) in desk.answers.drain(..) {
-            if matches!(outcome, Outcome::Refused { .. }) {
+            let is_refused = matches!(outcome, Outcome::Refused { .. });
+            if is_refused {
                 self.end_leave(Some(seq), false);
+            }
+            if seq == Seq::NONE {
+                self.joining.take().into_iter().for_each(|tell| tell(!is_refused));
             }
             let waiter = self.waiters.borrow_mut().take(seq);
             if let Some(waiter) = waiter {
@@ -184,9 +191,15 @@ impl Host {
         self.part.borrow().next_deadline()
     }
 
-    /// Asks to join. `all` are the cores that are there.
-    pub fn knock(&self, all: CoreSet) {
-        self.act(|part, desk| part.knock(all, desk));
+    /// Begins a new life of this core, which has left, or whose thread is new: asks to join. `all` are the cores that are there,
+    /// also those that join or leave at this time, `gone` all others. `tell` hears whether it is a member, or was refused.
+    pub fn join(&self, all: CoreSet, gone: CoreSet, tell: impl FnOnce(bool) + 'static) {
+        self.part.replace(Agreement::joiner(self.me, Replicas::default()));
+        self.joining.replace(Some(Box::new(tell)));
+        self.act(|part, desk| {
+            gone.iter().for_each(|core| part.gone(core, desk));
+            part.knock(all, desk);
+        });
     }
 
     /// Tells who asked this core to leave that it has left, or that it may not (`seq` was refused).

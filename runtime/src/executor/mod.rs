@@ -24,6 +24,7 @@ use crate::driver::Wait;
 use crate::limits::{DRIVER_PATIENCE, LOOKS_PER_CLOCK, POLLS_PER_LOOK, POLLS_PER_TURN, TURN_TIME};
 use crate::machine::agreement::Seat;
 use crate::machine::mailbox::Mailbox;
+use crate::machine::membership::Retiring;
 use crate::machine::{Machine, registry};
 use crate::task::{Home, quietly};
 use crate::time::Instant;
@@ -52,6 +53,8 @@ pub(crate) struct Core {
     rang: Cell<bool>,
     /// The core is between the two phases of its end.
     ending: Cell<bool>,
+    /// Somebody waits until this core has no task any more and leaves.
+    pub(crate) retiring: RefCell<Option<Retiring>>,
     /// Drops the core-local state that was made here.
     at_end: RefCell<Vec<fn()>>,
     /// State of the small generator that breaks ties.
@@ -101,6 +104,7 @@ impl Core {
             long_polls: Cell::new(false),
             rang: Cell::new(false),
             ending: Cell::new(false),
+            retiring: RefCell::default(),
             at_end: RefCell::new(Vec::new()),
         }
     }
@@ -153,6 +157,7 @@ impl Core {
         self.poll_tasks();
         self.fire_timers();
         self.tend_channels();
+        self.retire_if_idle();
         self.mailbox().load.tasks.store(self.home.pending(), Ordering::Relaxed); // a figure
     }
 

@@ -36,8 +36,10 @@ pub(crate) struct Seat {
 impl Seat {
     /// Of a core that is there from the start.
     pub(crate) fn founder(machine: &Arc<Machine>, index: usize) -> Self {
-        let wires =
-            Rc::new(Wires { machine: machine.clone(), end: RefCell::new(End::new(&machine.rings, index)) });
+        let wires = Rc::new(Wires {
+            machine: machine.clone(),
+            end: RefCell::new(Some(End::new(&machine.rings, index))),
+        });
         let founders = CoreSet::below(machine.cores.len());
         let gateway = machine.gateway.clone();
         Self { host: Host::founder(CoreId::new(index), founders, wires.clone(), gateway), wires }
@@ -46,7 +48,7 @@ impl Seat {
     /// Whether other cores have said something, or a task has asked for something that had to wait.
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
-        self.wires.end.borrow().has_news() || self.host.has_work()
+        self.wires.end.borrow().as_ref().is_some_and(End::has_news) || self.host.has_work()
     }
 
     /// Reads what other cores have said, up to a bound.
@@ -74,6 +76,24 @@ impl Seat {
         self.host.after_reading();
     }
 
+    /// This core has left. The others learn that nothing more comes from it.
+    pub(crate) fn vacate(&self) {
+        drop(self.wires.end.take());
+        self.host.close();
+        self.wires.machine.ring_all();
+    }
+
+    /// Asks to join again. `tell` hears whether it may.
+    pub(crate) fn join(&self, tell: impl FnOnce(bool) + 'static) {
+        let Wires { machine, end } = &*self.wires;
+        let me = self.host.core();
+        end.replace(Some(End::new(&machine.rings, me.index())));
+        let there = machine.cores.iter().filter(|core| core.load.standing().is_there());
+        let there: CoreSet = there.map(|core| CoreId::new(core.index as usize)).collect();
+        let gone = CoreSet::below(machine.cores.len()).minus(there);
+        self.host.join(there.without(me), gone.without(me), tell);
+    }
+
     /// When [`tick`](Self::tick) has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.host.next_deadline().map(|Time(at)| Instant::from_nanos(at))
@@ -92,18 +112,21 @@ impl fmt::Debug for Seat {
 
 struct Wires {
     machine: Arc<Machine>,
-    end: RefCell<End<Wire<Replicas>>>,
+    /// None while the core is retired.
+    end: RefCell<Option<End<Wire<Replicas>>>>,
 }
 
 impl Wires {
     fn next(&self) -> Option<(usize, News<Wire<Replicas>>)> {
-        self.end.borrow_mut().next()
+        self.end.borrow_mut().as_mut()?.next()
     }
 }
 
 impl Links for Wires {
     fn post(&self, to: CoreId, message: Wire<Replicas>) {
-        self.end.borrow_mut().push(to.index(), message);
+        if let Some(end) = &mut *self.end.borrow_mut() {
+            end.push(to.index(), message);
+        }
     }
 
     fn ring(&self, to: CoreId) {
@@ -144,6 +167,7 @@ impl Gateway for ToACore {
         let Some(machine) = self.0.upgrade() else { return };
         let first = placement::delegate(&machine).index as usize;
         let cores = machine.cores.iter().cycle().skip(first).take(machine.cores.len());
+        let cores = cores.filter(|core| core.load.standing().is_part());
         let mut task = move |_: &Resources| {
             // Refused by a core that ends, it is dropped, which tells who waits.
             let _ = job.run();

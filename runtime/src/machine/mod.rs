@@ -27,6 +27,7 @@ mod fixture;
 pub(crate) mod mailbox;
 #[cfg(test)]
 mod mailbox_tests;
+pub(crate) mod membership;
 pub(crate) mod pinning;
 pub(crate) mod placement;
 pub(crate) mod registry;
@@ -100,7 +101,7 @@ impl Machine {
         }
     }
 
-    fn ring_all(&self) {
+    pub(crate) fn ring_all(&self) {
         for core in &self.cores {
             if core.doorbell.must_ring() {
                 core.doorbell.ring();

@@ -46,12 +46,13 @@ pub(crate) fn less_delayed<'a>(machine: &'a Machine, from: &Core) -> Option<&'a 
         || &*machine.cores[(own.index as usize + 1 + from.random() as usize % others) % machine.cores.len()];
     let (one, other) = (pick(), pick());
     let target = if delay(other) < delay(one) { other } else { one };
-    (delay(target) < worth).then_some(target)
+    (delay(target) < worth && target.load.takes_tasks()).then_some(target)
 }
 
 fn least<K: Ord>(machine: &Machine, random: u32, key: impl Fn(&Mailbox) -> K) -> &Mailbox {
     let count = machine.cores.len();
     let start = random as usize % count;
     let rotated = (0..count).map(|offset| &machine.cores[(start + offset) % count]);
-    rotated.min_by_key(|core| key(core)).expect("a Machine has a core")
+    // Between two looks the last one may retire that took tasks; then any will do, and say that it takes none.
+    rotated.min_by_key(|core| (!core.load.takes_tasks(), key(core))).expect("a Machine has a core")
 }

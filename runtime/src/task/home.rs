@@ -28,6 +28,8 @@ pub(crate) struct Home {
     pending: Cell<u32>,
     /// The core is ending: what arrives is cancelled instead of run.
     ending: Cell<bool>,
+    /// The core has left, or is about to: what comes from now on is cancelled at once.
+    is_shut: Cell<bool>,
 }
 
 /// The current home, if `mailbox` is its.
@@ -63,6 +65,7 @@ impl Home {
             live: Cell::new(0),
             pending: Cell::new(0),
             ending: Cell::new(false),
+            is_shut: Cell::new(false),
         }
     }
 
@@ -121,7 +124,7 @@ impl Home {
         self.live.set(self.live.get() + 1);
         self.pending.set(self.pending.get() + 1);
         self.list.push(task);
-        if self.ending.get() {
+        if self.ending.get() || self.is_shut.get() {
             task.header().aborted.set(true);
         }
         task.header().phase.set(Phase::Queued);
@@ -143,6 +146,10 @@ impl Home {
 
     pub(crate) fn has_runnable(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    pub(crate) fn shut(&self, is_shut: bool) {
+        self.is_shut.set(is_shut);
     }
 
     /// Tasks that have not completed.
