@@ -211,3 +211,60 @@ fn proposals_survive_whoever_comes_and_goes() {
         assert!(changes > 0 && committed.load(Ordering::Relaxed) > 0 && refused.load(Ordering::Relaxed) > 0);
     });
 }
+
+#[test]
+fn whoever_dies_the_others_agree_and_go_on() {
+    const CORES: usize = 9;
+    let runtime = Builder::new_test().cores(CORES).build().unwrap();
+    let machine = runtime.handle().clone();
+    let witness = CoreId::new(CORES - 1);
+    runtime.block_on(async {
+        let log = spawn_on(witness, || async { Replicated::new(Log::default).await.unwrap() }).await.unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut proposers = Vec::new();
+        for core in 0..CORES {
+            let (log, stop) = (log.clone(), stop.clone());
+            proposers.push(spawn_on(CoreId::new(core), move || async move {
+                let (mut line, mut mine) = (core as u64, Vec::new());
+                while !stop.load(Ordering::Relaxed) {
+                    match log.propose(line).await {
+                        Ok(_) => mine.push(line),
+                        Err(error) => assert!(error.refusal().is_some(), "{error}"),
+                    }
+                    line += CORES as u64;
+                }
+                mine
+            }));
+        }
+        let at_least = |lines| {
+            let log = log.clone();
+            spawn_on(witness, move || async move {
+                while log.read(|log| log.0.len()) < lines {
+                    log.changed().await.unwrap();
+                }
+            })
+        };
+        // The home among them, and whoever is home next.
+        for (turn, core) in [3, 0, 1, 7, 2].into_iter().enumerate() {
+            at_least((turn + 1) * 200).await.unwrap();
+            machine.kill(CoreId::new(core));
+        }
+        at_least(2000).await.unwrap();
+        stop.store(true, Ordering::Relaxed);
+        let (mut lived, mut died) = (Vec::new(), 0);
+        for proposer in proposers {
+            match proposer.await {
+                Ok(mine) => lived.push(mine),
+                Err(error) => died += usize::from(error.is_cancelled()),
+            }
+        }
+        assert_eq!((lived.len(), died), (CORES - 5, 5));
+        let logs = logs(&log).await;
+        assert_eq!(logs.len(), CORES - 5);
+        assert!(logs.iter().all(|log| *log == logs[0]));
+        for mine in lived {
+            let of_one = |line: &&u64| **line % CORES as u64 == mine[0] % CORES as u64;
+            assert!(logs[0].iter().filter(of_one).eq(&mine), "each line once, in order");
+        }
+    });
+}

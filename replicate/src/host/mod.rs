@@ -29,8 +29,8 @@ use multikernel_channels::oneshot;
 use crate::objects::Objects;
 use crate::replica::contain;
 use crate::{
-    Agreement, Command, CoreId, CoreSet, Lead, ObjectId, Outcome, Replicas, Seq, StateMachine, Time, Version,
-    Wire,
+    Agreement, Command, CoreId, CoreSet, Lead, ObjectId, Outcome, Policy, Replicas, Seq, StateMachine, Time,
+    Version, Wire,
 };
 use desk::Desk;
 use waiters::{Waiter, Waiters, Watchers};
@@ -38,13 +38,27 @@ use waiters::{Waiter, Waiters, Watchers};
 /// Something to do when the agreement is not at work.
 type Later = Box<dyn FnOnce(&Host)>;
 
-/// Called when a core has left, or may not.
-type Leaving = (Seq, Box<dyn FnOnce(bool)>);
+/// Called with whether what was asked for came about.
+type Tell = Box<dyn FnOnce(bool)>;
+
+/// The proposal to leave, and who hears of its end.
+type Leaving = (Seq, Tell);
+
+/// The protocol as it runs: in debug builds replicas are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct InUse;
+
+impl Policy for InUse {
+    const COMPARE: bool = cfg!(debug_assertions);
+}
+
+/// One core's part.
+pub type Part = Agreement<Replicas, InUse>;
 
 /// One core's agreement, with what its tasks wait for.
 pub struct Host {
     me: CoreId,
-    part: RefCell<Agreement<Replicas>>,
+    part: RefCell<Part>,
     links: Rc<dyn Links>,
     gateway: Arc<dyn Gateway>,
     waiters: RefCell<Waiters>,
@@ -56,7 +70,7 @@ pub struct Host {
     /// This core wants to leave.
     leaving: RefCell<Option<Leaving>>,
     /// This core wants to join.
-    joining: RefCell<Option<Box<dyn FnOnce(bool)>>>,
+    joining: RefCell<Option<Tell>>,
 }
 
 impl Host {
@@ -67,16 +81,16 @@ impl Host {
     /// If it is none of the founders.
     #[must_use]
     pub fn founder(me: CoreId, founders: CoreSet, links: Rc<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
-        Self::new(Agreement::founder(me, founders, Replicas::default()), links, gateway)
+        Self::new(Part::founder(me, founders, Replicas::default()), links, gateway)
     }
 
     /// The host of a core that comes later; it has to [`join`](Self::join).
     #[must_use]
     pub fn joiner(me: CoreId, links: Rc<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
-        Self::new(Agreement::joiner(me, Replicas::default()), links, gateway)
+        Self::new(Part::joiner(me, Replicas::default()), links, gateway)
     }
 
-    fn new(part: Agreement<Replicas>, links: Rc<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
+    fn new(part: Part, links: Rc<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
         Self {
             me: part.core(),
             version: Cell::new(part.version()),
@@ -102,7 +116,7 @@ impl Host {
     }
 
     /// Lets the protocol act, then tells whoever waits. What is asked for meanwhile comes after it.
-    fn act<R>(&self, f: impl FnOnce(&mut Agreement<Replicas>, &mut Desk<'_>) -> R) -> R {
+    fn act<R>(&self, f: impl FnOnce(&mut Part, &mut Desk<'_>) -> R) -> R {
         let mut desk = Desk::new(&*self.links);
         let result = {
             let mut part = self.part.borrow_mut();
@@ -194,7 +208,7 @@ impl Host {
     /// Begins a new life of this core, which has left, or whose thread is new: asks to join. `all` are the cores that are there,
     /// also those that join or leave at this time, `gone` all others. `tell` hears whether it is a member, or was refused.
     pub fn join(&self, all: CoreSet, gone: CoreSet, tell: impl FnOnce(bool) + 'static) {
-        self.part.replace(Agreement::joiner(self.me, Replicas::default()));
+        self.part.replace(Part::joiner(self.me, Replicas::default()));
         self.joining.replace(Some(Box::new(tell)));
         self.act(|part, desk| {
             gone.iter().for_each(|core| part.gone(core, desk));
@@ -213,7 +227,7 @@ impl Host {
     /// Proposes that this core leaves, which runs no task any more that proposes. `tell` hears whether it has left; until
     /// then the core goes on. False, without a call of `tell`, if it is no member or is leaving already.
     pub fn leave(&self, tell: impl FnOnce(bool) + 'static) -> bool {
-        if !self.ask(Agreement::is_member) || self.leaving.borrow().is_some() {
+        if !self.ask(Part::is_member) || self.leaving.borrow().is_some() {
             return false;
         }
         self.act(|part, desk| {
@@ -224,7 +238,7 @@ impl Host {
     }
 
     /// Asks the agreement something. It must not be at work.
-    pub fn ask<R>(&self, f: impl FnOnce(&Agreement<Replicas>) -> R) -> R {
+    pub fn ask<R>(&self, f: impl FnOnce(&Part) -> R) -> R {
         f(&self.part.borrow())
     }
 
@@ -263,7 +277,7 @@ impl Host {
 
     fn put(
         &self,
-        part: &mut Agreement<Replicas>,
+        part: &mut Part,
         desk: &mut Desk<'_>,
         command: Command,
         deadline: Option<Time>,

@@ -87,6 +87,11 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
+    /// Whether its thread runs, if only to sleep.
+    pub(crate) fn lives(self) -> bool {
+        self != Self::Dead
+    }
+
     /// Whether it has a part in the agreement.
     pub(crate) fn is_part(self) -> bool {
         matches!(self, Self::Member | Self::Leaving)

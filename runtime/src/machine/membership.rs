@@ -180,6 +180,16 @@ impl Drop for Asked<'_> {
     }
 }
 
+impl Handle {
+    /// Has a core's loop fail, for tests of what then happens.
+    #[doc(hidden)]
+    pub fn kill(&self, core: CoreId) {
+        let target = &self.machine.cores[core.index()];
+        // Refused: it has ended.
+        let _ = call::post(target, |_| executor::with(|core| core.expect("on a core").doomed.set(true)));
+    }
+}
+
 impl Machine {
     /// Whether some core has to do with an earlier life of that one: it may not come again yet.
     async fn is_known(self: &Arc<Self>, core: CoreId) -> bool {
@@ -211,14 +221,15 @@ impl Core {
 
     /// Leaves, if somebody waits for that and no task is left.
     #[inline]
-    pub(crate) fn retire_if_idle(&self) {
-        if self.retiring.borrow().is_some() {
-            self.retire_now();
+    pub(crate) fn tend_membership(&self) {
+        if self.retiring.borrow().is_some() || self.doomed.get() {
+            self.retire_if_idle();
         }
     }
 
     #[cold]
-    fn retire_now(&self) {
+    fn retire_if_idle(&self) {
+        assert!(!self.doomed.get(), "the loop fails, as it was told to");
         if self.retiring.borrow().as_ref().is_some_and(oneshot::Sender::is_closed) {
             self.retiring.take();
             return self.home.mailbox().load.set_standing(Standing::Member);

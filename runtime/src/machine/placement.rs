@@ -9,10 +9,12 @@ use crate::limits::REMOTE_WAKE;
 use crate::machine::Machine;
 use crate::machine::mailbox::Mailbox;
 
-/// The core through which a thread that is none registers its sockets and sleeps: the same one each time.
+/// The core through which a thread that is none registers its sockets and sleeps: the same one each time, while it lives.
 pub(crate) fn delegate(machine: &Machine) -> &Arc<Mailbox> {
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(std::thread::current().id());
-    &machine.cores[hash as usize % machine.cores.len()]
+    let first = hash as usize % machine.cores.len();
+    let mut live = machine.cores.iter().cycle().skip(first).take(machine.cores.len());
+    live.find(|core| core.load.standing().lives()).unwrap_or(&machine.cores[first])
 }
 
 /// The core for a connection just accepted: fewest connections, then shortest delay, ties at random.
