@@ -23,10 +23,10 @@ const BITS: usize = 64;
 /// let (mut one, mut other) = (End::new(&mesh, 0), End::new(&mesh, 1));
 /// one.push(1, "hello");
 /// assert!(other.has_news());
-/// assert_eq!(other.next(), Some((0, News::Message("hello"))));
+/// assert_eq!(other.read(), Some((0, News::Message("hello"))));
 /// drop(one);
-/// assert_eq!(other.next(), Some((0, News::Gone)));
-/// assert_eq!(other.next(), None);
+/// assert_eq!(other.read(), Some((0, News::Gone)));
+/// assert_eq!(other.read(), None);
 /// ```
 pub struct Mesh<T> {
     places: Box<[CachePadded<Place<T>>]>,
@@ -108,7 +108,7 @@ pub enum News<T> {
 /// let mesh = Mesh::new(2, 8);
 /// let mut end = End::new(&mesh, 0);
 /// end.push(1, 'x');
-/// assert_eq!(End::new(&mesh, 1).next(), None, "it was meant for an earlier life of core 1");
+/// assert_eq!(End::new(&mesh, 1).read(), None, "it was meant for an earlier life of core 1");
 /// ```
 pub struct End<T: Send> {
     me: usize,
@@ -211,15 +211,11 @@ impl<T: Send> End<T> {
     /// # let (mut one, mut other) = (End::new(&mesh, 0), End::new(&mesh, 1));
     /// one.push(1, 1);
     /// one.push(1, 2);
-    /// while let Some((from, News::Message(number))) = other.next() {
+    /// while let Some((from, News::Message(number))) = other.read() {
     ///     println!("{from} says {number}");
     /// }
     /// ```
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "it is no iterator: there may be something after `None`"
-    )]
-    pub fn next(&mut self) -> Option<(usize, News<T>)> {
+    pub fn read(&mut self) -> Option<(usize, News<T>)> {
         loop {
             let from = match self.reading {
                 Some(from) => from,
@@ -285,7 +281,7 @@ mod tests {
     use super::*;
 
     fn drain<T: Send>(end: &mut End<T>) -> Vec<(usize, News<T>)> {
-        std::iter::from_fn(|| end.next()).collect()
+        std::iter::from_fn(|| end.read()).collect()
     }
 
     #[test]
@@ -344,7 +340,7 @@ mod tests {
                 });
             }
             while gone < 3 {
-                match reader.next() {
+                match reader.read() {
                     Some((from, News::Message(number))) => {
                         assert_eq!(number, next[from]);
                         next[from] += 1;

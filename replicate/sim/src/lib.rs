@@ -14,6 +14,8 @@ mod rng;
 mod tasks;
 mod world;
 
+pub use journal::{Journal, Told, What};
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 

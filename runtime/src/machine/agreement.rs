@@ -118,7 +118,7 @@ struct Wires {
 
 impl Wires {
     fn next(&self) -> Option<(usize, News<Wire<Replicas>>)> {
-        self.end.borrow_mut().as_mut()?.next()
+        self.end.borrow_mut().as_mut()?.read()
     }
 }
 

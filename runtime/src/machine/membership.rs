@@ -35,8 +35,7 @@ pub(crate) type Retiring = oneshot::Sender<Result<(), RetireError>>;
 /// # multikernel::runtime::Builder::new().cores(1).run(|| async {
 /// use multikernel::runtime::{Handle, RetireError};
 ///
-/// let only = multikernel::CoreId::new(0);
-/// # multikernel::spawn(async move {}).await.unwrap();
+/// // The Machine has one core.
 /// assert_eq!(Handle::current().retire(multikernel::CoreId::new(1)).await, Err(RetireError::NotThere));
 /// # }).unwrap();
 /// ```
@@ -153,8 +152,16 @@ impl Handle {
     /// If the future is dropped, the core stays retired or joins.
     ///
     /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new().cores(2).run(|| async {
+    /// use multikernel::{CoreId, runtime::Handle};
     ///
-    /// See [`retire`](Self::retire).
+    /// let machine = Handle::current();
+    /// machine.retire(CoreId::new(1)).await?; // a CPU is needed elsewhere
+    /// machine.revive(CoreId::new(1)).await?; // and not any more
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
     pub async fn revive(&self, core: CoreId) -> Result<(), ReviveError> {
         let Some(target) = self.machine.cores.get(core.index()) else { return Err(ReviveError::NotRetired) };
         if !target.load.change_standing(Standing::Retired, Standing::Joining) {
