@@ -76,6 +76,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
     }
 
     pub(crate) fn on_propose(&mut self, entry: Entry<O::Command>, fx: &mut impl Effects<O>) {
+        self.may_expire |= entry.deadline.is_some();
         let (others, round) = (self.others(), self.version().next().next());
         let Some(home) = &mut self.home else { return };
         if P::OVERLAP && home.phase == HomePhase::Voting && entry.change().is_none() {

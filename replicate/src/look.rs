@@ -69,6 +69,12 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         self.home.as_ref().map_or(CoreSet::EMPTY, |home| home.missing.union(home.undone))
     }
 
+    /// Whether this is the home and [`waiting_for`](Self::waiting_for) somebody.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.home.as_ref().is_some_and(|home| !home.missing.is_empty() || !home.undone.is_empty())
+    }
+
     /// Whether this core knows of that one: as a member, or as one that joins or leaves. A core may come again under its old
     /// name only when nobody does.
     #[must_use]

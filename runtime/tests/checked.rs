@@ -251,9 +251,8 @@ fn the_checkers_of_the_simulator_find_nothing_on_real_threads() {
             carried.into_iter().for_each(|letter| _ = foreign_tell.blocking_send(letter));
         }));
         let desk = desk.clone();
-        tasks.push(runtime.block_on(async {
-            spawn_on(CoreId::new(core), move || busy(desk, tell, told, by_way_of, foreign))
-        }));
+        let _guest = runtime.handle().enter();
+        tasks.push(spawn_on(CoreId::new(core), move || busy(desk, tell, told, by_way_of, foreign)));
     }
     let turns = runtime.block_on(come_and_go(&book, Instant::now() + Duration::from_secs(seconds())));
     desk.stop.store(true, Ordering::Relaxed);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
 
 use crate::host::Host;
 use crate::{CoreId, Replicas, Time, Version, Wire};
@@ -29,6 +30,9 @@ pub trait Links {
 
     /// Where the task was spawned that this core is polling.
     fn busy_with(&self, core: CoreId) -> Option<&'static Location<'static>>;
+
+    /// That core has kept the home waiting for so long.
+    fn stalled(&self, core: CoreId, waited: Duration);
 
     /// A replica of that core differs from the one here, which its author has to hear of.
     fn diverged(&self, core: CoreId, version: Version);

@@ -18,6 +18,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 pub use current::with;
 pub use links::{Gateway, Job, Links, NoHost};
@@ -26,6 +27,7 @@ pub(crate) use waiters::{Answer, Failure};
 
 use multikernel_channels::oneshot;
 
+use crate::limits::STALL;
 use crate::objects::Objects;
 use crate::replica::contain;
 use crate::{
@@ -43,6 +45,22 @@ type Tell = Box<dyn FnOnce(bool)>;
 
 /// The proposal to leave, and who hears of its end.
 type Leaving = (Seq, Tell);
+
+/// A home waits for members since then, with that version.
+#[derive(Clone, Copy)]
+struct Wait {
+    version: Version,
+    since: Time,
+    is_told: bool,
+}
+
+impl Wait {
+    /// When it is to be told of.
+    fn due(self) -> Option<Time> {
+        let patience = u64::try_from(STALL.as_nanos()).expect("a short time");
+        (!self.is_told).then(|| Time(self.since.0.saturating_add(patience)))
+    }
+}
 
 /// The protocol as it runs: in debug builds replicas are compared.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +85,8 @@ pub struct Host {
     later: RefCell<VecDeque<Later>>,
     /// The version, for readers that would find the agreement borrowed.
     version: Cell<Version>,
+    /// Since when this home has waited for the same round; nothing when it does not, or has said so.
+    waits: Cell<Option<Wait>>,
     /// This core wants to leave.
     leaving: RefCell<Option<Leaving>>,
     /// This core wants to join.
@@ -94,6 +114,7 @@ impl Host {
         Self {
             me: part.core(),
             version: Cell::new(part.version()),
+            waits: Cell::new(None),
             part: RefCell::new(part),
             links,
             gateway,
@@ -126,6 +147,7 @@ impl Host {
                 part.objects_mut().stamp(version);
                 self.version.set(version);
             }
+            self.note_wait(&part);
             self.links.prepared(part.is_prepared(), part.version());
             result
         };
@@ -149,6 +171,29 @@ impl Host {
             self.tell_watchers();
         }
         result
+    }
+
+    /// Remembers since when this home has waited for the same thing.
+    fn note_wait(&self, part: &Part) {
+        if !part.is_waiting() {
+            return self.waits.set(None);
+        }
+        let version = part.version();
+        if self.waits.get().is_none_or(|wait| wait.version != version) {
+            self.waits.set(Some(Wait { version, since: self.links.now(), is_told: false }));
+        }
+    }
+
+    /// Tells of the cores that have kept this home waiting for too long.
+    fn tell_of_stalls(&self, now: Time) {
+        let Some(wait) = self.waits.get().filter(|wait| wait.due().is_some_and(|due| due <= now)) else {
+            return;
+        };
+        self.waits.set(Some(Wait { is_told: true, ..wait }));
+        let stalled = self.part.borrow().waiting_for();
+        for core in stalled.iter() {
+            self.links.stalled(core, Duration::from_nanos(now.0.saturating_sub(wait.since.0)));
+        }
     }
 
     fn tell_watchers(&self) {
@@ -195,6 +240,7 @@ impl Host {
 
     /// It is now this late.
     pub fn tick(&self, now: Time) {
+        self.tell_of_stalls(now);
         self.act(|part, desk| part.tick(now, desk));
         self.catch_up();
     }
@@ -202,7 +248,8 @@ impl Host {
     /// When [`tick`](Self::tick) has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        self.part.borrow().next_deadline()
+        let wait = self.waits.get().and_then(Wait::due);
+        [self.part.borrow().next_deadline(), wait].into_iter().flatten().min()
     }
 
     /// Begins a new life of this core, which has left, or whose thread is new: asks to join. `all` are the cores that are there,

@@ -8,6 +8,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Weak;
+use std::time::Duration;
 
 use multikernel_channels::doorbell::State;
 use multikernel_channels::mesh::{End, Mesh, News};
@@ -152,6 +153,15 @@ impl Links for Wires {
 
     fn busy_with(&self, core: CoreId) -> Option<&'static Location<'static>> {
         self.machine.cores[core.index()].load.polled()
+    }
+
+    fn stalled(&self, core: CoreId, waited: Duration) {
+        match self.busy_with(core) {
+            Some(task) => {
+                tracing::warn!(%core, ?waited, %task, "an agreement waits for a core, which polls the task spawned there");
+            }
+            None => tracing::warn!(%core, ?waited, "an agreement waits for a core"),
+        }
     }
 
     fn diverged(&self, core: CoreId, version: Version) {
