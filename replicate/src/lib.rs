@@ -5,6 +5,7 @@
 
 mod agreement;
 mod cores;
+mod dues;
 mod effects;
 mod home;
 pub mod limits;
@@ -15,6 +16,7 @@ mod message;
 mod objects;
 mod origin;
 mod policy;
+pub mod ready;
 mod replica;
 mod replicas;
 mod table;

@@ -12,6 +12,9 @@ pub const PROPOSALS: usize = 64;
 /// How many rounds the home decides without hearing from a core that is asleep. Then it rings, and waits for its vote.
 pub const ROUNDS_ASLEEP: u32 = 16;
 
+/// After how many nanoseconds what an object wants done is proposed again, if it has not been done.
+pub const PROPOSE_AGAIN: u64 = 1_000_000_000;
+
 /// What a takeover, a join and a leave put on one ring between two readings, at most.
 pub const RARE: usize = 16;
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::dues::Dues;
 use crate::objects::{Asker, Objects};
 use crate::replica::{Erased, Replica, Restore, contain};
-use crate::{Change, StateMachine};
+use crate::{Change, StateMachine, Time};
 
 /// The name of an object, the same on every core. Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,11 +123,21 @@ impl Slot {
         Self { is_poisoned: replica.is_none(), replica, ends: false }
     }
 
-    /// Runs code that must not fail.
-    fn must(&mut self, f: impl FnOnce(&mut dyn Replica)) {
-        if let Some(replica) = self.replica.as_deref_mut().filter(|_| !self.is_poisoned) {
-            self.is_poisoned = contain(|| f(replica)).is_none();
-        }
+    /// Runs code that must not fail. Nothing, if it does.
+    fn must<T>(&mut self, f: impl FnOnce(&mut dyn Replica) -> T) -> Option<T> {
+        let replica = self.replica.as_deref_mut().filter(|_| !self.is_poisoned)?;
+        let done = contain(|| f(replica));
+        self.is_poisoned = done.is_none();
+        done
+    }
+
+    /// Runs code that must not fail, and asks when something is due after it.
+    fn change(&mut self, f: impl FnOnce(&mut dyn Replica)) -> Option<Time> {
+        let due = self.must(|replica| {
+            f(replica);
+            replica.next_due()
+        });
+        due.flatten()
     }
 
     /// Runs code that may refuse.
@@ -178,6 +189,7 @@ pub struct Replicas {
     slots: BTreeMap<ObjectId, Slot>,
     /// Objects whose creation is prepared.
     born: BTreeMap<ObjectId, Box<dyn Replica>>,
+    dues: Dues,
 }
 
 impl fmt::Debug for Replicas {
@@ -191,6 +203,32 @@ impl Replicas {
     pub fn read<S: StateMachine, T>(&self, object: ObjectId, f: impl FnOnce(&S) -> T) -> Option<T> {
         let slot = self.slots.get(&object).filter(|slot| !slot.is_poisoned)?;
         slot.replica.as_ref()?.as_any().downcast_ref().map(f)
+    }
+
+    /// When an object wants something done: then the home calls [`take_due`](Self::take_due). Cheap.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Time> {
+        self.dues.next()
+    }
+
+    /// What the first object that is due wants done, for the home to propose. The object is asked again when it has been done, or
+    /// after [`PROPOSE_AGAIN`](crate::limits::PROPOSE_AGAIN).
+    pub fn take_due(&mut self, now: Time) -> Option<Command> {
+        while let Some(object) = self.dues.take(now) {
+            let slot = self.slots.get_mut(&object).filter(|slot| !slot.ends);
+            let command = slot.and_then(|slot| slot.must(|replica| replica.on_due(object, now)));
+            if let Some(Some(command)) = command {
+                return Some(command);
+            }
+        }
+        None
+    }
+
+    /// Commits to an object, and learns when something is due there.
+    fn change(&mut self, object: ObjectId, f: impl FnOnce(&mut dyn Replica)) {
+        if let Some(slot) = self.slots.get_mut(&object) {
+            self.dues.set(object, slot.change(f));
+        }
     }
 
     fn prepare_change(&mut self, object: ObjectId, order: &Erased, asker: Asker) -> Result<(), Denial> {
@@ -250,17 +288,22 @@ impl Objects for Replicas {
             Order::Create(factory) => {
                 let born = self.born.remove(&object).or_else(|| contain(factory));
                 self.slots.entry(object).or_insert_with(|| Slot::new(born));
+                self.change(object, |_| {});
             }
             Order::Destroy => {
+                self.dues.set(object, None);
                 if let Some(slot) = self.slots.remove(&object) {
                     contain(|| drop(slot.replica));
                 }
             }
-            Order::Change(order) => {
-                if let Some(slot) = self.slots.get_mut(&object) {
-                    slot.must(|replica| replica.commit(&**order));
-                }
-            }
+            Order::Change(order) => self.change(object, |replica| replica.commit(&**order)),
+        }
+    }
+
+    fn commit_announced(&mut self, command: &Command) {
+        match &*command.order {
+            Order::Create(_) | Order::Destroy => self.commit(command),
+            Order::Change(order) => self.change(command.object, |replica| replica.commit_announced(&**order)),
         }
     }
 
@@ -303,11 +346,15 @@ impl Objects for Replicas {
     }
 
     fn commit_view(&mut self, change: &Change) {
-        self.slots.values_mut().for_each(|slot| slot.must(|replica| replica.commit_view(change)));
+        for (id, slot) in &mut self.slots {
+            self.dues.set(*id, slot.change(|replica| replica.commit_view(change)));
+        }
     }
 
     fn abort_view(&mut self, change: &Change) {
-        self.slots.values_mut().rev().for_each(|slot| slot.must(|replica| replica.abort_view(change)));
+        for slot in self.slots.values_mut().rev() {
+            slot.must(|replica| replica.abort_view(change));
+        }
     }
 
     fn snapshot(&self) -> Saved {
@@ -326,12 +373,15 @@ impl Objects for Replicas {
                 None => Err(Denial::Panicked),
             };
             match restored {
-                Ok(replica) => self.slots.insert(*id, Slot::new(Some(replica))),
+                Ok(replica) => {
+                    self.slots.insert(*id, Slot::new(Some(replica)));
+                    self.change(*id, |_| {});
+                }
                 Err(denial) => {
                     self.clear();
                     return Err(denial);
                 }
-            };
+            }
         }
         Ok(())
     }
