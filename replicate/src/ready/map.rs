@@ -311,14 +311,14 @@ impl<K: Clone + Eq + Hash, V: Clone, S: BuildHasher> Map<K, V, S> {
         let planned = command.ops().iter().try_for_each(|op| self.plan_op(op));
         if planned.is_ok() {
             self.plan.keep();
-        } else {
-            self.plan.forget();
         }
         planned
     }
 
     /// Whether a command can be done now, before what is undecided and without harm to that.
     fn can_precede(&mut self, command: &MapCommand<K, V>) -> bool {
+        // What a refused or panicking prepare has left here is not there on other cores.
+        self.plan.forget();
         let undecided = mem::take(&mut self.plan);
         let can_be_done = self.plan(command).is_ok();
         self.plan = undecided;

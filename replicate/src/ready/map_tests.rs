@@ -168,7 +168,21 @@ fn entries_go_in_the_order_of_their_deadlines_and_not_before_the_commit() {
     assert_eq!(map.get("a"), Some(&10));
     map.commit(&expiry);
     assert!(map.get("a").is_none() && map.get("b").is_none() && map.len() == 2);
+    assert_eq!((map.deadline("a"), map.deadline("c")), (None, Some(Time(30))));
     assert_eq!((map.next_due(), map.deadline("d")), (Some(Time(30)), None), "a later insert has no deadline");
+}
+
+#[test]
+fn what_takes_no_room_is_announced_to_a_full_map() {
+    let mut map = Map::with_capacity_limit(1);
+    map.commit(&Map::insert(1, "old"));
+    let over = Map::insert(1, "new");
+    map.prepare(&over).expect("it takes no room");
+    map.commit_announced(&Map::remove(1));
+    assert_eq!(map.len(), 0);
+    map.commit_announced(&Map::insert(2, "other"));
+    map.commit(&over);
+    assert_eq!((map.len(), map.get(&1)), (1, Some(&"new")), "the room was promised");
 }
 
 #[test]

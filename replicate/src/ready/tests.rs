@@ -6,7 +6,11 @@ use std::hash::{Hash, Hasher};
 use super::fixture::ID;
 use super::{Counter, Map};
 use crate::limits::PROPOSE_AGAIN;
-use crate::{Agreement, Asker, Command, CoreId, CoreSet, Denial, ObjectId, Objects, Replicas, Time};
+use crate::tests::Alone;
+use crate::{
+    Agreement, Asker, Change, Command, CoreId, CoreSet, Denial, ObjectId, Objects, Replicas, StateMachine,
+    Time,
+};
 
 thread_local! {
     static BREAKS: Flag<&'static str> = const { Flag::new("") };
@@ -75,6 +79,10 @@ fn a_panic_in_a_prepare_leaves_no_trace() {
         let denial = replicas.prepare(&mixed, Asker::Home).expect_err(what);
         assert!(matches!(denial, Denial::Panicked) && replicas.poisoned().is_none(), "{what}");
         BREAKS.set("");
+        replicas.commit_announced(&change(Map::insert(Brittle("first"), Brittle("announced"))));
+        let first = replicas.read(ID, |map: &Strings| map.get(&Brittle("first")).map(|value| value.0));
+        assert_eq!(first, Some(Some("announced")), "no other core would leave this out");
+        replicas.commit(&change(Map::remove(Brittle("first"))));
         // Had it left its first step, this would be refused. Had it left one more, the second would be.
         let first = change(Map::insert_if_absent(Brittle("first"), Brittle("mine")));
         replicas.prepare(&first, Asker::Home).expect("the key is absent");
@@ -117,10 +125,11 @@ fn what_is_due_is_taken_once_until_it_is_done() {
 
     let expiry = replicas.take_due(Time(15)).expect("one is late");
     assert_eq!(replicas.next_due(), Some(Time(20)), "the late one has been taken");
-    assert!(replicas.take_due(Time(15)).is_none());
+    replicas.commit(&lease(other, 2, 30));
+    assert!(replicas.take_due(Time(15)).is_none(), "another commit does not change that");
     replicas.prepare(&expiry, Asker::Home).expect("an expiry is not refused");
     replicas.commit(&expiry);
-    assert_eq!(replicas.read(other, Leases::len), Some(0));
+    assert_eq!(replicas.read(other, Leases::len), Some(1));
     replicas.commit(&lease(other, 1, 10));
     assert_eq!(replicas.next_due(), Some(Time(10)), "it is late again");
 
@@ -146,5 +155,56 @@ fn only_the_home_proposes_what_is_due() {
         let mut part = Agreement::<Replicas>::founder(CoreId::new(core), founders, replicas);
         assert_eq!(part.next_due().is_some(), is_home);
         assert_eq!(part.take_due(Time(5)).is_some(), is_home);
+    }
+}
+
+/// Due once for each change of the view.
+struct Greeter(u64);
+
+impl StateMachine for Greeter {
+    type Command = ();
+    type Refusal = ();
+    type Snapshot = u64;
+    const VETO: bool = false;
+
+    fn prepare(&mut self, (): &()) -> Result<(), ()> {
+        Ok(())
+    }
+    fn commit(&mut self, (): &()) {}
+    fn abort(&mut self, (): &()) {}
+    fn snapshot(&self) -> u64 {
+        self.0
+    }
+    fn restore(views: &u64) -> Result<Self, ()> {
+        Ok(Self(*views))
+    }
+    fn next_due(&self) -> Option<Time> {
+        Some(Time(self.0))
+    }
+    fn commit_view(&mut self, _: &Change) {
+        self.0 += 1;
+    }
+}
+
+#[test]
+fn something_may_be_due_from_the_start_and_by_a_change_of_the_view() {
+    let mut replicas = Replicas::default();
+    replicas.commit(&Command::create(ID, || Greeter(7)));
+    assert_eq!(replicas.next_due(), Some(Time(7)));
+    replicas.commit_view(&Change::Dead(CoreId::new(1)));
+    assert_eq!(replicas.next_due(), Some(Time(8)));
+    assert!(replicas.take_due(Time(8)).is_none(), "it does not know what it wants");
+    assert_eq!(replicas.next_due(), Some(Time(8 + PROPOSE_AGAIN)));
+}
+
+#[test]
+fn what_is_announced_keeps_the_promises_of_the_machine() {
+    let (me, mut fx) = (CoreId::new(0), Alone::default());
+    let mut replicas = Replicas::default();
+    replicas.commit(&Command::create(ID, || Counter::with_bound(1)));
+    let mut part = Agreement::<Replicas>::founder(me, CoreSet::only(me), replicas);
+    for (amount, value) in [(2, 0), (1, 1), (1, 1)] {
+        part.announce(Command::change::<Counter>(ID, Counter::add(me, amount)), &mut fx).expect("a member");
+        assert_eq!(part.objects().read(ID, Counter::value), Some(value));
     }
 }
