@@ -5,6 +5,7 @@
 
 mod agreement;
 mod cores;
+mod dues;
 mod effects;
 mod handle;
 mod home;
@@ -17,6 +18,7 @@ mod message;
 mod objects;
 mod origin;
 mod policy;
+pub mod ready;
 mod replica;
 mod replicas;
 mod slots;

@@ -23,6 +23,9 @@ pub const ROUNDS_ASLEEP: u32 = 16;
 /// A core that has kept the home waiting for longer than this is reported.
 pub const STALL: Duration = Duration::from_secs(1);
 
+/// After how many nanoseconds what an object wants done is proposed again, if it has not been done.
+pub const PROPOSE_AGAIN: u64 = 1_000_000_000;
+
 /// What a takeover, a join and a leave put on one ring between two readings, at most.
 pub const RARE: usize = 16;
 

@@ -241,7 +241,13 @@ impl Host {
     /// It is now this late.
     pub fn tick(&self, now: Time) {
         self.tell_of_stalls(now);
-        self.act(|part, desk| part.tick(now, desk));
+        self.act(|part, desk| {
+            while let Some(command) = part.take_due(now) {
+                let proposed = part.propose(command, None, desk);
+                debug_assert!(proposed.is_ok(), "the home is a member");
+            }
+            part.tick(now, desk);
+        });
         self.catch_up();
     }
 
@@ -249,7 +255,8 @@ impl Host {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         let wait = self.waits.get().and_then(Wait::due);
-        [self.part.borrow().next_deadline(), wait].into_iter().flatten().min()
+        let part = self.part.borrow();
+        [part.next_deadline(), part.next_due(), wait].into_iter().flatten().min()
     }
 
     /// Begins a new life of this core, which has left, or whose thread is new: asks to join. `all` are the cores that are there,
