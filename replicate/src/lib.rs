@@ -31,7 +31,10 @@ mod version;
 pub use agreement::Agreement;
 pub use cores::{CoreId, CoreSet};
 pub use effects::Effects;
-pub use handle::{AnnounceError, Changes, Closed, Committed, CreateError, ProposeError, Replicated};
+pub use handle::{
+    AnnounceError, CellError, Changes, Closed, Committed, CounterError, CreateError, MapError, ProposeError,
+    Replicated, ReplicatedCell, ReplicatedCounter, ReplicatedMap,
+};
 pub use machine::StateMachine;
 pub use message::{
     Change, Decision, Deed, Entry, Message, Outcome, Refusal, Report, Seq, Time, Welcome, Wire,
