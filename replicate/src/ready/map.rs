@@ -28,6 +28,7 @@ use crate::{StateMachine, Time};
 ///
 /// [`insert_if_absent`](Map::insert_if_absent) is refused where the key is there, or will be if what is undecided commits. A map
 /// [with a limit](Map::with_capacity_limit) refuses what would be one entry too many. Such a command fails on every core or on none.
+/// An insert that is announced comes to nothing where it might take the room or the key of a proposal in the same round.
 ///
 /// ```
 /// use multikernel_replicate::StateMachine;
@@ -151,7 +152,7 @@ impl<K, V> Map<K, V> {
         MapCommand::put(key, value, None, false)
     }
 
-    /// Puts an entry in that is dropped some time after the deadline.
+    /// Puts an entry in that is dropped some time after the deadline, by the clock of the home.
     ///
     /// ```
     /// use multikernel_replicate::ready::Map;

@@ -154,3 +154,27 @@ impl Hasher for AsIs {
         self.0 = hash;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_what_is_decided() {
+        let mut plan = Plan::default();
+        for round in 0..3 {
+            // Two keys with one hash, and one of them twice.
+            for (hash, key) in [(1, 'a'), (1, 'b'), (2, 'c'), (1, 'a')] {
+                plan.add(hash, key, Effect::Put, 1);
+                plan.keep();
+            }
+            plan.add(2, 'd', Effect::Put, 1);
+            assert_eq!((plan.len(), plan.growth()), (4, 5), "round {round}");
+            plan.undo(1);
+            plan.decide(2);
+            assert_eq!((plan.fate(1, &'a'), plan.fate(2, &'c')), (None, Some(true)));
+            plan.decide(1);
+            assert!(plan.steps.is_empty() && plan.latest.is_empty() && plan.growth == 0 && plan.kept == 0);
+        }
+    }
+}

@@ -75,6 +75,8 @@ fn a_panic_in_a_prepare_leaves_no_trace() {
             Map::remove(Brittle("brittle")),
             Map::insert_if_absent(Brittle("brittle"), Brittle("other")),
         ]));
+        let before = change(Map::insert(Brittle("before"), Brittle("value")));
+        replicas.prepare(&before, Asker::Home).expect("it is never refused");
         BREAKS.set(what);
         let denial = replicas.prepare(&mixed, Asker::Home).expect_err(what);
         assert!(matches!(denial, Denial::Panicked) && replicas.poisoned().is_none(), "{what}");
@@ -82,6 +84,7 @@ fn a_panic_in_a_prepare_leaves_no_trace() {
         replicas.commit_announced(&change(Map::insert(Brittle("first"), Brittle("announced"))));
         let first = replicas.read(ID, |map: &Strings| map.get(&Brittle("first")).map(|value| value.0));
         assert_eq!(first, Some(Some("announced")), "no other core would leave this out");
+        replicas.commit(&before);
         replicas.commit(&change(Map::remove(Brittle("first"))));
         // Had it left its first step, this would be refused. Had it left one more, the second would be.
         let first = change(Map::insert_if_absent(Brittle("first"), Brittle("mine")));
