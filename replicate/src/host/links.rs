@@ -16,7 +16,8 @@ pub trait Links {
     /// Wakes that core if it is asleep.
     fn ring(&self, to: CoreId);
 
-    /// Whether that core is asleep, and will read all that was posted to it before it runs anything.
+    /// Whether that core is asleep, will read all that was posted to it before it runs anything, and was not
+    /// [watched](crate::host::Host::is_watched) when it went to sleep.
     fn is_asleep(&self, core: CoreId) -> bool;
 
     /// This round is about to be decided: the highest such version is public to all cores of the Machine.

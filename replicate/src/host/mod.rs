@@ -426,6 +426,12 @@ impl Host {
         }
     }
 
+    /// Whether a task here waits for a round: then this core must not be left asleep over one.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        !self.watchers.borrow().is_empty()
+    }
+
     pub(crate) fn changed(&self, object: ObjectId) -> Option<Version> {
         self.part.try_borrow().ok()?.objects().changed(object)
     }

@@ -320,6 +320,7 @@ impl Core {
         self.hub.prepare_park(&mut woken);
         // Who posts or sends after these looks finds us asleep and rings or wakes; what was there before is seen
         // (channels, sleeping and waking).
+        self.seat.prepare_park();
         self.mailbox().doorbell.prepare_park();
         let stay = self.mailbox().has_mail() || self.seat.has_news() || self.is_called();
         let sleep = self.hub.may_sleep(&mut woken) && !stay;

@@ -52,6 +52,12 @@ impl Seat {
         self.wires.end.borrow().as_ref().is_some_and(End::has_news) || self.host.has_work()
     }
 
+    /// The core is about to park.
+    pub(crate) fn prepare_park(&self) {
+        let load = &self.wires.machine.cores[self.host.core().index()].load;
+        load.set_sleeps_over_rounds(!self.host.is_watched());
+    }
+
     /// Reads what other cores have said, up to a bound.
     pub(crate) fn read(&self) {
         self.read_at_most(AGREEMENT_READS);
@@ -140,7 +146,8 @@ impl Links for Wires {
     fn is_asleep(&self, core: CoreId) -> bool {
         // SeqCst: pairs with the fence in `read_to_the_end`.
         fence(Ordering::SeqCst);
-        self.machine.cores[core.index()].doorbell.state() == State::Parked
+        let core = &self.machine.cores[core.index()];
+        core.doorbell.state() == State::Parked && core.load.sleeps_over_rounds()
     }
 
     fn deciding(&self, _: Version) {}

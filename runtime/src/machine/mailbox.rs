@@ -12,7 +12,9 @@ use std::ptr::{NonNull, null_mut};
 use crossbeam_utils::CachePadded;
 use multikernel_channels::doorbell::Doorbell;
 use multikernel_channels::inbox::{Batch, Closed, Inbox, Link, Linked};
-use multikernel_channels::sync::{Arc, AtomicI32, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, Ordering};
+use multikernel_channels::sync::{
+    Arc, AtomicBool, AtomicI32, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, Ordering, fence,
+};
 
 /// Names one core of one Machine; never reused within the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +68,8 @@ pub(crate) struct Load {
     pub(crate) connections: AtomicU32,
     /// What the core is to the others: a [`Standing`].
     standing: AtomicU8,
+    /// When the core parked, no task of it waited for a round of the agreement.
+    sleeps_over_rounds: AtomicBool,
     /// Where the task was spawned that is being polled, or was last.
     polled: AtomicPtr<Location<'static>>,
 }
@@ -125,6 +129,18 @@ impl Load {
         // SeqCst: see `standing`. Relaxed: nothing was changed.
         let (from, to) = (from as u8, to as u8);
         self.standing.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
+    /// The core is about to park; rounds of the agreement may be decided without waking it, or not.
+    pub(crate) fn set_sleeps_over_rounds(&self, may: bool) {
+        self.sleeps_over_rounds.store(may, Ordering::Relaxed); // published with the state word, by the fence
+        fence(Ordering::Release); // pairs with the Acquire in `sleeps_over_rounds`
+    }
+
+    /// After the core's state word was seen to say that it is parked.
+    pub(crate) fn sleeps_over_rounds(&self) -> bool {
+        fence(Ordering::Acquire); // pairs with the Release in `set_sleeps_over_rounds`, by way of the state word
+        self.sleeps_over_rounds.load(Ordering::Relaxed)
     }
 
     /// Whether new tasks may be placed here.
