@@ -26,6 +26,7 @@ mod table;
 mod takeover;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod version;
 
 pub use agreement::Agreement;
@@ -43,4 +44,5 @@ pub use objects::{Asker, Objects};
 pub use policy::{Policy, Sound};
 pub use replicas::{Command, Denial, ObjectId, Replicas, Saved};
 pub use table::{HomePhase, LeadPhase, MemberPhase, STEPS, Step};
+pub use tree::{Hop, Topology, Tree};
 pub use version::{Lead, Reign, Term, Version};

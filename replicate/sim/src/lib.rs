@@ -6,6 +6,7 @@
 mod check;
 mod costs;
 mod journal;
+pub mod latency;
 pub mod mutants;
 mod net;
 mod objects;
