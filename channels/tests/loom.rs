@@ -9,6 +9,7 @@ use loom::sync::{Condvar, Mutex};
 use multikernel_channels::doorbell::StateWord;
 use scenarios::broadcast;
 use scenarios::calls::{self, Receive};
+use scenarios::epoch;
 use scenarios::mpsc;
 use scenarios::ports::{self, RUNNERS, Runner};
 
@@ -285,6 +286,28 @@ fn call_closes() {
     }
     model(3, || calls::both_ends_go(true));
     model(3, || calls::both_ends_go(false));
+}
+
+#[test]
+fn epoch_nothing_overtakes_a_commit() {
+    for by in epoch::ALL {
+        model(2, move || epoch::nothing_overtakes_a_commit(ModelBell::new, Runner::Plain, by));
+        model(1, move || epoch::nothing_overtakes_a_commit(ModelBell::new, Runner::Core, by));
+    }
+}
+
+/// Whether the model above would notice: for each channel, without the check.
+#[test]
+fn epoch_without_holding_is_noticed() {
+    for by in epoch::ALL {
+        let noticed = std::panic::catch_unwind(|| {
+            model(2, move || {
+                multikernel_channels::epoch::hold_messages(false);
+                epoch::nothing_overtakes_a_commit(ModelBell::new, Runner::Plain, by);
+            });
+        });
+        assert!(noticed.is_err(), "{by:?}");
+    }
 }
 
 #[test]

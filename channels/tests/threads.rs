@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use multikernel_channels::doorbell::Doorbell;
 use scenarios::broadcast;
 use scenarios::calls::{self, Receive};
+use scenarios::epoch;
 use scenarios::mpsc;
 use scenarios::ports::{self, RUNNERS, Runner};
 
@@ -248,6 +249,16 @@ fn ends_of_calls_go() {
     }
     for round in 0..500 {
         calls::both_ends_go(round % 2 == 0);
+    }
+}
+
+#[test]
+fn nothing_overtakes_a_commit() {
+    for by in epoch::ALL {
+        for _ in 0..500 {
+            epoch::nothing_overtakes_a_commit(doorbell, Runner::Plain, by);
+            epoch::nothing_overtakes_a_commit(doorbell, Runner::Core, by);
+        }
     }
 }
 

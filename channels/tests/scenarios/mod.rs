@@ -5,6 +5,7 @@
 
 pub mod broadcast;
 pub mod calls;
+pub mod epoch;
 pub mod mpsc;
 pub mod ports;
 
