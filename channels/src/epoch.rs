@@ -67,15 +67,20 @@ process_wide! {
 
 /// The calling thread's core, which has committed round `version` and none after it, has voted on the next one.
 pub fn prepared(word: &SharedArc<Deciding>, version: u64) {
-    let now = Prepared { word: SharedArc::clone(word), version };
-    drop(PREPARED.with(|prepared| prepared.replace(Some(now))));
+    PREPARED.with(|cell| {
+        // The word is that of the last time, as a rule: its count of references is on a line that all cores share.
+        let word = match cell.replace(None) {
+            Some(last) if SharedArc::ptr_eq(&last.word, word) => last.word,
+            _ => SharedArc::clone(word),
+        };
+        cell.set(Some(Prepared { word, version }));
+    });
     IS_PREPARED.with(|is_prepared| is_prepared.set(true));
 }
 
 /// The calling thread's core knows how the round ended on which it has voted; or it ends.
 pub fn settled() {
     IS_PREPARED.with(|is_prepared| is_prepared.set(false));
-    drop(PREPARED.with(|prepared| prepared.replace(None)));
 }
 
 /// Whether the calling thread's core has voted and does not know the end.
@@ -91,18 +96,27 @@ pub fn is_prepared() -> bool {
 #[inline]
 #[must_use]
 pub fn holds() -> bool {
-    is_prepared() && is_behind()
+    held_until().is_some()
+}
+
+/// As [`holds`], with the round that this core has to commit first.
+#[inline]
+#[must_use]
+pub fn held_until() -> Option<u64> {
+    if is_prepared() { is_behind() } else { None }
 }
 
 #[cold]
-fn is_behind() -> bool {
-    PREPARED.with(|cell| {
+fn is_behind() -> Option<u64> {
+    let deciding = PREPARED.with(|cell| {
         let prepared = cell.replace(None);
-        let behind = prepared.as_ref().is_some_and(|prepared| prepared.word.get() > prepared.version);
+        let deciding = prepared.as_ref().map(|prepared| prepared.word.get());
+        let deciding = deciding.filter(|word| prepared.as_ref().is_some_and(|own| *word > own.version));
         cell.set(prepared);
-        // Relaxed: set before the test begins.
-        behind && HOLDING.load(Ordering::Relaxed)
-    })
+        deciding
+    });
+    // Relaxed: set before the test begins.
+    deciding.filter(|_| HOLDING.load(Ordering::Relaxed))
 }
 
 /// For tests: whether messages are held, on all threads. A test that still passes without shows nothing.

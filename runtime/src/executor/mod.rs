@@ -194,9 +194,9 @@ impl Core {
             self.had_mail.set(true);
             self.seat.read();
         }
-        if self.mailbox().has_mail() {
+        if self.mailbox().has_mail() || self.home.holds_mail() {
             self.had_mail.set(true);
-            self.home.deliver();
+            self.home.deliver(self.seat.host.version().0);
         }
         self.tend_channels();
     }
@@ -320,7 +320,7 @@ impl Core {
         self.hub.prepare_park(&mut woken);
         // Who posts or sends after these looks finds us asleep and rings or wakes; what was there before is seen
         // (channels, sleeping and waking).
-        self.seat.prepare_park();
+        self.seat.prepare_park(self.home.holds_mail());
         self.mailbox().doorbell.prepare_park();
         let stay = self.mailbox().has_mail() || self.seat.has_news() || self.is_called();
         let sleep = self.hub.may_sleep(&mut woken) && !stay;

@@ -11,6 +11,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use multikernel_channels::doorbell::State;
+use multikernel_channels::epoch;
 use multikernel_channels::mesh::{End, Mesh, News};
 use multikernel_channels::sync::{Arc, Ordering, fence};
 use multikernel_replicate::host::{Gateway, Host, Job, Links};
@@ -52,10 +53,10 @@ impl Seat {
         self.wires.end.borrow().as_ref().is_some_and(End::has_news) || self.host.has_work()
     }
 
-    /// The core is about to park.
-    pub(crate) fn prepare_park(&self) {
+    /// The core is about to park. Whoever waits for a round, and be it mail, must hear of it.
+    pub(crate) fn prepare_park(&self, holds_mail: bool) {
         let load = &self.wires.machine.cores[self.host.core().index()].load;
-        load.set_sleeps_over_rounds(!self.host.is_watched());
+        load.set_sleeps_over_rounds(!holds_mail && !self.host.is_watched());
     }
 
     /// Reads what other cores have said, up to a bound.
@@ -85,6 +86,7 @@ impl Seat {
 
     /// This core has left. The others learn that nothing more comes from it.
     pub(crate) fn vacate(&self) {
+        epoch::settled();
         drop(self.wires.end.take());
         self.host.close();
         self.wires.machine.ring_all();
@@ -150,9 +152,17 @@ impl Links for Wires {
         core.doorbell.state() == State::Parked && core.load.sleeps_over_rounds()
     }
 
-    fn deciding(&self, _: Version) {}
+    fn deciding(&self, version: Version) {
+        self.machine.deciding.publish(version.0);
+    }
 
-    fn prepared(&self, _: bool, _: Version) {}
+    fn prepared(&self, is_prepared: bool, version: Version) {
+        if is_prepared {
+            epoch::prepared(&self.machine.deciding, version.0);
+        } else {
+            epoch::settled();
+        }
+    }
 
     fn now(&self) -> Time {
         Time(Instant::now().as_nanos())
