@@ -10,6 +10,7 @@ use multikernel_channels::doorbell::StateWord;
 use scenarios::broadcast;
 use scenarios::calls::{self, Receive};
 use scenarios::epoch;
+use scenarios::mesh;
 use scenarios::mpsc;
 use scenarios::ports::{self, RUNNERS, Runner};
 
@@ -414,4 +415,24 @@ fn mpsc_lane_is_posted_again() {
 fn mpsc_waiting_sender_goes() {
     model(1, || mpsc::waiting_sender_goes(ModelBell::new, Runner::Plain));
     model(1, || mpsc::waiting_sender_goes(ModelBell::new, Runner::Core));
+}
+
+#[test]
+fn mesh_one_writer() {
+    model(3, || mesh::everything_arrives(ModelBell::new(), 1, 2));
+}
+
+#[test]
+fn mesh_two_writers() {
+    model(2, || mesh::everything_arrives(ModelBell::new(), 2, 1));
+}
+
+#[test]
+fn mesh_who_is_taken_to_sleep() {
+    model(4, mesh::who_is_taken_to_sleep_reads_before_it_runs);
+}
+
+#[test]
+fn mesh_a_core_comes_again() {
+    model(3, mesh::a_core_comes_again);
 }

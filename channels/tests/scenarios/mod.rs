@@ -6,6 +6,7 @@
 pub mod broadcast;
 pub mod calls;
 pub mod epoch;
+pub mod mesh;
 pub mod mpsc;
 pub mod ports;
 
