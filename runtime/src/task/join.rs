@@ -141,11 +141,6 @@ impl<T> Future for JoinHandle<T> {
         if !ready {
             return Poll::Pending;
         }
-        if task.home().is_none() && epoch::holds() {
-            // The task may have ended after a commit that this core has still to make. Its loop will.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         progress.made();
         let mut output: Option<Self::Output> = None;
         // SAFETY: complete, and the handle has the claim to the output; it gives up both the claim and its reference.
@@ -173,10 +168,18 @@ fn poll_at_home(task: TaskRef, waker: &Waker) -> bool {
     false
 }
 
+/// As [`poll_at_home`], on another thread. A task that may have ended after a commit which this thread's core has still to
+/// make is complete when that is made.
 fn poll_elsewhere(task: TaskRef, waker: &Waker) -> bool {
-    if is_done(task) {
-        return true;
+    let is_complete = is_done(task) || wait_elsewhere(task, waker);
+    if is_complete && epoch::holds() {
+        waker.wake_by_ref();
+        return false;
     }
+    is_complete
+}
+
+fn wait_elsewhere(task: TaskRef, waker: &Waker) -> bool {
     task.header().remote_joiner.register(waker);
     // A message for each pending poll: a join is awaited once or twice in its life, and the home ignores repeats.
     task.ask_by_ref(ask::JOIN);
