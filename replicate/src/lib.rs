@@ -19,6 +19,7 @@ mod origin;
 mod policy;
 mod replica;
 mod replicas;
+mod sharded;
 mod slots;
 mod table;
 mod takeover;
@@ -37,5 +38,6 @@ pub use message::{
 pub use objects::{Asker, Objects};
 pub use policy::{Policy, Sound};
 pub use replicas::{Command, Denial, ObjectId, Replicas, Saved};
+pub use sharded::{ShardError, Sharded};
 pub use table::{HomePhase, LeadPhase, MemberPhase, STEPS, Step};
 pub use version::{Lead, Reign, Term, Version};

@@ -23,6 +23,13 @@ pub const ROUNDS_ASLEEP: u32 = 16;
 /// A core that has kept the home waiting for longer than this is reported.
 pub const STALL: Duration = Duration::from_secs(1);
 
+/// Slots of one [`Sharded`](crate::Sharded) object.
+pub const SLOTS: usize = 1 << 16;
+
+/// Closures that wait for one slot on its owner's core, such as for a part that is on its way. More wait on the core of
+/// the task that sends them.
+pub const SLOT_QUEUE: usize = 256;
+
 /// What a takeover, a join and a leave put on one ring between two readings, at most.
 pub const RARE: usize = 16;
 
