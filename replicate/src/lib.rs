@@ -25,6 +25,8 @@ mod table;
 mod takeover;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_net;
 mod version;
 
 pub use agreement::Agreement;
