@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::host;
-use crate::limits::SLOT_QUEUE;
 use crate::replica::contain;
 use crate::sharded::error::ShardError;
 use crate::sharded::mail::{Common, Mail, Parcel, Request, Token, discard};
@@ -57,6 +56,8 @@ struct State<T> {
     table: Table,
     /// How often the view has changed here.
     views: u64,
+    /// How many requests wait for one slot.
+    bound: usize,
     /// The replica is gone.
     is_closed: bool,
     seats: Box<[Seat<T>]>,
@@ -108,10 +109,10 @@ impl<T> State<T> {
             return Verdict::Forward(self.table.owner(slot), request);
         }
         let queue = &mut self.seats[slot].queue;
-        if queue.len() >= SLOT_QUEUE {
+        if queue.len() >= self.bound {
             prune(queue, garbage);
         }
-        if queue.len() < SLOT_QUEUE {
+        if queue.len() < self.bound {
             queue.push_back(request);
             return Verdict::Queued;
         }
@@ -127,7 +128,7 @@ impl<T> State<T> {
     fn park(&mut self, request: Request<T>, garbage: &mut Vec<Request<T>>) {
         let parked = self.parked.entry(request.slot).or_default();
         // As many as tasks wait: what nobody waits for is looked for whenever there may be twice as many.
-        if parked.len() >= SLOT_QUEUE && parked.len().is_power_of_two() {
+        if parked.len() >= self.bound && parked.len().is_power_of_two() {
             prune(parked, garbage);
         }
         parked.push_back(request);
@@ -175,8 +176,9 @@ impl<T: Send + 'static> Local<T> {
         }
         let object = common.object;
         let (parked, owed, stranded) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        let state = RefCell::new(State { table, views: 0, is_closed: false, seats, parked, owed, stranded });
-        let local = Rc::new(Self { common, me, state });
+        let bound = common.queue;
+        let state = State { table, views: 0, bound, is_closed: false, seats, parked, owed, stranded };
+        let local = Rc::new(Self { common, me, state: RefCell::new(state) });
         let entry: Rc<dyn Any> = local.clone();
         LOCALS.with(|locals| locals.borrow_mut().insert((object, me), entry));
         local
@@ -510,4 +512,24 @@ impl<T> State<T> {
         }
         outgoing.open.extend(self.owed.remove(&slot).map(|cores| (slot, cores)));
     }
+}
+
+#[cfg(test)]
+impl<T: Send + 'static> Local<T> {
+    pub(crate) fn planned(&self, slot: usize) -> Option<CoreId> {
+        self.state.borrow().table.planned(slot)
+    }
+
+    /// Whether what the slot holds is here, how many requests wait for it, and how many for room elsewhere.
+    pub(crate) fn look(&self, slot: usize) -> (bool, usize, usize) {
+        let state = self.state.borrow();
+        let seat = &state.seats[slot];
+        (seat.is_here, seat.queue.len(), state.parked.get(&slot).map_or(0, VecDeque::len))
+    }
+}
+
+/// A part that comes late.
+#[cfg(test)]
+pub(crate) fn late<T>(slot: usize, life: u32, part: T) -> Mail<T> {
+    Mail::Tokens(vec![Token { slot, life, part: Some(Box::new(part)) }])
 }

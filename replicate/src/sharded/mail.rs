@@ -16,12 +16,17 @@ pub(crate) fn discard<X>(x: X) {
     contain(|| drop(x));
 }
 
+/// Makes the part of a slot.
+pub(crate) type Factory<T> = dyn Fn(usize) -> T + Send + Sync;
+
 /// What all cores have in common of one object.
 pub(crate) struct Common<T> {
     pub(crate) object: ObjectId,
     pub(crate) slots: usize,
+    /// How many closures wait for one slot on its owner's core.
+    pub(crate) queue: usize,
     pub(crate) gateway: Arc<dyn Gateway>,
-    pub(crate) factory: Arc<dyn Fn(usize) -> T + Send + Sync>,
+    pub(crate) factory: Arc<Factory<T>>,
 }
 
 impl<T> fmt::Debug for Common<T> {
@@ -137,8 +142,8 @@ enum Leg {
     Any { tries: u8 },
 }
 
-/// How many members are asked to take mail in, each a member when it is asked.
-const TRIES: u8 = 3;
+/// How many members are asked in turn. Each fails only if it ends meanwhile, or if the object is closed.
+const TRIES: u8 = 16;
 
 /// Mail in a job. If it is not read where it was sent, because the core has ended or has nothing of the object (any more),
 /// it goes back to the sender; if that does not take it either, to any member; and then it is dropped.

@@ -18,10 +18,10 @@ pub use error::ShardError;
 
 use crate::handle::{Closed, CreateError, Replicated, new_object};
 use crate::host;
-use crate::limits::SLOTS;
+use crate::limits::{SLOT_QUEUE, SLOTS};
 use crate::{CoreId, CoreSet};
 use local::Local;
-use mail::{Ask, Common, Mail, Parcel, Request};
+use mail::{Ask, Common, Factory, Mail, Parcel, Request};
 use owners::Owners;
 
 const NO_CORE: &str = "a sharded object must be made, and asked for its owners, on a core of its Machine";
@@ -141,13 +141,16 @@ impl<T: Send + 'static> Sharded<T> {
         slots: usize,
         factory: impl Fn(usize) -> T + Send + Sync + 'static,
     ) -> Result<Self, CreateError> {
+        Self::bounded(slots, SLOT_QUEUE, Arc::new(factory)).await
+    }
+
+    async fn bounded(slots: usize, queue: usize, factory: Arc<Factory<T>>) -> Result<Self, CreateError> {
         assert!((1..=SLOTS).contains(&slots), "a sharded object has from 1 to {SLOTS} slots");
-        let factory: Arc<dyn Fn(usize) -> T + Send + Sync> = Arc::new(factory);
         loop {
             let (members, gateway) =
                 host::with(|host| host.map(|h| (h.members(), Arc::clone(h.gateway())))).expect(NO_CORE);
-            let common = Common { object: new_object(), slots, gateway, factory: Arc::clone(&factory) };
-            let common = Arc::new(common);
+            let (object, factory) = (new_object(), Arc::clone(&factory));
+            let common = Arc::new(Common { object, slots, queue, gateway, factory });
             let found = {
                 let common = Arc::clone(&common);
                 move || Owners::found(&common, members)

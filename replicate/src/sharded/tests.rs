@@ -15,7 +15,6 @@ use futures::future::join_all;
 use proptest::prelude::*;
 
 use super::{ShardError, Sharded, local};
-use crate::limits::SLOT_QUEUE;
 use crate::tests_net::{Net, Standing};
 use crate::{CoreId, CoreSet};
 
@@ -64,8 +63,8 @@ impl Drop for Part {
 }
 
 /// Makes an object on core 0, with everything delivered.
-fn make(net: &mut Net, slots: usize) -> (Sharded<Part>, Arc<Ledger>) {
-    let (made, ledger) = start(net, slots);
+fn make(net: &mut Net, slots: usize, queue: usize) -> (Sharded<Part>, Arc<Ledger>) {
+    let (made, ledger) = start(net, slots, queue);
     net.run();
     let sharded = made.take().expect("it is made");
     (sharded, ledger)
@@ -73,11 +72,12 @@ fn make(net: &mut Net, slots: usize) -> (Sharded<Part>, Arc<Ledger>) {
 
 type Made = Rc<RefCell<Option<Sharded<Part>>>>;
 
-fn start(net: &mut Net, slots: usize) -> (Made, Arc<Ledger>) {
+fn start(net: &mut Net, slots: usize, queue: usize) -> (Made, Arc<Ledger>) {
     let (made, ledger) = (Made::default(), Arc::new(Ledger::default()));
     let (give, shared) = (made.clone(), ledger.clone());
     net.spawn(CoreId::new(0), async move {
-        let sharded = Sharded::new(slots, move |slot| Part::new(slot, &shared)).await;
+        let factory = Arc::new(move |slot| Part::new(slot, &shared));
+        let sharded = Sharded::bounded(slots, queue, factory).await;
         *give.borrow_mut() = Some(sharded.unwrap());
     });
     (made, ledger)
@@ -143,6 +143,8 @@ struct Run {
     next_id: u64,
     /// Requests whose tasks do not die and want to know.
     asked: BTreeMap<u64, Option<CoreId>>,
+    /// The first id of the task that has asked for each.
+    asked_by: BTreeMap<u64, u64>,
 }
 
 impl Run {
@@ -154,10 +156,11 @@ impl Run {
     fn ask_something(&mut self) {
         let core = self.a_member();
         let is_outside = self.net.rng.below(6) == 0;
-        let (mut asked, slots) = (Vec::new(), self.sharded.slots());
+        let (mut asked, slots, task) = (Vec::new(), self.sharded.slots(), self.next_id);
         for _ in 0..1 + self.net.rng.below(4) {
             let id = self.next_id;
             self.next_id += 1;
+            self.asked_by.insert(id, task);
             let slot = self.net.rng.below(slots);
             let ask = ask(self.sharded.clone(), slot, id, self.answers.clone());
             if self.net.rng.below(5) == 0 {
@@ -167,8 +170,8 @@ impl Run {
                 asked.push(ask.boxed_local());
             }
         }
-        let task = join_all(asked).map(drop);
-        if is_outside { self.net.spawn_outside(task) } else { self.net.spawn(core, task) }
+        let asking = join_all(asked).map(drop);
+        if is_outside { self.net.spawn_outside(asking) } else { self.net.spawn(core, asking) }
     }
 
     fn change_cores(&mut self, may_die: bool) {
@@ -201,6 +204,16 @@ impl Run {
         self.net.run();
     }
 
+    /// Whether what tasks of one core have asked of one part came in the order in which they asked. Each asks several things at
+    /// once, in the order of their ids.
+    fn is_in_order(&self, seen: &[u64]) -> bool {
+        let mut last = BTreeMap::new();
+        seen.iter().filter_map(|id| Some((*id, self.asked_by.get(id)?))).all(|(id, task)| {
+            let before = last.insert(task, id);
+            before.is_none_or(|before| before < id)
+        })
+    }
+
     fn check(&mut self, cores: Cores) {
         assert_eq!(self.net.pending(), 0, "somebody waits for ever");
         let answers = self.answers.borrow().clone();
@@ -213,18 +226,14 @@ impl Run {
         let core = self.a_member();
         let seen = visited(&mut self.net, &self.sharded, core);
         assert_eq!(seen.len(), self.sharded.slots());
+        if cores == Cores::Stay {
+            assert!(seen.iter().all(|seen| self.is_in_order(seen)), "{seen:?}");
+        }
         let all: BTreeSet<u64> = seen.iter().flatten().copied().collect();
         if cores == Cores::Die {
             assert!(all.iter().all(|id| done.contains_key(id)));
         } else {
             assert_eq!(all, done.keys().copied().collect(), "the parts have lost something");
-        }
-        if cores == Cores::Stay {
-            // Ids grow: for each slot those of one core are in order, for its tasks were polled in order.
-            for (asker, seen) in (0..5).map(CoreId::new).flat_map(|core| seen.iter().map(move |s| (core, s))) {
-                let of_one: Vec<_> = seen.iter().filter(|id| self.asked.get(id) == Some(&Some(asker))).collect();
-                let _ = of_one;
-            }
         }
         assert!(self.ledger.alive.lock().unwrap().values().all(|alive| *alive == 1));
     }
@@ -232,8 +241,8 @@ impl Run {
 
 fn random_run(seed: u64, cores: Cores) {
     let mut net = Net::new(5, seed);
-    let slots = 1 + net.rng.below(12);
-    let (made, ledger) = start(&mut net, slots);
+    let (slots, queue) = (1 + net.rng.below(12), 1 + net.rng.below(4));
+    let (made, ledger) = start(&mut net, slots, queue);
     if cores != Cores::Stay && net.rng.below(2) == 0 {
         // The view changes while the object is made, which may take two attempts.
         ledger.deaths.store(true, Ordering::Relaxed);
@@ -243,8 +252,8 @@ fn random_run(seed: u64, cores: Cores) {
     net.run();
     let sharded = made.take().expect("it is made");
     ledger.deaths.store(false, Ordering::Relaxed);
-    let (answers, asked) = (Answers::default(), BTreeMap::new());
-    let mut run = Run { net, sharded, ledger, answers, next_id: 0, asked };
+    let (answers, asked, asked_by) = (Answers::default(), BTreeMap::new(), BTreeMap::new());
+    let mut run = Run { net, sharded, ledger, answers, next_id: 0, asked, asked_by };
     run.go(cores);
     run.check(cores);
     let Run { mut net, sharded, ledger, .. } = run;
@@ -268,4 +277,168 @@ proptest! {
     fn nothing_is_done_twice_and_only_parts_are_lost_while_cores_die(seed in any::<u64>()) {
         random_run(seed, Cores::Die);
     }
+}
+
+/// The first seed of a hundred for which this is so.
+fn some_seed(f: impl FnMut(u64) -> bool) {
+    assert!((0..100).any(f), "it never comes to that");
+}
+
+/// What a core has of one slot: whether the part is there, and how many closures wait for it, here or for room elsewhere.
+fn look(net: &Net, sharded: &Sharded<Part>, core: CoreId, slot: usize) -> (bool, usize, usize) {
+    net.on(core, || local::find::<Part>(sharded.common.object).expect("it is open").look(slot))
+}
+
+fn owner(net: &Net, sharded: &Sharded<Part>, core: CoreId, slot: usize) -> CoreId {
+    net.on(core, || local::find::<Part>(sharded.common.object).expect("it is open").owner(slot))
+}
+
+const MANY: u64 = 20;
+const QUEUE: usize = 5;
+
+/// Slot 0 is on core 1 and about to move to core 2, which joins; core 3 keeps the vote from ending. Core 0 has sent many
+/// closures.
+fn frozen(seed: u64) -> (Net, Sharded<Part>, Answers) {
+    let [zero, one, two, three] = [0, 1, 2, 3].map(CoreId::new);
+    let mut net = Net::new(4, seed);
+    net.retire(two);
+    net.run();
+    let (sharded, _) = make(&mut net, 8, QUEUE);
+    net.deaf = CoreSet::only(three);
+    assert!(net.revive(two));
+    net.run();
+    let moves = |slot: &usize| {
+        let planned = net.on(one, || local::find::<Part>(sharded.common.object).unwrap().planned(*slot));
+        owner(&net, &sharded, one, *slot) == one && planned == Some(two)
+    };
+    let slot = (0..8).find(moves).expect("one of core 1's slots moves");
+    let answers = Answers::default();
+    for id in 0..MANY {
+        net.spawn(zero, ask(sharded.clone(), slot, id, answers.clone()));
+    }
+    net.run();
+    let waiting = look(&net, &sharded, one, slot).1;
+    assert_eq!((waiting, answers.borrow().len()), (QUEUE, 0), "they wait, within the bound");
+    assert_eq!(look(&net, &sharded, zero, slot).2, MANY as usize - QUEUE, "the rest waits where it comes from");
+    (net, sharded, answers)
+}
+
+#[test]
+fn what_waits_for_a_vote_is_done_by_the_new_owner() {
+    for seed in 0..50 {
+        let (mut net, _sharded, answers) = frozen(seed);
+        net.deaf = CoreSet::EMPTY;
+        net.run();
+        let answers = answers.borrow();
+        assert_eq!(answers.len(), MANY as usize);
+        assert!(answers.values().all(|answer| *answer == Ok(CoreId::new(2))), "{answers:?}");
+    }
+}
+
+#[test]
+fn what_waits_for_a_vote_is_done_by_the_owner_if_nothing_comes_of_it() {
+    for seed in 0..50 {
+        let (mut net, _sharded, answers) = frozen(seed);
+        net.kill(CoreId::new(2));
+        net.deaf = CoreSet::EMPTY;
+        net.run();
+        let answers = answers.borrow();
+        assert_eq!(answers.len(), MANY as usize);
+        assert!(answers.values().all(|answer| *answer == Ok(CoreId::new(1))), "{answers:?}");
+    }
+}
+
+#[test]
+fn a_new_owner_holds_a_bounded_number_until_the_part_is_there() {
+    let [zero, one] = [0, 1].map(CoreId::new);
+    some_seed(|seed| {
+        let mut net = Net::new(3, seed);
+        let (sharded, _) = make(&mut net, 3, QUEUE);
+        let slot = (0..3).find(|slot| owner(&net, &sharded, one, *slot) == one).unwrap();
+        net.retire(one);
+        while owner(&net, &sharded, zero, slot) == one && net.step() {}
+        let new = owner(&net, &sharded, zero, slot);
+        let answers = Answers::default();
+        for id in 0..MANY {
+            net.spawn(zero, ask(sharded.clone(), slot, id, answers.clone()));
+        }
+        let mut most = 0;
+        while net.step() {
+            let (is_here, waiting, _) = look(&net, &sharded, new, slot);
+            most = most.max(if is_here { 0 } else { waiting });
+        }
+        assert!(most <= QUEUE && answers.borrow().values().all(|answer| *answer == Ok(new)));
+        assert_eq!(answers.borrow().len(), MANY as usize);
+        most == QUEUE
+    });
+}
+
+#[test]
+fn what_has_arrived_is_not_lost_with_the_core_it_came_from() {
+    let [zero, one, two] = [0, 1, 2].map(CoreId::new);
+    let mut net = Net::new(3, 7);
+    net.retire(two);
+    net.run();
+    let (sharded, ledger) = make(&mut net, 6, QUEUE);
+    for slot in 0..6 {
+        net.spawn(zero, ask(sharded.clone(), slot, slot as u64, Answers::default()));
+    }
+    net.run();
+    assert!(net.revive(two));
+    net.run();
+    let owners: Vec<_> = (0..6).map(|slot| owner(&net, &sharded, zero, slot)).collect();
+    assert_eq!(owners.iter().filter(|owner| **owner == two).count(), 2);
+    ledger.deaths.store(true, Ordering::Relaxed);
+    net.kill(one);
+    net.run();
+    let seen = visited(&mut net, &sharded, zero);
+    for (slot, seen) in seen.iter().enumerate() {
+        let expected: &[u64] = if owners[slot] == one { &[] } else { &[slot as u64] };
+        assert_eq!(seen, expected, "slot {slot} of {}", owners[slot]);
+    }
+    assert_eq!(ledger.made.load(Ordering::Relaxed), 8, "the two that were lost");
+}
+
+#[test]
+fn a_part_that_is_taken_for_lost_is_not_taken_for_another() {
+    let [zero, one] = [0, 1].map(CoreId::new);
+    some_seed(|seed| {
+        let mut net = Net::new(3, seed);
+        let (sharded, ledger) = make(&mut net, 1, QUEUE);
+        ledger.deaths.store(true, Ordering::Relaxed);
+        net.kill(zero);
+        net.run();
+        // It is to be made on core 1, and moves to core 2.
+        net.spawn(CoreId::new(2), ask(sharded.clone(), 0, 1, Answers::default()));
+        net.run();
+        let (from, to) = (owner(&net, &sharded, one, 0), CoreId::new(2));
+        assert_eq!(from, one);
+        net.retire(one);
+        while owner(&net, &sharded, to, 0) == one && net.step() {}
+        let is_waiting = !look(&net, &sharded, to, 0).0;
+        let late = local::late(0, 0, Part::new(0, &ledger));
+        net.on(to, || local::find::<Part>(sharded.common.object).unwrap().receive(late));
+        net.run();
+        assert_eq!(visited(&mut net, &sharded, to), [[1]]);
+        is_waiting
+    });
+}
+
+#[test]
+fn a_factory_that_panics_is_tried_again() {
+    let [zero, one] = [0, 1].map(CoreId::new);
+    let mut net = Net::new(2, 3);
+    let (sharded, ledger) = make(&mut net, 2, QUEUE);
+    let slot = (0..2).find(|slot| owner(&net, &sharded, one, *slot) == one).unwrap();
+    ledger.deaths.store(true, Ordering::Relaxed);
+    ledger.factory_panics.store(true, Ordering::Relaxed);
+    net.kill(one);
+    net.run();
+    let answers = Answers::default();
+    for id in 0..2 {
+        net.spawn(zero, ask(sharded.clone(), slot, id, answers.clone()));
+        net.run();
+        ledger.factory_panics.store(false, Ordering::Relaxed);
+    }
+    assert_eq!(answers.take().into_values().collect::<Vec<_>>(), [Err(ShardError::Panicked), Ok(zero)]);
 }
