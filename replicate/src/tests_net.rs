@@ -335,7 +335,8 @@ impl Net {
         if there.iter().any(|other| self.cores[other.index()].host.ask(|part| part.knows(core))) {
             return false;
         }
-        let is_unread = |((from, _), news): (&(CoreId, CoreId), &VecDeque<News>)| *from == core && !news.is_empty();
+        let is_unread =
+            |((from, _), news): (&(CoreId, CoreId), &VecDeque<News>)| *from == core && !news.is_empty();
         if self.rings.rings.borrow().iter().any(is_unread) {
             return false;
         }

@@ -339,10 +339,11 @@ impl<T: Send + 'static> Local<T> {
         }
     }
 
-    /// Mail of this core that its receiver has not taken, sent when the view had changed that often.
-    pub(crate) fn take_back(&self, mail: Mail<T>, views: u64) {
+    /// Mail of this core that its receiver has not taken. If that was the owner when the view had changed so often, and it has not
+    /// since, it will, and until then nobody can take it.
+    pub(crate) fn take_back(&self, mail: Mail<T>, views: Option<u64>) {
         let mut state = self.state.borrow_mut();
-        if state.views == views {
+        if Some(state.views) == views {
             state.stranded.push(mail);
         } else {
             drop(state);

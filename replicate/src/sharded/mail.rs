@@ -136,8 +136,9 @@ impl<T> Mail<T> {
 enum Leg {
     /// To that core, from another that had seen so many changes of the view.
     To { core: CoreId, from: CoreId, views: u64 },
-    /// Back to the sender: that core has not taken it.
-    Back { to: CoreId, views: u64 },
+    /// Back to the sender. Whoever was the owner after so many changes of the view has not taken it; nothing, if it was not for
+    /// an owner.
+    Back { to: CoreId, views: Option<u64> },
     /// To any member. It may end before it reads this, or have nothing of the object: then so many others are tried.
     Any { tries: u8 },
 }
@@ -189,7 +190,10 @@ impl<T: Send + 'static> Drop for Parcel<T> {
     fn drop(&mut self) {
         let Some(mail) = self.mail.take() else { return };
         let next = match self.leg {
-            Leg::To { core, from, views } if core != from => Some(Leg::Back { to: from, views }),
+            Leg::To { core, from, views } if core != from => {
+                let views = (!matches!(mail, Mail::Full(_))).then_some(views);
+                Some(Leg::Back { to: from, views })
+            }
             Leg::To { .. } | Leg::Back { .. } => Some(Leg::Any { tries: TRIES }),
             Leg::Any { tries } => tries.checked_sub(1).map(|tries| Leg::Any { tries }),
         };

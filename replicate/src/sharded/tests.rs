@@ -319,7 +319,11 @@ fn frozen(seed: u64) -> (Net, Sharded<Part>, Answers) {
     net.run();
     let waiting = look(&net, &sharded, one, slot).1;
     assert_eq!((waiting, answers.borrow().len()), (QUEUE, 0), "they wait, within the bound");
-    assert_eq!(look(&net, &sharded, zero, slot).2, MANY as usize - QUEUE, "the rest waits where it comes from");
+    assert_eq!(
+        look(&net, &sharded, zero, slot).2,
+        MANY as usize - QUEUE,
+        "the rest waits where it comes from"
+    );
     (net, sharded, answers)
 }
 
