@@ -21,11 +21,14 @@ mod policy;
 pub mod ready;
 mod replica;
 mod replicas;
+mod sharded;
 mod slots;
 mod table;
 mod takeover;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_net;
 mod tree;
 mod version;
 
@@ -43,6 +46,7 @@ pub use message::{
 pub use objects::{Asker, Objects};
 pub use policy::{Policy, Sound};
 pub use replicas::{Command, Denial, ObjectId, Replicas, Saved};
+pub use sharded::{ShardError, Sharded};
 pub use table::{HomePhase, LeadPhase, MemberPhase, STEPS, Step};
 pub use tree::{Hop, Topology, Tree};
 pub use version::{Lead, Reign, Term, Version};

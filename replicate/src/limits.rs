@@ -26,6 +26,13 @@ pub const STALL: Duration = Duration::from_secs(1);
 /// After how many nanoseconds what an object wants done is proposed again, if it has not been done.
 pub const PROPOSE_AGAIN: u64 = 1_000_000_000;
 
+/// Slots of one [`Sharded`](crate::Sharded) object.
+pub const SLOTS: usize = 1 << 16;
+
+/// Closures that wait for one slot on its owner's core, such as for a part that is on its way. More wait on the core of
+/// the task that sends them.
+pub const SLOT_QUEUE: usize = 256;
+
 /// What a takeover, a join and a leave put on one ring between two readings, at most.
 pub const RARE: usize = 16;
 

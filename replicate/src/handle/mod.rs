@@ -95,6 +95,12 @@ impl<S: StateMachine> fmt::Debug for Replicated<S> {
     }
 }
 
+/// A number that no object of this process has had.
+pub(crate) fn new_object() -> ObjectId {
+    // Relaxed: only the count matters.
+    ObjectId(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 impl<S: StateMachine> Replicated<S> {
     /// Puts a replica on every core, each made there by `factory`. All of them have it when this returns.
     ///
@@ -110,8 +116,7 @@ impl<S: StateMachine> Replicated<S> {
     ///
     /// If the future is dropped, the object ends again.
     pub async fn new(factory: impl Fn() -> S + Send + Sync + 'static) -> Result<Self, CreateError> {
-        // Relaxed: only the count matters.
-        Self::create(ObjectId(NEXT.fetch_add(1, Ordering::Relaxed)), factory).await
+        Self::create(new_object(), factory).await
     }
 
     /// The object of that number below [`FIXED_OBJECTS`], of which each Machine has one. It is created if it is not there, and
@@ -133,7 +138,7 @@ impl<S: StateMachine> Replicated<S> {
         Self::create(ObjectId(number), factory).await
     }
 
-    async fn create(
+    pub(crate) async fn create(
         id: ObjectId,
         factory: impl Fn() -> S + Send + Sync + 'static,
     ) -> Result<Self, CreateError> {
