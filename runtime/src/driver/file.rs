@@ -34,7 +34,9 @@ pub(crate) struct Place(u32);
 /// Why a core does not take a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileRefusal {
-    Full { limit: usize },
+    Full {
+        limit: usize,
+    },
     /// The error number of the registration.
     System(i32),
 }
@@ -236,6 +238,11 @@ impl Reactor {
             }
             _ => Started::Leased(entry.file.clone(), place),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn file_place(&self, id: FileId) -> Option<Place> {
+        self.files.find(id)
     }
 
     /// Operations in flight on a file of this core.

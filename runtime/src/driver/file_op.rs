@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use super::file::{FileId, Place, Started};
 use super::running::{Lost, Running};
@@ -20,6 +20,14 @@ pub(crate) enum Order {
 }
 
 impl Order {
+    /// Beyond what pread(2) takes. A ring would take the last of all offsets for the file's own position.
+    fn is_beyond(self) -> bool {
+        match self {
+            Order::Read { offset, .. } | Order::Write { offset, .. } => i64::try_from(offset).is_err(),
+            Order::Sync { .. } => false,
+        }
+    }
+
     /// Does it now, on this thread.
     ///
     /// # Safety
@@ -165,6 +173,10 @@ impl<W: Work> FileOp<W> {
 
     fn start(&mut self, waker: &Waker) -> Poll<Outcome<W>> {
         let order = self.work.as_mut().expect("a finished operation is not polled again").order();
+        if order.is_beyond() {
+            let error = io::Error::from_raw_os_error(libc::EINVAL);
+            return Poll::Ready(Outcome::Done(Err(error), Some(self.take())));
+        }
         let (file, by_ring) = (self.file, self.by_ring);
         let started = context::with_core(|core| {
             core.map(|core| {
@@ -195,13 +207,20 @@ impl<W: Work> Future for FileOp<W> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<W>> {
         let this = self.get_mut();
-        if let Some(running) = &mut this.running {
-            let Poll::Ready(result) = running.poll(cx) else { return Poll::Pending };
-            if let Some(outcome) = this.ended(result) {
-                return Poll::Ready(outcome);
+        let progress = ready!(context::poll_proceed(cx));
+        let ended = match &mut this.running {
+            Some(running) => {
+                let result = ready!(running.poll(cx));
+                this.ended(result)
             }
-        }
-        this.start(cx.waker())
+            None => None,
+        };
+        let outcome = match ended {
+            Some(outcome) => outcome,
+            None => ready!(this.start(cx.waker())),
+        };
+        progress.made();
+        Poll::Ready(outcome)
     }
 }
 

@@ -51,8 +51,8 @@ pub(crate) use file_op::Lease;
 pub(crate) use file_op::{FileOp, Order, Outcome, Work};
 pub use interest::{Interest, Ready};
 pub use recv_buf::RecvBuf;
-pub use select::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};
 pub(crate) use running::parcel;
+pub use select::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};
 pub use send::{SendAll, Sent, StableBuf};
 pub(crate) use source::Source;
 

@@ -189,9 +189,6 @@ impl SharedFile {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn read_at<B: StableBufMut>(self, buffer: B, offset: u64) -> Transferred<B> {
-        if let Some(error) = beyond(offset) {
-            return Transferred { result: Err(error), buffer: Some(buffer) };
-        }
         let (result, work) = perform(self.id, Read { buffer, offset }).await;
         Transferred { result, buffer: work.map(|work| work.buffer) }
     }
@@ -229,9 +226,6 @@ impl SharedFile {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn write_at<B: StableBuf>(self, buffer: B, offset: u64) -> Transferred<B> {
-        if let Some(error) = beyond(offset) {
-            return Transferred { result: Err(error), buffer: Some(buffer) };
-        }
         let (result, work) = perform(self.id, Write { buffer, offset }).await;
         Transferred { result, buffer: work.map(|work| work.buffer) }
     }
@@ -426,9 +420,4 @@ async fn put(file: OwnedFd) -> Result<Unclaimed, OpenError> {
     table.propose(Command::Open { generation, file: Arc::new(file) }).await.map_err(OpenError::of)?;
     let id = table.try_read(|table| table.find(generation)).ok().flatten().ok_or(OpenError::Ended)?;
     Ok(Unclaimed { table, file: Some(SharedFile { id }) })
-}
-
-/// Beyond what pread(2) takes. A ring would take the last of all offsets for the file's own position.
-fn beyond(offset: u64) -> Option<FileError> {
-    i64::try_from(offset).err().map(|_| FileError::Io(io::Error::from_raw_os_error(libc::EINVAL)))
 }

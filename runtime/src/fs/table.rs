@@ -89,7 +89,12 @@ impl FileTable {
         self.slots[id.slot as usize].as_ref().expect("found by its generation").place
     }
 
-    fn vote_for_close(&mut self, generation: u64, drain: &Arc<Drain>, only_if_idle: bool) -> Result<(), Refusal> {
+    fn vote_for_close(
+        &mut self,
+        generation: u64,
+        drain: &Arc<Drain>,
+        only_if_idle: bool,
+    ) -> Result<(), Refusal> {
         let is_closing = self.closing.iter().any(|closing| closing.generation == generation);
         let id = self.find(generation).filter(|_| !is_closing).ok_or(Refusal::Closed)?;
         if only_if_idle {
@@ -163,7 +168,8 @@ impl StateMachine for FileTable {
     fn abort(&mut self, command: &Command) {
         match command {
             Command::Open { .. } => {
-                let Opening { id, place, is_new } = self.opening.pop().expect("the latest vote is undone first");
+                let Opening { id, place, is_new } =
+                    self.opening.pop().expect("the latest vote is undone first");
                 if is_new {
                     self.slots.pop();
                 } else {
@@ -172,7 +178,8 @@ impl StateMachine for FileTable {
                 drop(with_driver(|driver| driver.release_file(place, Waker::noop().clone())));
             }
             Command::Close { only_if_idle, .. } => {
-                let Closing { generation, share } = self.closing.pop().expect("the latest vote is undone first");
+                let Closing { generation, share } =
+                    self.closing.pop().expect("the latest vote is undone first");
                 if *only_if_idle {
                     let id = self.find(generation).expect("it stays open");
                     let place = self.place(id);

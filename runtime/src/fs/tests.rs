@@ -36,7 +36,8 @@ fn every_core_reads_writes_and_syncs_the_same_file() {
             written.result.unwrap()
         });
         assert_eq!(written.await, [1000; 4]);
-        let read = each(move || async move { file.read_at(Vec::with_capacity(5000), 0).await.buffer.unwrap() });
+        let read =
+            each(move || async move { file.read_at(Vec::with_capacity(5000), 0).await.buffer.unwrap() });
         for content in read.await {
             let expected: Vec<u8> = (0..4000).map(|at| b'a' + (at / 1000) as u8).collect();
             assert!(content == expected);
@@ -141,9 +142,11 @@ fn a_core_that_refuses_rolls_every_core_back_and_is_named() {
         let file = first.open().await;
         for opener in [0, 2, 3] {
             let path = second.path().to_owned();
-            let refused = spawn_on(CoreId::new(opener), move || async move {
-                SharedFile::open(path, &read_write()).await
-            });
+            let refused =
+                spawn_on(
+                    CoreId::new(opener),
+                    move || async move { SharedFile::open(path, &read_write()).await },
+                );
             match refused.await.unwrap() {
                 Err(OpenError::Full { by, limit: 1 }) => assert_eq!(by.index(), 2),
                 other => panic!("{other:?}"),

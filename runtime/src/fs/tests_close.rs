@@ -1,7 +1,7 @@
 //! Closing.
 
-use std::io::Write;
 use std::fs::File;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -49,9 +49,10 @@ fn a_vote_that_is_undone_leaves_no_trace() {
         for cut in 0..=round.len() {
             round[..cut].iter().for_each(|command| table.prepare(command).unwrap());
             // What is prepared is not there yet.
-            assert_eq!([1, 3, 4, 5].map(|generation| table.find(generation).is_some()), [
-                true, true, false, false
-            ]);
+            assert_eq!(
+                [1, 3, 4, 5].map(|generation| table.find(generation).is_some()),
+                [true, true, false, false]
+            );
             round[..cut].iter().rev().for_each(|command| table.abort(command));
             assert_eq!((table.digest(), kept()), (before, kept_before), "after {cut}");
         }

@@ -31,8 +31,8 @@ use super::{Peer, Wait};
 use crate::context::CoreUid;
 use door::{Door, Peers};
 use files::Table;
-use ops::{Ops, Subject};
 pub(super) use ops::Progress;
+use ops::{Ops, Subject};
 pub(super) use pool::{Chunk, Pool};
 pub(super) use receiver::Next;
 use receiver::{Order, Receiver};
@@ -418,6 +418,7 @@ impl Uring {
         }
         if self.in_flight == 0 {
             self.receiver.close(&self.ring);
+            self.close_table();
         }
         woken.into_iter().for_each(Waker::wake);
     }
