@@ -58,25 +58,63 @@ enum Wait {
     LookAgain,
 }
 
+/// What an end finds when it looks whether there is something to do.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Look<R> {
+    /// There was, and it is done.
+    Done(R),
+    Nothing,
+    /// A message, or the end, that this core may not hear of yet (R50).
+    Held,
+}
+
+impl<R> From<Option<R>> for Look<R> {
+    #[inline]
+    fn from(found: Option<R>) -> Self {
+        found.map_or(Self::Nothing, Self::Done)
+    }
+}
+
+impl<R> Look<R> {
+    #[inline]
+    pub(crate) fn map<S>(self, f: impl FnOnce(R) -> S) -> Look<S> {
+        match self {
+            Self::Done(result) => Look::Done(f(result)),
+            Self::Nothing => Look::Nothing,
+            Self::Held => Look::Held,
+        }
+    }
+}
+
 /// Polls the end `side` of `port`: tries, and arranges to be woken if there is nothing to do.
 #[inline]
-pub(crate) fn poll_port<P: Port, R>(
+pub(crate) fn poll_port<P: Port, R, L: Into<Look<R>>>(
     port: &SharedArc<P>,
     side: Side,
     cx: &mut Context<'_>,
-    mut attempt: impl FnMut() -> Option<R>,
+    mut attempt: impl FnMut() -> L,
 ) -> Poll<R> {
-    if let Some(result) = attempt() {
-        return Poll::Ready(result);
+    match attempt().into() {
+        Look::Done(result) => return Poll::Ready(result),
+        Look::Held => return come_back(cx),
+        Look::Nothing => {}
     }
     if wait(port, side, cx.waker()) == Wait::LookAgain {
-        if let Some(result) = attempt() {
+        if let Look::Done(result) = attempt().into() {
             drop(port.gate(side).forget()); // else the next message would wake us for nothing
             return Poll::Ready(result);
         }
-        // Somebody is about to wake a waker that we left earlier. To wait for them here could take long.
+        // Held, or somebody is about to wake a waker that we left earlier. To wait for them here could take long.
         cx.waker().wake_by_ref();
     }
+    Poll::Pending
+}
+
+/// What there is may be handed out when this core knows more, and nobody will wake anybody for it (R52).
+#[cold]
+pub(crate) fn come_back<R>(cx: &mut Context<'_>) -> Poll<R> {
+    cx.waker().wake_by_ref();
     Poll::Pending
 }
 

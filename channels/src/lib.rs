@@ -90,6 +90,8 @@ pub mod budget;
 pub mod bulk;
 pub mod call;
 pub mod doorbell;
+#[doc(hidden)]
+pub mod epoch;
 pub mod error;
 pub mod fanout;
 mod gate;

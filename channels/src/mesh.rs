@@ -1,7 +1,7 @@
 //! Rings from each core to each other, made on first use.
 //!
 //! What the cores of a Machine say to each other for their own purposes, in messages that are bounded by a protocol: a
-//! push never waits, because the rings are as large as the protocol says. A reader looks at a few words, not at a ring
+//! push never waits, because a ring grows to what the protocol says. Most pairs of cores say little, so rings begin small. A reader looks at a few words, not at a ring
 //! for each other core, to learn who has sent something (rules R60 to R63 of the protocol page).
 
 use std::collections::VecDeque;
@@ -23,22 +23,33 @@ const BITS: usize = 64;
 /// let (mut one, mut other) = (End::new(&mesh, 0), End::new(&mesh, 1));
 /// one.push(1, "hello");
 /// assert!(other.has_news());
-/// assert_eq!(other.next(), Some((0, News::Message("hello"))));
+/// assert_eq!(other.read(), Some((0, News::Message("hello"))));
 /// drop(one);
-/// assert_eq!(other.next(), Some((0, News::Gone)));
-/// assert_eq!(other.next(), None);
+/// assert_eq!(other.read(), Some((0, News::Gone)));
+/// assert_eq!(other.read(), None);
 /// ```
 pub struct Mesh<T> {
     places: Box<[CachePadded<Place<T>>]>,
-    capacity: usize,
+    most: usize,
+}
+
+/// How many messages the first ring from one core to another holds. Most that are ever used carry one or two.
+const FIRST: usize = 1;
+
+/// The reading end of a ring that the reader does not know yet.
+struct Arrival<T> {
+    from: usize,
+    consumer: Consumer<T>,
+    /// It takes the place of the ring before, which was full. Else it begins a new life of its writer.
+    continues: bool,
 }
 
 /// Where others leave word for one core.
 struct Place<T> {
     /// A bit for each core that has sent something since the reader looked last.
     hints: Box<[AtomicU64]>,
-    /// Rings that the reader does not know yet, and who writes them.
-    new: Mutex<Vec<(usize, Consumer<T>)>>,
+    /// Rings that the reader does not know yet.
+    new: Mutex<Vec<Arrival<T>>>,
 }
 
 impl<T> Place<T> {
@@ -47,40 +58,41 @@ impl<T> Place<T> {
         self.hints[from / BITS].fetch_or(1 << (from % BITS), Ordering::Release);
     }
 
-    fn add(&self, from: usize, consumer: Consumer<T>) {
-        self.new.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((from, consumer));
+    fn add(&self, from: usize, consumer: Consumer<T>, continues: bool) {
+        let arrival = Arrival { from, consumer, continues };
+        self.new.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(arrival);
     }
 
-    fn take_new(&self) -> Vec<(usize, Consumer<T>)> {
+    fn take_new(&self) -> Vec<Arrival<T>> {
         std::mem::take(&mut *self.new.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 
 impl<T: Send> Mesh<T> {
-    /// A mesh of that many cores. Each ring will hold `capacity` messages.
+    /// A mesh of that many cores. At most `most` messages may be unread from one core to another.
     ///
     /// # Panics
     ///
-    /// If `capacity` is zero.
+    /// If `most` is zero.
     ///
     /// ```
     /// let mesh = multikernel_channels::mesh::Mesh::<String>::new(4, 128);
     /// # drop(mesh);
     /// ```
     #[must_use]
-    pub fn new(cores: usize, capacity: usize) -> Arc<Self> {
-        assert!(capacity > 0, "a ring holds at least one message");
+    pub fn new(cores: usize, most: usize) -> Arc<Self> {
+        assert!(most > 0, "a ring holds at least one message");
         let place = || {
             let hints = (0..cores.div_ceil(BITS)).map(|_| AtomicU64::new(0)).collect();
             CachePadded::new(Place { hints, new: Mutex::new(Vec::new()) })
         };
-        Arc::new(Self { places: (0..cores).map(|_| place()).collect(), capacity })
+        Arc::new(Self { places: (0..cores).map(|_| place()).collect(), most })
     }
 }
 
 impl<T> fmt::Debug for Mesh<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mesh").field("cores", &self.places.len()).field("capacity", &self.capacity).finish()
+        f.debug_struct("Mesh").field("cores", &self.places.len()).field("most", &self.most).finish()
     }
 }
 
@@ -108,14 +120,14 @@ pub enum News<T> {
 /// let mesh = Mesh::new(2, 8);
 /// let mut end = End::new(&mesh, 0);
 /// end.push(1, 'x');
-/// assert_eq!(End::new(&mesh, 1).next(), None, "it was meant for an earlier life of core 1");
+/// assert_eq!(End::new(&mesh, 1).read(), None, "it was meant for an earlier life of core 1");
 /// ```
 pub struct End<T: Send> {
     me: usize,
     mesh: Arc<Mesh<T>>,
     outgoing: Box<[Option<Producer<T>>]>,
-    /// From each core a ring for each life of it that is not read to the end, the oldest first.
-    incoming: Box<[VecDeque<Consumer<T>>]>,
+    /// From each core the rings that are not read to the end, the oldest first.
+    incoming: Box<[VecDeque<Arrival<T>>]>,
     /// Hints that were taken and whose rings are not read yet.
     seen: Box<[u64]>,
     /// The core whose ring is being read.
@@ -156,7 +168,7 @@ impl<T: Send> End<T> {
     ///
     /// # Panics
     ///
-    /// If the ring is full: it is the caller's protocol that bounds what is unread.
+    /// If too much is unread: it is the caller's protocol that bounds that.
     ///
     /// ```
     /// # use multikernel_channels::mesh::{End, Mesh};
@@ -170,8 +182,8 @@ impl<T: Send> End<T> {
         let mut message = Some(message);
         while let Some(unsent) = message.take() {
             let producer = self.outgoing[to].get_or_insert_with(|| {
-                let (producer, consumer) = ring(self.mesh.capacity);
-                place.add(self.me, consumer);
+                let (producer, consumer) = ring(FIRST.min(self.mesh.most));
+                place.add(self.me, consumer, false);
                 producer
             });
             match producer.try_push(unsent) {
@@ -181,7 +193,18 @@ impl<T: Send> End<T> {
                     self.outgoing[to] = None;
                     message = Some(unsent);
                 }
-                Err(PushError::Full(_)) => panic!("a ring of a mesh is full: its bound is wrong"),
+                Err(PushError::Full(unsent)) => {
+                    let full = producer.capacity();
+                    assert!(
+                        full < self.mesh.most,
+                        "more is unread than the protocol allows: its bound is wrong"
+                    );
+                    let (larger, consumer) = ring((2 * full).min(self.mesh.most));
+                    // R63: known to the reader before the old ring ends.
+                    place.add(self.me, consumer, true);
+                    *producer = larger;
+                    message = Some(unsent);
+                }
             }
         }
         place.hint(self.me);
@@ -211,35 +234,40 @@ impl<T: Send> End<T> {
     /// # let (mut one, mut other) = (End::new(&mesh, 0), End::new(&mesh, 1));
     /// one.push(1, 1);
     /// one.push(1, 2);
-    /// while let Some((from, News::Message(number))) = other.next() {
+    /// while let Some((from, News::Message(number))) = other.read() {
     ///     println!("{from} says {number}");
     /// }
     /// ```
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "it is no iterator: there may be something after `None`"
-    )]
-    pub fn next(&mut self) -> Option<(usize, News<T>)> {
+    pub fn read(&mut self) -> Option<(usize, News<T>)> {
         loop {
             let from = match self.reading {
                 Some(from) => from,
                 None => self.take_hint()?,
             };
             if self.incoming[from].is_empty() {
-                for (writer, consumer) in self.mesh.places[self.me].take_new() {
-                    self.incoming[writer].push_back(consumer);
-                }
+                self.learn();
             }
             self.reading = Some(from);
-            match self.incoming[from].front_mut().map(Consumer::try_pop) {
+            match self.incoming[from].front_mut().map(|ring| ring.consumer.try_pop()) {
                 Some(Ok(message)) => return Some((from, News::Message(message))),
                 Some(Err(PopError::Closed)) => {
+                    self.learn();
                     self.incoming[from].pop_front();
-                    return Some((from, News::Gone));
+                    // R63: a ring that was full has ended too.
+                    if !self.incoming[from].front().is_some_and(|next| next.continues) {
+                        return Some((from, News::Gone));
+                    }
                 }
                 // R62: a hint that is set again says so if there is more.
                 Some(Err(PopError::Empty)) | None => self.reading = None,
             }
+        }
+    }
+
+    /// Takes in the rings that others have made.
+    fn learn(&mut self) {
+        for arrival in self.mesh.places[self.me].take_new() {
+            self.incoming[arrival.from].push_back(arrival);
         }
     }
 
@@ -267,7 +295,7 @@ impl<T: Send> Drop for End<T> {
             let place = &self.mesh.places[to];
             // Without a ring to the reader's present life: one that nobody writes any more.
             if self.outgoing[to].take().is_none_or(|producer| producer.is_closed()) {
-                place.add(self.me, ring(1).1);
+                place.add(self.me, ring(1).1, false);
             }
             place.hint(self.me);
         }
@@ -285,7 +313,7 @@ mod tests {
     use super::*;
 
     fn drain<T: Send>(end: &mut End<T>) -> Vec<(usize, News<T>)> {
-        std::iter::from_fn(|| end.next()).collect()
+        std::iter::from_fn(|| end.read()).collect()
     }
 
     #[test]
@@ -344,7 +372,7 @@ mod tests {
                 });
             }
             while gone < 3 {
-                match reader.next() {
+                match reader.read() {
                     Some((from, News::Message(number))) => {
                         assert_eq!(number, next[from]);
                         next[from] += 1;

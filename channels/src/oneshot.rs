@@ -22,8 +22,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use crate::budget::poll_proceed;
+use crate::epoch;
 use crate::error::{SendError, TryRecvError};
-use crate::hub;
+use crate::hub::{self, Look, come_back};
 use crate::sync::{Arc, AtomicU32, Ordering, UnsafeCell};
 
 /// A channel for one message.
@@ -330,10 +331,10 @@ impl<T> Receiver<T> {
     /// assert_eq!(rx.try_recv(), Err(TryRecvError::Closed));
     /// ```
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        match self.look() {
-            Some(Ok(message)) => Ok(message),
-            Some(Err(Closed)) => Err(TryRecvError::Closed),
-            None => {
+        match self.look(epoch::holds) {
+            Look::Done(Ok(message)) => Ok(message),
+            Look::Done(Err(Closed)) => Err(TryRecvError::Closed),
+            Look::Nothing | Look::Held => {
                 hub::hurry();
                 Err(TryRecvError::Empty)
             }
@@ -356,16 +357,19 @@ impl<T> Receiver<T> {
         self.shared.finish(RECEIVER).into_iter().for_each(Waker::wake);
     }
 
-    /// The message, or that there will be none. `None` if that is not known yet.
-    fn look(&mut self) -> Option<Result<T, Closed>> {
+    /// The message, or that there will be none, unless `holds`.
+    fn look(&mut self, holds: fn() -> bool) -> Look<Result<T, Closed>> {
         // Acquire: pairs with the Release in `send` and `finish`.
         let state = self.shared.state.load(Ordering::Acquire);
+        if state & SENDER.done != 0 && holds() {
+            return Look::Held;
+        }
         if state & SENT != 0 {
             // SAFETY: it was sent, so it is ours (R30).
             let message = self.shared.message.with_mut(|place| unsafe { (*place).take() });
-            return Some(message.ok_or(Closed));
+            return Look::Done(message.ok_or(Closed));
         }
-        (state & (SENDER.done | RECEIVER.done) != 0).then_some(Err(Closed))
+        (state & (SENDER.done | RECEIVER.done) != 0).then_some(Err(Closed)).into()
     }
 }
 
@@ -375,16 +379,17 @@ impl<T> Future for Receiver<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let progress = ready!(poll_proceed(cx));
-        let mut result = this.look();
-        if result.is_none() && !this.shared.register(RECEIVER, cx.waker()) {
-            result = this.look();
+        let mut found = this.look(epoch::holds);
+        if matches!(found, Look::Nothing) && !this.shared.register(RECEIVER, cx.waker()) {
+            found = this.look(epoch::holds);
         }
-        match result {
-            Some(result) => {
+        match found {
+            Look::Done(result) => {
                 progress.made();
                 Poll::Ready(result)
             }
-            None => Poll::Pending,
+            Look::Held => come_back(cx),
+            Look::Nothing => Poll::Pending,
         }
     }
 }
@@ -392,7 +397,7 @@ impl<T> Future for Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.close();
-        drop(self.look());
+        drop(self.look(|| false));
     }
 }
 

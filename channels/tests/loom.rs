@@ -9,6 +9,8 @@ use loom::sync::{Condvar, Mutex};
 use multikernel_channels::doorbell::StateWord;
 use scenarios::broadcast;
 use scenarios::calls::{self, Receive};
+use scenarios::epoch;
+use scenarios::mesh;
 use scenarios::mpsc;
 use scenarios::ports::{self, RUNNERS, Runner};
 
@@ -288,6 +290,28 @@ fn call_closes() {
 }
 
 #[test]
+fn epoch_nothing_overtakes_a_commit() {
+    for by in epoch::ALL {
+        model(2, move || epoch::nothing_overtakes_a_commit(ModelBell::new, Runner::Plain, by));
+        model(1, move || epoch::nothing_overtakes_a_commit(ModelBell::new, Runner::Core, by));
+    }
+}
+
+/// Whether the model above would notice: for each channel, without the check.
+#[test]
+fn epoch_without_holding_is_noticed() {
+    for by in epoch::ALL {
+        let noticed = std::panic::catch_unwind(|| {
+            model(2, move || {
+                multikernel_channels::epoch::hold_messages(false);
+                epoch::nothing_overtakes_a_commit(ModelBell::new, Runner::Plain, by);
+            });
+        });
+        assert!(noticed.is_err(), "{by:?}");
+    }
+}
+
+#[test]
 fn bulk_comes_home() {
     model(2, || calls::loans_come_home(ModelBell::new, Runner::Plain, 1));
     model(2, || calls::loans_come_home(ModelBell::new, Runner::Core, 1));
@@ -391,4 +415,24 @@ fn mpsc_lane_is_posted_again() {
 fn mpsc_waiting_sender_goes() {
     model(1, || mpsc::waiting_sender_goes(ModelBell::new, Runner::Plain));
     model(1, || mpsc::waiting_sender_goes(ModelBell::new, Runner::Core));
+}
+
+#[test]
+fn mesh_one_writer() {
+    model(3, || mesh::everything_arrives(ModelBell::new(), 1, 2));
+}
+
+#[test]
+fn mesh_two_writers() {
+    model(2, || mesh::everything_arrives(ModelBell::new(), 2, 1));
+}
+
+#[test]
+fn mesh_who_is_taken_to_sleep() {
+    model(4, mesh::who_is_taken_to_sleep_reads_before_it_runs);
+}
+
+#[test]
+fn mesh_a_core_comes_again() {
+    model(3, mesh::a_core_comes_again);
 }

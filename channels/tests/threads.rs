@@ -8,6 +8,8 @@ use std::os::fd::AsRawFd;
 use multikernel_channels::doorbell::Doorbell;
 use scenarios::broadcast;
 use scenarios::calls::{self, Receive};
+use scenarios::epoch;
+use scenarios::mesh;
 use scenarios::mpsc;
 use scenarios::ports::{self, RUNNERS, Runner};
 
@@ -252,6 +254,16 @@ fn ends_of_calls_go() {
 }
 
 #[test]
+fn nothing_overtakes_a_commit() {
+    for by in epoch::ALL {
+        for _ in 0..500 {
+            epoch::nothing_overtakes_a_commit(doorbell, Runner::Plain, by);
+            epoch::nothing_overtakes_a_commit(doorbell, Runner::Core, by);
+        }
+    }
+}
+
+#[test]
 fn loans_come_home() {
     for home in [Runner::Plain, Runner::Core] {
         calls::loans_come_home(doorbell, home, 500);
@@ -344,5 +356,20 @@ fn mpsc_waiting_sender_goes() {
     for _ in 0..300 {
         mpsc::waiting_sender_goes(doorbell, Runner::Plain);
         mpsc::waiting_sender_goes(doorbell, Runner::Core);
+    }
+}
+
+#[test]
+fn mesh_loses_nothing() {
+    for _ in 0..200 {
+        mesh::everything_arrives(Doorbell::new().unwrap(), 3, 200);
+    }
+}
+
+#[test]
+fn mesh_who_is_taken_to_sleep_has_read() {
+    for _ in 0..2_000 {
+        mesh::who_is_taken_to_sleep_reads_before_it_runs();
+        mesh::a_core_comes_again();
     }
 }

@@ -73,6 +73,8 @@ pub struct Agreement<O: Objects, P: Policy = Sound> {
     /// The latest takeover this core takes part in. Not over if it is later than the one that made the lead.
     pub(crate) promised: Term,
     pub(crate) taking: Option<Taking>,
+    /// Some proposal that is open here may have a deadline.
+    pub(crate) may_expire: bool,
     pub(crate) home: Option<Home<O::Command, O::Refusal>>,
     pub(crate) origin: Origin<O::Command, O::Refusal>,
     held: Held<O::Command, O::Refusal, O::Snapshot>,
@@ -98,6 +100,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
             lead: Lead { reign, home },
             promised: term,
             taking: None,
+            may_expire: false,
             home: (home == me && standing == Standing::Member).then(Home::new),
             origin: Origin::new(),
             held: VecDeque::new(),
@@ -178,6 +181,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         deadline: Option<Time>,
         fx: &mut impl Effects<O>,
     ) -> Seq {
+        self.may_expire |= deadline.is_some();
         let seq = self.origin.add(self.me, deed, deadline);
         self.send_proposals(fx);
         self.rest(fx);
@@ -223,6 +227,9 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
     /// When [`tick`](Self::tick) has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
+        if !self.may_expire {
+            return None;
+        }
         let at_home = self.home.as_ref().and_then(|home| home.next_deadline(self.prepared.as_ref()));
         [at_home, self.origin.next_deadline()].into_iter().flatten().min()
     }
@@ -282,9 +289,13 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
                 self.observe(fx);
             }
             if !self.begin(fx) {
-                return;
+                break;
             }
             self.observe(fx);
+        }
+        let is_busy = self.home.as_ref().is_some_and(|home| !home.queue.is_empty());
+        if self.may_expire && !is_busy && self.prepared.is_none() && self.origin.open() == 0 {
+            self.may_expire = false;
         }
     }
 

@@ -17,7 +17,8 @@ pub trait Effects<O: Objects> {
     /// then its state word.)
     fn is_asleep(&mut self, core: CoreId) -> bool;
 
-    /// This round is about to be decided. Threads that are no cores stamp what they send with the highest such version.
+    /// This round is about to be decided: no message that says how has been pushed. The caller keeps the highest such version in one
+    /// word of the Machine, for [`Agreement::admits`](crate::Agreement::admits).
     fn deciding(&mut self, version: Version);
 
     /// All rounds up to this one are applied here.

@@ -76,6 +76,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
     }
 
     pub(crate) fn on_propose(&mut self, entry: Entry<O::Command>, fx: &mut impl Effects<O>) {
+        self.may_expire |= entry.deadline.is_some();
         let (others, round) = (self.others(), self.version().next().next());
         let Some(home) = &mut self.home else { return };
         if P::OVERLAP && home.phase == HomePhase::Voting && entry.change().is_none() {
@@ -281,7 +282,9 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         let batch = batch.clone();
         let others = self.others();
         let decision = Decision { round: self.decided.round.next(), cut, refused: refusal.is_some() };
-        fx.deciding(decision.round);
+        if !P::PUBLISH_LATE {
+            fx.deciding(decision.round);
+        }
         if let Some((by, refusal)) = refusal {
             let Entry { origin, seq, .. } = batch[cut as usize];
             if origin == self.me {
@@ -306,6 +309,9 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         for core in audience.iter() {
             let stable = stable.unwrap_or(Version::START);
             fx.post(core, Message::Decide { decision, stable });
+        }
+        if P::PUBLISH_LATE {
+            fx.deciding(decision.round);
         }
         for core in audience.iter() {
             // R5, R8. A core that waits for an answer has to hear what rides on this.

@@ -5,6 +5,7 @@
 
 mod agreement;
 mod cores;
+mod dues;
 mod effects;
 mod handle;
 mod home;
@@ -17,6 +18,7 @@ mod message;
 mod objects;
 mod origin;
 mod policy;
+pub mod ready;
 mod replica;
 mod replicas;
 mod slots;
@@ -24,12 +26,16 @@ mod table;
 mod takeover;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod version;
 
 pub use agreement::Agreement;
 pub use cores::{CoreId, CoreSet};
 pub use effects::Effects;
-pub use handle::{AnnounceError, Changes, Closed, Committed, CreateError, ProposeError, Replicated};
+pub use handle::{
+    AnnounceError, CellError, Changes, Closed, Committed, CounterError, CreateError, MapError, ProposeError,
+    Replicated, ReplicatedCell, ReplicatedCounter, ReplicatedMap,
+};
 pub use machine::StateMachine;
 pub use message::{
     Change, Decision, Deed, Entry, Message, Outcome, Refusal, Report, Seq, Time, Welcome, Wire,
@@ -38,4 +44,5 @@ pub use objects::{Asker, Objects};
 pub use policy::{Policy, Sound};
 pub use replicas::{Command, Denial, ObjectId, Replicas, Saved};
 pub use table::{HomePhase, LeadPhase, MemberPhase, STEPS, Step};
+pub use tree::{Hop, Topology, Tree};
 pub use version::{Lead, Reign, Term, Version};

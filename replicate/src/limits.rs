@@ -1,5 +1,7 @@
 //! Every bound of the agreement.
 
+use std::time::Duration;
+
 /// How many cores a Machine may have.
 pub const MAX_CORES: usize = 1024;
 
@@ -17,6 +19,12 @@ pub const FIXED_OBJECTS: u64 = 16;
 
 /// How many rounds the home decides without hearing from a core that is asleep. Then it rings, and waits for its vote.
 pub const ROUNDS_ASLEEP: u32 = 16;
+
+/// A core that has kept the home waiting for longer than this is reported.
+pub const STALL: Duration = Duration::from_secs(1);
+
+/// After how many nanoseconds what an object wants done is proposed again, if it has not been done.
+pub const PROPOSE_AGAIN: u64 = 1_000_000_000;
 
 /// What a takeover, a join and a leave put on one ring between two readings, at most.
 pub const RARE: usize = 16;

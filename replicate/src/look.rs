@@ -33,10 +33,13 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         if self.prepared.is_some() { self.version().next() } else { self.version() }
     }
 
-    /// Whether a message with that stamp may be handled now (the epoch rule). If not: once this core's version has reached it.
+    /// Whether a task here may handle a message that has been acquired (the epoch rule). `deciding` is the highest version given to
+    /// [`Effects::deciding`](crate::Effects::deciding) anywhere, read after the message. If not: once this core's version has reached that.
+    ///
+    /// A core that has prepared nothing need not read it.
     #[must_use]
-    pub fn admits(&self, stamp: u32) -> bool {
-        self.prepared.is_none() || !self.version().is_before_stamp(stamp)
+    pub fn admits(&self, deciding: Version) -> bool {
+        P::HANDLE_BLINDLY || self.prepared.is_none() || deciding <= self.version()
     }
 
     /// The live cores, as far as this core knows.
@@ -69,6 +72,12 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         self.home.as_ref().map_or(CoreSet::EMPTY, |home| home.missing.union(home.undone))
     }
 
+    /// Whether this is the home and [`waiting_for`](Self::waiting_for) somebody.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.home.as_ref().is_some_and(|home| !home.missing.is_empty() || !home.undone.is_empty())
+    }
+
     /// Whether this core knows of that one: as a member, or as one that joins or leaves. A core may come again under its old
     /// name only when nobody does.
     #[must_use]
@@ -91,5 +100,44 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
 
     pub(crate) fn objects_mut(&mut self) -> &mut O {
         &mut self.objects
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Command, Decision, Denial, Effects, Entry, Message, ObjectId, Outcome, Replicas, Seq, Sound, Wire,
+    };
+
+    /// Takes what a core says, and does nothing with it.
+    struct Nowhere;
+
+    impl Effects<Replicas> for Nowhere {
+        fn post(&mut self, _: CoreId, _: Wire<Replicas>) {}
+        fn ring(&mut self, _: CoreId) {}
+        fn is_asleep(&mut self, _: CoreId) -> bool {
+            false
+        }
+        fn deciding(&mut self, _: Version) {}
+        fn advanced(&mut self, _: Version) {}
+        fn answer(&mut self, _: Seq, _: Outcome<Denial>) {}
+        fn left(&mut self) {}
+    }
+
+    #[test]
+    fn only_what_may_be_newer_than_a_prepared_core_waits() {
+        let [home, me] = [0, 1].map(CoreId::new);
+        let mut part = Agreement::<_, Sound>::founder(me, CoreSet::below(2), Replicas::default());
+        let first = Version(1);
+        assert!(part.admits(first), "nothing is prepared here, so nobody has committed it");
+        let deed = crate::Deed::Command(Command::destroy(ObjectId(7)));
+        let batch = [Entry { origin: home, seq: Seq(1), deed, deadline: None }].into();
+        part.receive(home, Message::Prepare { round: first, batch, welcome: None }, &mut Nowhere);
+        assert!(part.admits(Version::START), "nobody has begun to decide");
+        assert!(!part.admits(first), "somebody may have committed it");
+        let decision = Decision { round: first, cut: 0, refused: false };
+        part.receive(home, Message::Decide { decision, stable: Version::START }, &mut Nowhere);
+        assert!(part.admits(first) && part.version() == first);
     }
 }

@@ -1,6 +1,6 @@
 //! What users replicate.
 
-use crate::Change;
+use crate::{Change, Time};
 
 /// A piece of state of which every core holds a replica, all changed by the same commands in the same order.
 ///
@@ -69,9 +69,16 @@ pub trait StateMachine: Sized + 'static {
     /// The refusal, after which the replica is as before.
     fn prepare(&mut self, command: &Self::Command) -> Result<(), Self::Refusal>;
 
-    /// Applies a command, prepared unless it was announced. Cannot fail: a panic poisons the replica, and the object is closed
+    /// Applies a command that was prepared. Cannot fail: a panic poisons the replica, and the object is closed
     /// everywhere.
     fn commit(&mut self, command: &Self::Command);
+
+    /// Applies a command that was announced: nobody has prepared it, and nobody waits for what becomes of it. It finds the same on
+    /// every core: committed what is before it in the order, and reserved what the rest of its round will commit. Where `commit`
+    /// would break a promise that `prepare` has made, do nothing here.
+    fn commit_announced(&mut self, command: &Self::Command) {
+        self.commit(command);
+    }
 
     /// Undoes exactly one `prepare` that said Ok. The latest is undone first.
     fn abort(&mut self, command: &Self::Command);
@@ -88,6 +95,18 @@ pub trait StateMachine: Sized + 'static {
 
     /// A sum over the state, the same on every core at the same version. Compared where the policy says so.
     fn digest(&self) -> Option<u64> {
+        None
+    }
+
+    /// When the home is to propose [`on_due`](Self::on_due), by what is committed. Asked after each commit, so it must be cheap.
+    fn next_due(&self) -> Option<Time> {
+        None
+    }
+
+    /// What the home proposes at this time, which is not before [`next_due`](Self::next_due). That must be later, or nothing,
+    /// when the command has committed.
+    fn on_due(&self, now: Time) -> Option<Self::Command> {
+        let _ = now;
         None
     }
 

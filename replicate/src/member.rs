@@ -142,7 +142,8 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         }
         for entry in committed {
             match &entry.deed {
-                Deed::Command(command) | Deed::Announcement(command) => self.objects.commit(command),
+                Deed::Command(command) => self.objects.commit(command),
+                Deed::Announcement(command) => self.objects.commit_announced(command),
                 Deed::View(change) => self.objects.commit_view(change),
             }
         }

@@ -35,6 +35,11 @@ pub trait Objects {
     /// Applies a command.
     fn commit(&mut self, command: &Self::Command);
 
+    /// Applies a command that was announced, so that nobody has prepared it.
+    fn commit_announced(&mut self, command: &Self::Command) {
+        self.commit(command);
+    }
+
     /// Undoes the latest prepare that is not undone.
     fn abort(&mut self, command: &Self::Command);
 

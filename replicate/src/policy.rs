@@ -26,6 +26,10 @@ pub trait Policy: 'static {
     const NO_BARRIER: bool = false;
     /// The home refuses while earlier entries of the batch are undecided (against R7).
     const REFUSE_EARLY: bool = false;
+    /// The home says that it decides when it has pushed the decision.
+    const PUBLISH_LATE: bool = false;
+    /// A core that has prepared handles messages without looking at what is being decided.
+    const HANDLE_BLINDLY: bool = false;
     /// Whether replicas are compared by digest after each round. No mistake, but it costs.
     const COMPARE: bool = false;
 }

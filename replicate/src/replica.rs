@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::replicas::Denial;
-use crate::{Change, StateMachine};
+use crate::{Change, Command, ObjectId, StateMachine, Time};
 
 /// Something of a type that only its object knows.
 pub(crate) type Erased = dyn Any + Send + Sync;
@@ -27,12 +27,15 @@ pub(crate) trait Replica {
     fn may_veto(&self) -> bool;
     fn prepare(&mut self, command: &Erased) -> Result<(), Denial>;
     fn commit(&mut self, command: &Erased);
+    fn commit_announced(&mut self, command: &Erased);
     fn abort(&mut self, command: &Erased);
     fn prepare_view(&mut self, change: &Change) -> Result<(), Denial>;
     fn commit_view(&mut self, change: &Change);
     fn abort_view(&mut self, change: &Change);
     fn save(&self) -> (Box<Erased>, Restore);
     fn digest(&self) -> Option<u64>;
+    fn next_due(&self) -> Option<Time>;
+    fn on_due(&self, object: ObjectId, now: Time) -> Option<Command>;
     fn as_any(&self) -> &dyn Any;
 }
 
@@ -68,6 +71,12 @@ impl<S: StateMachine> Replica for S {
         }
     }
 
+    fn commit_announced(&mut self, order: &Erased) {
+        if let Some(order) = command::<S>(order) {
+            StateMachine::commit_announced(self, order);
+        }
+    }
+
     fn abort(&mut self, order: &Erased) {
         if let Some(order) = command::<S>(order) {
             StateMachine::abort(self, order);
@@ -92,6 +101,14 @@ impl<S: StateMachine> Replica for S {
 
     fn digest(&self) -> Option<u64> {
         StateMachine::digest(self)
+    }
+
+    fn next_due(&self) -> Option<Time> {
+        StateMachine::next_due(self)
+    }
+
+    fn on_due(&self, object: ObjectId, now: Time) -> Option<Command> {
+        StateMachine::on_due(self, now).map(|order| Command::change::<S>(object, order))
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::dues::Dues;
 use crate::objects::{Asker, Objects};
 use crate::replica::{Erased, Replica, Restore, contain};
 use crate::slots::{Slot, Slots};
-use crate::{Change, StateMachine, Version};
+use crate::{Change, StateMachine, Time, Version};
 
 /// The name of an object, the same on every core. Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,6 +156,7 @@ pub struct Replicas {
     born: BTreeMap<ObjectId, Box<dyn Replica>>,
     /// Objects that have been changed since the last [`stamp`](Self::stamp).
     touched: Vec<ObjectId>,
+    dues: Dues,
 }
 
 impl fmt::Debug for Replicas {
@@ -196,6 +198,33 @@ impl Replicas {
             if let Some(slot) = self.slots.get_mut(id) {
                 slot.changed = version;
             }
+        }
+    }
+
+    /// When an object wants something done: then the home calls [`take_due`](Self::take_due). Cheap.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Time> {
+        self.dues.next()
+    }
+
+    /// What the first object that is due wants done, for the home to propose. The object is asked again when it has been done, or
+    /// after [`PROPOSE_AGAIN`](crate::limits::PROPOSE_AGAIN).
+    pub fn take_due(&mut self, now: Time) -> Option<Command> {
+        while let Some(object) = self.dues.take(now) {
+            let slot = self.slots.get_mut(object).filter(|slot| !slot.ends);
+            let command = slot.and_then(|slot| slot.must(|replica| replica.on_due(object, now)));
+            if let Some(Some(command)) = command {
+                return Some(command);
+            }
+        }
+        None
+    }
+
+    /// Commits to an object, and learns when something is due there.
+    fn change(&mut self, object: ObjectId, f: impl FnOnce(&mut dyn Replica)) {
+        if let Some(slot) = self.slots.get_mut(object) {
+            self.dues.set(object, slot.change(f));
+            self.touched.push(object);
         }
     }
 
@@ -257,20 +286,23 @@ impl Objects for Replicas {
                 let born = self.born.remove(&object).or_else(|| contain(&**factory));
                 if self.slots.place(object).is_none() {
                     self.slots.add(Slot::new(object, born));
-                    self.touched.push(object);
+                    self.change(object, |_| {});
                 }
             }
             Order::Destroy => {
+                self.dues.set(object, None);
                 if let Some(slot) = self.slots.remove(object) {
                     contain(|| drop(slot.replica));
                 }
             }
-            Order::Change(order) => {
-                if let Some(slot) = self.slots.get_mut(object) {
-                    slot.must(|replica| replica.commit(&**order));
-                    self.touched.push(object);
-                }
-            }
+            Order::Change(order) => self.change(object, |replica| replica.commit(&**order)),
+        }
+    }
+
+    fn commit_announced(&mut self, command: &Command) {
+        match &command.order {
+            Order::Create(_) | Order::Destroy => self.commit(command),
+            Order::Change(order) => self.change(command.object, |replica| replica.commit_announced(&**order)),
         }
     }
 
@@ -317,11 +349,16 @@ impl Objects for Replicas {
     }
 
     fn commit_view(&mut self, change: &Change) {
-        self.slots.iter_mut().for_each(|(_, slot)| slot.must(|replica| replica.commit_view(change)));
+        for (id, slot) in self.slots.iter_mut() {
+            self.dues.set(id, slot.change(|replica| replica.commit_view(change)));
+            self.touched.push(id);
+        }
     }
 
     fn abort_view(&mut self, change: &Change) {
-        self.slots.iter_mut().rev().for_each(|(_, slot)| slot.must(|replica| replica.abort_view(change)));
+        for (_, slot) in self.slots.iter_mut().rev() {
+            slot.must(|replica| replica.abort_view(change));
+        }
     }
 
     fn snapshot(&self) -> Saved {
@@ -344,6 +381,8 @@ impl Objects for Replicas {
                 Ok(replica) => {
                     let slot = Slot { changed: saved.changed, ..Slot::new(*id, Some(replica)) };
                     self.slots.add_at(saved.place, slot);
+                    let due = self.slots.get_mut(*id).and_then(|slot| slot.change(|_| {}));
+                    self.dues.set(*id, due);
                 }
                 Err(denial) => {
                     self.clear();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::replica::Replica;
 use crate::replica::contain;
 use crate::replicas::{Denial, ObjectId};
-use crate::{StateMachine, Version};
+use crate::{StateMachine, Time, Version};
 
 /// One replica and what is known of it.
 pub(crate) struct Slot {
@@ -24,11 +24,21 @@ impl Slot {
         Self { id, is_poisoned: replica.is_none(), replica, ends: false, changed: Version::START }
     }
 
-    /// Runs code that must not fail.
-    pub(crate) fn must(&mut self, f: impl FnOnce(&mut dyn Replica)) {
-        if let Some(replica) = self.replica.as_deref_mut().filter(|_| !self.is_poisoned) {
-            self.is_poisoned = contain(|| f(replica)).is_none();
-        }
+    /// Runs code that must not fail. Nothing, if it does.
+    pub(crate) fn must<T>(&mut self, f: impl FnOnce(&mut dyn Replica) -> T) -> Option<T> {
+        let replica = self.replica.as_deref_mut().filter(|_| !self.is_poisoned)?;
+        let done = contain(|| f(replica));
+        self.is_poisoned = done.is_none();
+        done
+    }
+
+    /// Runs code that must not fail, and asks when something is due after it.
+    pub(crate) fn change(&mut self, f: impl FnOnce(&mut dyn Replica)) -> Option<Time> {
+        let due = self.must(|replica| {
+            f(replica);
+            replica.next_due()
+        });
+        due.flatten()
     }
 
     /// Runs code that may refuse.

@@ -63,7 +63,7 @@ fn with_evens() -> Replicas {
 
 /// What one core does when it is alone.
 #[derive(Default)]
-struct Alone {
+pub(crate) struct Alone {
     answers: Vec<(Seq, Outcome<Denial>)>,
     ended: bool,
 }

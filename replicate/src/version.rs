@@ -10,8 +10,8 @@ use crate::CoreId;
 /// use multikernel_replicate::Version;
 ///
 /// let version = Version::START.next().next();
-/// assert_eq!(version.stamp(), 2);
-/// assert!(!version.is_before_stamp(2) && version.is_before_stamp(3));
+/// assert_eq!(version, Version(2));
+/// assert!(version.previous() < version);
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
@@ -34,20 +34,6 @@ impl Version {
     #[must_use]
     pub const fn previous(self) -> Self {
         Self(self.0 - 1)
-    }
-
-    /// What travels on messages. It wraps around after four thousand million rounds.
-    #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "a stamp is the lower half")]
-    pub const fn stamp(self) -> u32 {
-        self.0 as u32
-    }
-
-    /// Whether a message with that stamp was sent after a round that is not decided here. Right as long as fewer than two
-    /// thousand million rounds lie between.
-    #[must_use]
-    pub const fn is_before_stamp(self, stamp: u32) -> bool {
-        stamp.wrapping_sub(self.stamp()).cast_signed() > 0
     }
 }
 
@@ -88,17 +74,4 @@ pub struct Lead {
     pub reign: Reign,
     /// The home.
     pub home: CoreId,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stamps_wrap() {
-        let last = Version(u64::from(u32::MAX));
-        assert!(last.is_before_stamp(last.next().stamp()), "the stamp after the last is zero, and newer");
-        assert!(!last.next().is_before_stamp(last.stamp()));
-        assert!(!last.is_before_stamp(last.stamp()));
-    }
 }

@@ -93,6 +93,7 @@ pub use tokio::{join, pin, select, try_join};
 pub mod runtime {
     pub use crate::driver::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};
     pub use crate::machine::builder::{Builder, Polling};
+    pub use crate::machine::membership::{RetireError, ReviveError};
     pub use crate::machine::pinning::{ParsePinningError, Pinning};
     pub use crate::machine::runtime::{EnterGuard, Handle, Runtime};
 }

@@ -27,6 +27,7 @@ const UNSAFE: &[&str] = &[
     "channels/src/ring/consumer.rs",
     "channels/src/ring/mod.rs",
     "channels/src/ring/producer.rs",
+    "replicate/src/host/current.rs",
     "runtime/src/compat/futures_io.rs",
     "runtime/src/compat/hyper.rs",
     "runtime/src/compat/tokio.rs",
@@ -71,6 +72,7 @@ const LOCKS: &[(&str, &str)] = &[
         "senders of one broadcast or watch take turns, so that receivers agree on an order",
     ),
     ("channels/src/sync.rs", "the door: it only names them"),
+    ("channels/src/mesh.rs", "the first message from one core to another, and the end of a core"),
     ("channels/src/mpsc/credits.rs", "senders of a channel that is full, and its closing"),
     ("channels/src/mpsc/shared.rs", "threads that are no cores send through one lane"),
     ("runtime/src/driver/handover.rs", "a socket that stops streaming, once for each stop"),
@@ -231,7 +233,7 @@ fn no_test_waits_for_luck() {
 const SEALED: [&str; 2] = ["pub enum Request {", "pub trait Resolve {"];
 
 /// Modules that only the crates of this project use: public, but not documented.
-const HIDDEN: [&str; 2] = ["channels/src/budget.rs", "channels/src/hub.rs"];
+const HIDDEN: [&str; 3] = ["channels/src/budget.rs", "channels/src/epoch.rs", "channels/src/hub.rs"];
 
 /// Whether an item begins on this line that documentation shows, if it shows the module.
 fn is_public_item(line: &str) -> bool {

@@ -1,8 +1,10 @@
 //! State that every core reads as its own and that changes everywhere or nowhere, on real cores.
 #![cfg(not(loom))]
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use multikernel::replicate::{Closed, CoreId, CreateError, ProposeError, Replicated, StateMachine};
@@ -314,5 +316,81 @@ fn reading_inside_a_change_is_told_to_be_wrong() {
         let nosy = Replicated::new(move || Nosy(given.clone())).await.unwrap();
         shared.set(nosy.clone()).unwrap();
         nosy.propose(()).await.unwrap();
+    });
+}
+
+/// Polls a future at most so often, with other tasks between, and drops it.
+async fn poll_and_drop<F: Future>(future: F, polls: usize) {
+    let mut future = std::pin::pin!(future);
+    for _ in 0..polls {
+        if poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await.is_ready() {
+            return;
+        }
+        yield_now().await;
+    }
+}
+
+#[test]
+fn a_propose_that_is_dropped_abandons_the_answer_and_not_the_proposal() {
+    on_cores(3, || async {
+        let numbers = Replicated::new(Numbers::default).await.unwrap();
+        let mut expected = Vec::new();
+        for (number, polls) in (0..60).zip([0, 1, 2, 3, 5, 8].into_iter().cycle()) {
+            match number % 3 {
+                0 => poll_and_drop(numbers.propose(number), polls).await,
+                1 => poll_and_drop(numbers.propose_within(number, Duration::from_secs(60)), polls).await,
+                _ => poll_and_drop(numbers.propose_all([number]), polls).await,
+            }
+            poll_and_drop(numbers.changed(), polls).await;
+            poll_and_drop(numbers.at_least(numbers.version()), polls).await;
+            expected.extend((polls > 0).then_some(number));
+        }
+        numbers.propose(99).await.unwrap();
+        expected.push(99);
+        assert_eq!(everywhere(&numbers).await, [&*expected; 3]);
+    });
+}
+
+#[test]
+fn an_object_whose_creation_is_dropped_ends_again() {
+    static ALIVE: AtomicUsize = AtomicUsize::new(0);
+    struct Counted(Numbers);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            ALIVE.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    impl StateMachine for Counted {
+        type Command = u32;
+        type Refusal = No;
+        type Snapshot = Vec<u32>;
+        const VETO: bool = false;
+        fn prepare(&mut self, number: &u32) -> Result<(), No> {
+            StateMachine::prepare(&mut self.0, number)
+        }
+        fn commit(&mut self, number: &u32) {
+            StateMachine::commit(&mut self.0, number);
+        }
+        fn abort(&mut self, number: &u32) {
+            StateMachine::abort(&mut self.0, number);
+        }
+        fn snapshot(&self) -> Vec<u32> {
+            self.0.snapshot()
+        }
+        fn restore(_: &Vec<u32>) -> Result<Self, No> {
+            Err(No::Known)
+        }
+    }
+    on_cores(3, || async {
+        for polls in 0..12 {
+            let made = || {
+                ALIVE.fetch_add(1, Ordering::Relaxed);
+                Counted(Numbers::default())
+            };
+            poll_and_drop(Replicated::new(made), polls).await;
+        }
+        while ALIVE.load(Ordering::Relaxed) > 0 {
+            wake_all().await;
+        }
     });
 }

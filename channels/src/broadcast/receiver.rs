@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use super::error::{RecvError, TryRecvError};
 use crate::budget::poll_proceed;
-use crate::hub::{self, Side, poll_port};
+use crate::epoch;
+use crate::hub::{self, Look, Side, poll_port};
 use crate::lanes::{Counts, LanePort, LaneReader, Lanes, Miss};
 use crate::sync::{Arc, SharedArc};
 
@@ -71,8 +72,8 @@ impl<T> Receiver<T> {
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         match take(&mut self.reader, self.lanes.counts()) {
-            Some(result) => Ok(result?),
-            None => {
+            Look::Done(result) => Ok(result?),
+            Look::Nothing | Look::Held => {
                 hub::hurry();
                 Err(TryRecvError::Empty)
             }
@@ -203,15 +204,16 @@ impl<T> Receiver<T> {
     }
 }
 
-/// `None` if there is nothing yet.
 #[inline]
-fn take<T>(reader: &mut LaneReader<T>, counts: &Counts) -> Option<Result<T, RecvError>> {
+fn take<T>(reader: &mut LaneReader<T>, counts: &Counts) -> Look<Result<T, RecvError>> {
     // Before the look into the lane: then what was sent before the channel was closed is there (R46).
     let closed = counts.is_closed();
-    match reader.take() {
-        Ok(message) => Some(Ok(message)),
-        Err(Miss::Lagged(missed)) => Some(Err(RecvError::Lagged(missed))),
-        Err(Miss::Nothing) => closed.then_some(Err(RecvError::Closed)),
+    match reader.take(epoch::holds) {
+        Ok(message) => Look::Done(Ok(message)),
+        Err(Miss::Lagged(missed)) => Look::Done(Err(RecvError::Lagged(missed))),
+        Err(Miss::Nothing) if !closed => Look::Nothing,
+        Err(Miss::Nothing) if !epoch::holds() => Look::Done(Err(RecvError::Closed)),
+        Err(Miss::Nothing | Miss::Held) => Look::Held,
     }
 }
 

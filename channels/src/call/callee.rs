@@ -7,8 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use crate::budget::poll_proceed;
 use crate::call::{CLOSED, FLAG, Line, Slots, number};
+use crate::epoch;
 use crate::error::SendError;
-use crate::hub::{self, Side, poll_port};
+use crate::hub::{self, Look, Side, poll_port};
 use crate::sync::{Arc, Ordering, SharedArc};
 
 /// The end of a [`channel`](crate::call::channel) that answers. Dropping it tells the caller, which gets a question back
@@ -131,13 +132,20 @@ impl<Q, A> Counter<Q, A> {
         hub::notify(&self.slots.line, Side::Sender);
     }
 
-    /// A question, or `Some(None)` if there will be none any more. `None` if there is none yet.
+    /// A question, or `None` if there will be none any more.
     #[inline]
-    fn take(&mut self) -> Option<Option<Q>> {
+    fn take(&mut self) -> Look<Option<Q>> {
         self.give_up();
         let seen = self.seen();
-        if number(seen) == self.taken {
-            return (seen & CLOSED != 0).then_some(None);
+        let is_open = number(seen) != self.taken;
+        if !is_open && seen & CLOSED == 0 {
+            return Look::Nothing;
+        }
+        if epoch::holds() {
+            return Look::Held;
+        }
+        if !is_open {
+            return Look::Done(None);
         }
         // SAFETY: it is a new question, put there before the number that we acquired, and the slot is ours until we say
         // that the question is dealt with (R32). It is read here only, once, because its number is taken now.
@@ -145,10 +153,10 @@ impl<Q, A> Counter<Q, A> {
         self.taken = number(seen);
         self.is_open = true;
         if seen & (FLAG | CLOSED) == 0 {
-            return Some(Some(question));
+            return Look::Done(Some(question));
         }
         self.give_up(); // nobody waits for the answer
-        (seen & CLOSED != 0).then_some(None)
+        (seen & CLOSED != 0).then_some(None).into()
     }
 
     /// The question that was taken, if there is one, gets no answer.

@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use crate::budget::poll_proceed;
 use crate::call::{CLOSED, CallError, FLAG, Line, Slots, number};
-use crate::hub::{self, Side, poll_port};
+use crate::epoch;
+use crate::hub::{self, Look, Side, poll_port};
 use crate::sync::{Arc, Ordering, SharedArc};
 
 /// The end of a [`channel`](crate::call::channel) that asks. Dropping it tells the callee that there will be no more
@@ -135,19 +136,24 @@ impl<Q, A> Desk<Q, A> {
     }
 
     #[inline]
-    fn step(&mut self, unasked: &mut Option<Q>) -> Option<Result<A, CallError<Q>>> {
+    fn step(&mut self, unasked: &mut Option<Q>) -> Look<Result<A, CallError<Q>>> {
         if unasked.is_none() {
-            return self.answer();
+            return self.answer(epoch::holds);
         }
-        let closed = !self.ask(unasked);
-        if closed { unasked.take().map(|question| Err(CallError::Closed(question))) } else { None }
+        if self.ask(unasked) {
+            return Look::Nothing;
+        }
+        if epoch::holds() {
+            return Look::Held;
+        }
+        unasked.take().map(|question| Err(CallError::Closed(question))).into()
     }
 
     /// Asks if the slot is free. False if nobody is there to answer.
     #[inline]
     fn ask(&mut self, unasked: &mut Option<Q>) -> bool {
         if self.is_owed {
-            drop(self.answer()); // to an earlier call, which was given up
+            drop(self.answer(|| false)); // to an earlier call, which was given up
         }
         if self.seen() & CLOSED != 0 {
             return false;
@@ -165,21 +171,25 @@ impl<Q, A> Desk<Q, A> {
         true
     }
 
-    /// How the last question ended, which is owed. `None` if it has not ended.
+    /// How the last question ended, which is owed, unless `holds`.
     #[inline]
-    fn answer(&mut self) -> Option<Result<A, CallError<Q>>> {
+    fn answer(&mut self, holds: fn() -> bool) -> Look<Result<A, CallError<Q>>> {
         let seen = self.seen();
-        if number(seen) == self.asked {
+        let is_dealt_with = number(seen) == self.asked;
+        if !is_dealt_with && seen & CLOSED == 0 {
+            return Look::Nothing;
+        }
+        if holds() {
+            return Look::Held;
+        }
+        if is_dealt_with {
             self.is_owed = false;
             if seen & FLAG != 0 {
-                return Some(Err(CallError::Unanswered));
+                return Look::Done(Err(CallError::Unanswered));
             }
             // SAFETY: the callee put an answer to this question into the slot, which is ours again (R32). It is read
             // here only, once, because it is owed no longer.
-            return Some(Ok(self.slots.answer(|slot| unsafe { slot.read() })));
-        }
-        if seen & CLOSED == 0 {
-            return None;
+            return Look::Done(Ok(self.slots.answer(|slot| unsafe { slot.read() })));
         }
         // SAFETY: the callee went without having taken the question, and touches the slot no more (R33). It is read
         // here only, once, because the number goes back to that of the question before.
@@ -187,13 +197,13 @@ impl<Q, A> Desk<Q, A> {
         self.is_owed = false;
         self.asked -= 1;
         self.publish(0);
-        Some(Err(CallError::Closed(question)))
+        Look::Done(Err(CallError::Closed(question)))
     }
 }
 
 impl<Q, A> Drop for Caller<Q, A> {
     fn drop(&mut self) {
-        let left = if self.desk.is_owed { self.desk.answer() } else { None };
+        let left = if self.desk.is_owed { self.desk.answer(|| false) } else { Look::Nothing };
         // Says for good whether an answer that is in the slot, or comes into it, has been taken out (R34).
         self.desk.publish(CLOSED | if self.desk.is_owed { FLAG } else { 0 });
         drop(self.line.caller.forget());

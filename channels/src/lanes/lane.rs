@@ -13,8 +13,9 @@
 use crossbeam_utils::CachePadded;
 
 use super::Counts;
+use crate::epoch;
 use crate::gate::Gate;
-use crate::hub::{Port, Side};
+use crate::hub::{Look, Port, Side};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Ordering, SharedArc, UnsafeCell};
 
 /// What both ends share beside the messages.
@@ -202,6 +203,8 @@ pub(crate) enum Miss {
     Nothing,
     /// So many messages have been lost. The next take begins after them.
     Lagged(u64),
+    /// There is something, which is not to be handed out yet.
+    Held,
 }
 
 /// The receiver's end of a lane.
@@ -223,9 +226,9 @@ impl<M> LaneReader<M> {
         self.next.sequence(self.lane.port.slots.len())
     }
 
-    /// Takes the oldest message, or finds out how many are lost.
+    /// Takes the oldest message, or finds out how many are lost. Whatever it finds, it asks `holds` before it takes it.
     #[inline]
-    pub(crate) fn take(&mut self) -> Result<M, Miss> {
+    pub(crate) fn take(&mut self, holds: impl Fn() -> bool) -> Result<M, Miss> {
         let port = &self.lane.port;
         let position = self.next;
         let slot = &port.slots[position.slot];
@@ -237,6 +240,9 @@ impl<M> LaneReader<M> {
             return Err(Miss::Nothing);
         }
         if port.lap(word) == position.lap {
+            if holds() {
+                return Err(Miss::Held);
+            }
             // Release: the cell we give, which is empty, pairs with the Acquire in `post`. What we get has come with
             // the word, which is still the same (R41). Acquire: as above.
             match slot.compare_exchange(word, self.spare as u64, Ordering::Release, Ordering::Acquire) {
@@ -250,18 +256,21 @@ impl<M> LaneReader<M> {
                 Err(now) => word = now,
             }
         }
-        Err(self.lag(Position { slot: position.slot, lap: port.lap(word) }))
+        Err(self.lag(Position { slot: position.slot, lap: port.lap(word) }, holds))
     }
 
     /// A message that came later was in the place of the next one.
     #[cold]
-    fn lag(&mut self, later: Position) -> Miss {
+    fn lag(&mut self, later: Position, holds: impl Fn() -> bool) -> Miss {
         let port = &self.lane.port;
         let capacity = port.slots.len();
         // Acquire: pairs with the Release in `Turn::post`; what was posted by then is in the slots (R43).
         let posted = port.counts.posted.load(Ordering::Acquire).max(later.sequence(capacity) + 1);
         let oldest = posted - capacity as u64;
         let missed = oldest - self.next.sequence(capacity);
+        if holds() {
+            return Miss::Held; // to know what is lost is to have heard of what came after it
+        }
         self.next = Position::of(oldest, capacity);
         Miss::Lagged(missed)
     }
@@ -282,9 +291,33 @@ impl<M> LaneReader<M> {
 
     /// In a lane for one message: takes the newest, whatever was lost before.
     #[inline]
-    pub(crate) fn take_latest(&mut self) -> Option<M> {
+    pub(crate) fn take_latest(&mut self) -> Look<M> {
         debug_assert_eq!(self.lane.port.slots.len(), 1);
-        self.take_any(0)
+        if epoch::is_prepared() { self.take_latest_unless_held() } else { self.take_any(0).into() }
+    }
+
+    /// The same, but takes what was there before it asked whether to hold, and nothing newer (R51).
+    #[cold]
+    fn take_latest_unless_held(&mut self) -> Look<M> {
+        let port = &self.lane.port;
+        loop {
+            // Acquire: pairs with the Release in `post`. It is for the question, so not left to the exchange.
+            let word = port.slots[0].load(Ordering::Acquire);
+            if port.lap(word) == 0 {
+                return Look::Nothing;
+            }
+            if epoch::holds() {
+                return Look::Held;
+            }
+            // Release: as in `take`. What we get was acquired with the word, which is still the same (R41).
+            let taken =
+                port.slots[0].compare_exchange(word, self.spare as u64, Ordering::Release, Ordering::Relaxed);
+            if taken.is_ok() {
+                self.spare = port.cell(word);
+                // SAFETY: it has been ours since the exchange.
+                return unsafe { self.lane.with_cell(self.spare, Option::take) }.into();
+            }
+        }
     }
 }
 

@@ -65,8 +65,8 @@ pub(super) struct After {
 }
 
 impl After {
-    /// For the receiver: whether it holds, by the tally of that lane.
-    pub(super) fn holds(self, tally: &Tally) -> bool {
+    /// For the receiver: whether that is so, by the tally of that lane.
+    pub(super) fn has_passed(self, tally: &Tally) -> bool {
         tally.has_passed(self.until)
     }
 }
@@ -171,7 +171,9 @@ pub(super) enum Stop {
     /// None waits. How often that has been so since the last one.
     Empty(u8),
     /// The next message has to wait for one in this lane, and there is one.
-    Held(usize),
+    After(usize),
+    /// There is one, which is not to be handed out yet.
+    Held,
 }
 
 // SAFETY: two threads at most use a lane at a time: one writes, as whoever calls `push` has promised, and one is the
@@ -241,17 +243,26 @@ impl<T> Lane<T> {
         })
     }
 
-    /// Takes the next message. `holds` says whether what a message waits for has been taken.
+    /// Takes the next message. `has_passed` says whether what a message waits for has been taken; `holds`, asked when
+    /// there is a message, whether it is to stay.
     ///
     /// # Safety
     /// The caller is the channel's receiver, or there is none any more and the caller has the lane to itself.
     #[inline]
-    pub(super) unsafe fn pop(&self, tally: &Tally, holds: impl FnMut(After) -> bool) -> Result<T, Stop> {
+    pub(super) unsafe fn pop(
+        &self,
+        tally: &Tally,
+        has_passed: impl FnMut(After) -> bool,
+        holds: impl FnOnce() -> bool,
+    ) -> Result<T, Stop> {
         self.reader.with_mut(|reader| {
-            // SAFETY: of the caller; `holds` is ours and does not come back.
+            // SAFETY: of the caller; the closures are ours and do not come back.
             let reader = unsafe { &mut *reader };
             if reader.head == reader.limit {
-                reader.advance(tally, holds)?;
+                reader.advance(tally, has_passed)?;
+            }
+            if holds() {
+                return Err(Stop::Held);
             }
             // SAFETY: the message at `head` lies before a tail that we acquired and in `slots`, which only we free. It
             // is moved out once, because `head` goes on.
@@ -305,7 +316,7 @@ impl<T> Writer<T> {
 impl<T> Reader<T> {
     /// Finds out how far messages go, and passes the seams before the next one. `Ok` if there is a message at `head`.
     #[inline]
-    fn advance(&mut self, tally: &Tally, mut holds: impl FnMut(After) -> bool) -> Result<(), Stop> {
+    fn advance(&mut self, tally: &Tally, mut has_passed: impl FnMut(After) -> bool) -> Result<(), Stop> {
         // Acquire (R20): pairs with the Release in `push`. First this, then the seams: all before the tail are there.
         let tail = tally.tail.load(Ordering::Acquire);
         loop {
@@ -323,9 +334,9 @@ impl<T> Reader<T> {
                 break;
             }
             if let What::Wait(after) = seam.what
-                && !holds(after)
+                && !has_passed(after)
             {
-                return Err(Stop::Held(after.lane));
+                return Err(Stop::After(after.lane));
             }
             self.pass(NonNull::from(seam));
         }
@@ -358,7 +369,7 @@ impl<T> Lane<T> {
     /// Nobody else uses the lane, now or later, and `drop` is all that is done with it next.
     pub(super) unsafe fn empty(&self, tally: &Tally) {
         // SAFETY: of the caller.
-        while let Ok(message) = unsafe { self.pop(tally, |_| true) } {
+        while let Ok(message) = unsafe { self.pop(tally, |_| true, || false) } {
             drop(message);
         }
     }

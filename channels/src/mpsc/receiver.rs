@@ -9,10 +9,11 @@ use futures::Stream;
 use futures::executor::block_on;
 
 use crate::budget::poll_proceed;
+use crate::epoch;
 use crate::error::TryRecvError;
-use crate::hub::{self, Side, poll_port};
+use crate::hub::{self, Look, Side, poll_port};
 use crate::limits::{FOREIGN_LANE, LANE_MISSES, LANE_TURN};
-use crate::mpsc::shared::{Ends, Shared};
+use crate::mpsc::shared::{Ends, Miss, Shared};
 use crate::sync::{Arc, SharedArc, thread};
 
 /// The end of a [`channel`](crate::mpsc::channel) to receive from. Dropping it closes the channel: the senders get
@@ -45,51 +46,65 @@ struct Lanes<T> {
 }
 
 impl<T> Lanes<T> {
+    /// Takes a message unless, when it has found one, `holds`.
     #[inline]
-    fn pop(&mut self) -> Option<T> {
+    fn pop(&mut self, holds: fn() -> bool) -> Look<T> {
         if self.left > 0 {
             // SAFETY: there is one receiver, these are its lanes, and it is borrowed by `&mut`.
-            if let Ok(message) = unsafe { self.shared.pop(self.current) } {
+            if let Ok(message) = unsafe { self.shared.pop(self.current, holds) } {
                 self.left -= 1;
-                return Some(message);
+                return Look::Done(message);
             }
         }
-        self.pop_elsewhere()
+        self.pop_elsewhere(holds)
     }
 
     /// Goes round all lanes that have been posted, from the one after the current to the current itself.
-    fn pop_elsewhere(&mut self) -> Option<T> {
+    fn pop_elsewhere(&mut self, holds: fn() -> bool) -> Look<T> {
         let ends = &self.shared.ends;
         for lane in ends.hints.after(self.current) {
             // SAFETY: as above.
-            match unsafe { self.shared.pop(lane) } {
+            match unsafe { self.shared.pop(lane, holds) } {
                 Ok(message) => {
                     self.current = lane;
                     self.left = LANE_TURN - 1;
-                    return Some(message);
+                    return Look::Done(message);
                 }
-                Err(misses) if misses >= LANE_MISSES => ends.withdraw(lane),
-                Err(_) => {}
+                Err(Miss::Held) => return Look::Held,
+                Err(Miss::Empty(misses)) if misses >= LANE_MISSES => ends.withdraw(lane),
+                Err(Miss::Empty(_)) => {}
             }
         }
         self.left = 0;
-        if ends.credits.is_closed() { self.pop_anywhere() } else { None }
+        if ends.credits.is_closed() { self.pop_anywhere(holds) } else { Look::Nothing }
     }
 
     /// After the end a sender may have gone without having posted its lane again (R22, R27).
     #[cold]
-    fn pop_anywhere(&mut self) -> Option<T> {
-        // SAFETY: as above.
-        self.shared.lanes().find_map(|lane| unsafe { self.shared.pop(lane) }.ok())
+    fn pop_anywhere(&mut self, holds: fn() -> bool) -> Look<T> {
+        for lane in self.shared.lanes() {
+            // SAFETY: as above.
+            match unsafe { self.shared.pop(lane, holds) } {
+                Ok(message) => return Look::Done(message),
+                Err(Miss::Held) => return Look::Held,
+                Err(Miss::Empty(_)) => {}
+            }
+        }
+        Look::Nothing
     }
 
-    /// The next message, or `None` if there will be none. `Err` if there may be later.
+    /// The next message, or `None` if there will be none, unless `holds`.
     #[inline]
-    fn next(&mut self) -> Result<Option<T>, ()> {
-        match self.pop() {
-            None if self.shared.ends.credits.is_finished() => Ok(None),
-            None => Err(()),
-            message => Ok(message),
+    fn next(&mut self, holds: fn() -> bool) -> Look<Option<T>> {
+        match self.pop(holds) {
+            Look::Nothing if self.shared.ends.credits.is_finished() => {
+                if holds() {
+                    Look::Held
+                } else {
+                    Look::Done(None)
+                }
+            }
+            found => found.map(Some),
         }
     }
 }
@@ -121,13 +136,13 @@ impl<T> Receiver<T> {
     /// ```
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        match self.lanes.next() {
-            Ok(Some(message)) => {
+        match self.lanes.next(epoch::holds) {
+            Look::Done(Some(message)) => {
                 hub::notify(&self.ends, Side::Sender);
                 Ok(message)
             }
-            Ok(None) => Err(TryRecvError::Closed),
-            Err(()) => {
+            Look::Done(None) => Err(TryRecvError::Closed),
+            Look::Nothing | Look::Held => {
                 hub::hurry();
                 Err(TryRecvError::Empty)
             }
@@ -171,7 +186,7 @@ impl<T> Receiver<T> {
     /// ```
     #[inline]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        self.poll_end(cx, |lanes| lanes.next().ok())
+        self.poll_end(cx, |lanes| lanes.next(epoch::holds))
     }
 
     /// Waits for messages and puts those that wait, at most `most`, at the end of `messages`. Says how many; zero when
@@ -199,14 +214,16 @@ impl<T> Receiver<T> {
             return 0;
         }
         let mut take = |lanes: &mut Lanes<T>| {
-            let first = lanes.next().ok()?;
             let before = messages.len();
-            messages.extend(first);
-            while (1..most).contains(&(messages.len() - before)) {
-                let Some(message) = lanes.pop() else { break };
-                messages.push(message);
-            }
-            Some(messages.len() - before)
+            let first = lanes.next(epoch::holds);
+            first.map(|first| {
+                messages.extend(first);
+                while (1..most).contains(&(messages.len() - before)) {
+                    let Look::Done(message) = lanes.pop(epoch::holds) else { break };
+                    messages.push(message);
+                }
+                messages.len() - before
+            })
         };
         poll_fn(|cx| self.poll_end(cx, &mut take)).await
     }
@@ -236,7 +253,7 @@ impl<T> Receiver<T> {
     fn poll_end<R>(
         &mut self,
         cx: &mut Context<'_>,
-        mut attempt: impl FnMut(&mut Lanes<T>) -> Option<R>,
+        mut attempt: impl FnMut(&mut Lanes<T>) -> Look<R>,
     ) -> Poll<R> {
         let progress = ready!(poll_proceed(cx));
         let done = ready!(poll_port(&self.ends, Side::Receiver, cx, || attempt(&mut self.lanes)));
@@ -324,10 +341,10 @@ impl<T> Drop for Receiver<T> {
         // A message may hold what its sender waits for, such as the place of an answer. So all of them go now, also
         // those that are just being sent: that takes a few stores of the sender's (R27).
         loop {
-            match self.lanes.next() {
-                Ok(Some(message)) => drop(message),
-                Ok(None) => return,
-                Err(()) => thread::yield_now(),
+            match self.lanes.next(|| false) {
+                Look::Done(Some(message)) => drop(message),
+                Look::Done(None) => return,
+                Look::Nothing | Look::Held => thread::yield_now(),
             }
         }
     }

@@ -67,6 +67,14 @@ impl Ends {
     }
 }
 
+/// Why the receiver got no message from a lane.
+pub(super) enum Miss {
+    /// None waits. How often that has been so since the last one.
+    Empty(u8),
+    /// There is one, which is not to be handed out yet.
+    Held,
+}
+
 /// What waiting does not need.
 pub(super) struct Shared<T> {
     pub(super) ends: SharedArc<Ends>,
@@ -142,25 +150,25 @@ impl<T> Shared<T> {
         Some(After { lane: last, until })
     }
 
-    /// Takes the next message of `lane`, or one that comes before it in another. If there is none, says how often that
-    /// has been so.
+    /// Takes the next message of `lane`, or one that comes before it in another, unless `holds`.
     ///
     /// # Safety
     /// The caller is the channel's receiver, or there is none any more and the caller has the channel to itself.
     #[inline]
-    pub(super) unsafe fn pop(&self, lane: usize) -> Result<T, u8> {
+    pub(super) unsafe fn pop(&self, lane: usize, holds: impl Fn() -> bool) -> Result<T, Miss> {
         let mut lane = lane;
         loop {
             let (tally, queue) = self.lane(lane);
             // SAFETY: of the caller.
-            match unsafe { queue.pop(tally, |after| after.holds(self.lane(after.lane).0)) } {
+            match unsafe { queue.pop(tally, |after| after.has_passed(self.lane(after.lane).0), &holds) } {
                 Ok(message) => {
                     self.ends.credits.took();
                     return Ok(message);
                 }
-                Err(Stop::Empty(misses)) => return Err(misses),
+                Err(Stop::Empty(misses)) => return Err(Miss::Empty(misses)),
+                Err(Stop::Held) => return Err(Miss::Held),
                 // This ends: what a message waits for was sent before it (R24).
-                Err(Stop::Held(by)) => lane = by,
+                Err(Stop::After(by)) => lane = by,
             }
         }
     }

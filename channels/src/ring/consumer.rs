@@ -3,6 +3,7 @@
 use std::fmt;
 use std::iter::FusedIterator;
 
+use crate::hub::Look;
 use crate::ring::{Indices, PopError, Slots};
 use crate::sync::{Arc, Ordering};
 
@@ -56,6 +57,23 @@ impl<T> Consumer<T> {
         let message = unsafe { self.read() };
         self.hand_back();
         Ok(message)
+    }
+
+    /// As [`try_pop`](Self::try_pop), but before it hands out what it has found, a message or the end, it asks `holds`;
+    /// if that is so, all stays as it is.
+    #[inline]
+    pub(crate) fn look(&mut self, holds: impl FnOnce() -> bool) -> Look<Option<T>> {
+        match self.find() {
+            Err(PopError::Empty) => Look::Nothing,
+            _ if holds() => Look::Held,
+            Err(PopError::Closed) => Look::Done(None),
+            Ok(()) => {
+                // SAFETY: `find` saw a message at `head`.
+                let message = unsafe { self.read() };
+                self.hand_back();
+                Look::Done(Some(message))
+            }
+        }
     }
 
     /// Takes the oldest messages, at most `most` of those that wait now, one by one as the iterator is asked. What it

@@ -8,9 +8,10 @@ use std::task::{Context, Poll, ready};
 use futures::Stream;
 
 use crate::budget::poll_proceed;
+use crate::epoch;
 use crate::error::TryRecvError;
-use crate::hub::{self, Side, poll_port};
-use crate::ring::{Consumer, PopError};
+use crate::hub::{self, Look, Side, poll_port};
+use crate::ring::Consumer;
 use crate::spsc::Ends;
 use crate::sync::SharedArc;
 
@@ -57,16 +58,16 @@ impl<T> Receiver<T> {
     /// ```
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        match self.consumer.try_pop() {
-            Ok(message) => {
+        match self.consumer.look(epoch::holds) {
+            Look::Done(Some(message)) => {
                 hub::notify(&self.ends, Side::Sender);
                 Ok(message)
             }
-            Err(PopError::Empty) => {
+            Look::Done(None) => Err(TryRecvError::Closed),
+            Look::Nothing | Look::Held => {
                 hub::hurry();
                 Err(TryRecvError::Empty)
             }
-            Err(PopError::Closed) => Err(TryRecvError::Closed),
         }
     }
 
@@ -107,11 +108,7 @@ impl<T> Receiver<T> {
     /// ```
     #[inline]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        self.poll_end(cx, |consumer| match consumer.try_pop() {
-            Ok(message) => Some(Some(message)),
-            Err(PopError::Empty) => None,
-            Err(PopError::Closed) => Some(None),
-        })
+        self.poll_end(cx, |consumer| consumer.look(epoch::holds))
     }
 
     /// Waits for messages and puts those that wait, at most `most`, at the end of `messages`. Says how many; zero when
@@ -141,9 +138,17 @@ impl<T> Receiver<T> {
         let mut take = |consumer: &mut Consumer<T>| {
             let chunk = consumer.pop_chunk(most);
             let count = chunk.len();
+            if count == 0 {
+                drop(chunk);
+                // Looks once more, and says whether there can be something later.
+                let last = consumer.look(epoch::holds);
+                return last.map(|last| last.into_iter().map(|message| messages.push(message)).count());
+            }
+            if epoch::holds() {
+                return Look::Held;
+            }
             messages.extend(chunk);
-            // `peek` looks once more, and says whether there can be something later.
-            (count > 0 || matches!(consumer.peek(), Err(PopError::Closed))).then_some(count)
+            Look::Done(count)
         };
         poll_fn(|cx| self.poll_end(cx, &mut take)).await
     }
@@ -153,7 +158,7 @@ impl<T> Receiver<T> {
     fn poll_end<R>(
         &mut self,
         cx: &mut Context<'_>,
-        mut attempt: impl FnMut(&mut Consumer<T>) -> Option<R>,
+        mut attempt: impl FnMut(&mut Consumer<T>) -> Look<R>,
     ) -> Poll<R> {
         let progress = ready!(poll_proceed(cx));
         let done = ready!(poll_port(&self.ends, Side::Receiver, cx, || attempt(&mut self.consumer)));

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 use super::error::RecvError;
 use super::{Held, Ref, Shared, Versions};
 use crate::budget::poll_proceed;
-use crate::hub::{Side, poll_port};
+use crate::epoch;
+use crate::hub::{Look, Side, poll_port};
 use crate::lanes::{LanePort, LaneReader};
 use crate::sync::{Arc, SharedArc};
 
@@ -44,20 +45,19 @@ struct Kept<T> {
 }
 
 impl<T> Kept<T> {
-    /// Goes on to the latest version. Returns the one before, if there is a newer one.
+    /// Goes on to the latest version that may be seen. Returns the one before, if there is a newer one.
     #[inline]
     #[must_use = "to drop it is code of users"]
-    fn refresh(&mut self) -> Option<Shared<T>> {
-        let newer = self.reader.take_latest()?;
-        Some(std::mem::replace(&mut self.version, newer))
+    fn refresh(&mut self) -> Look<Shared<T>> {
+        self.reader.take_latest().map(|newer| std::mem::replace(&mut self.version, newer))
     }
 
-    /// Goes on to the latest version and counts it as seen. Returns whether it was not.
+    /// Goes on to the latest version that may be seen, and counts it as seen. `Done` if it was not.
     #[inline]
-    fn update(&mut self) -> bool {
-        let _before = self.refresh();
+    fn update(&mut self) -> Look<()> {
+        let before = self.refresh();
         let latest = Some(self.version.number);
-        std::mem::replace(&mut self.seen, latest) != latest
+        if std::mem::replace(&mut self.seen, latest) != latest { Look::Done(()) } else { before.map(drop) }
     }
 }
 
@@ -84,7 +84,7 @@ impl<T> Receiver<T> {
     #[must_use]
     #[inline]
     pub fn borrow(&self) -> Ref<'_, T> {
-        let before = self.kept.try_borrow_mut().ok().and_then(|mut kept| kept.refresh());
+        let before = self.kept.try_borrow_mut().ok().map(|mut kept| kept.refresh());
         drop(before); // not in the line above, in which the cell is borrowed
         let kept = self.kept.borrow();
         let has_changed = kept.seen != Some(kept.version.number);
@@ -103,7 +103,7 @@ impl<T> Receiver<T> {
     /// ```
     #[inline]
     pub fn borrow_and_update(&mut self) -> Ref<'_, T> {
-        let has_changed = self.kept.get_mut().update();
+        let has_changed = self.kept.get_mut().update() == Look::Done(());
         self.look(has_changed)
     }
 
@@ -137,7 +137,7 @@ impl<T> Receiver<T> {
             return Err(RecvError(()));
         }
         // Not `!=`: while a sender is at its turn, what is seen may be ahead of its count.
-        Ok(self.kept.borrow().seen.is_none_or(|seen| seen < counts.posted()))
+        Ok(self.kept.borrow().seen.is_none_or(|seen| seen < counts.posted() && !epoch::holds()))
     }
 
     /// Counts the latest value as not seen: the next [`changed`](Self::changed) tells of it.
@@ -167,7 +167,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(rx.has_changed(), Ok(false));
     /// ```
     pub fn mark_unchanged(&mut self) {
-        self.kept.get_mut().update();
+        let _ = self.kept.get_mut().update();
     }
 
     /// Waits until there is a value that has not been seen, and counts it as seen.
@@ -203,7 +203,11 @@ impl<T> Receiver<T> {
         let attempt = || {
             // Before the look into the lane: then what was sent before the channel was closed is there (R46).
             let closed = counts.is_closed();
-            if kept.update() { Some(Ok(())) } else { closed.then_some(Err(RecvError(()))) }
+            match kept.update() {
+                Look::Nothing if closed && epoch::holds() => Look::Held,
+                Look::Nothing if closed => Look::Done(Err(RecvError(()))),
+                found => found.map(Ok),
+            }
         };
         let done = ready!(poll_port(&self.port, Side::Receiver, cx, attempt));
         progress.made();
@@ -237,7 +241,7 @@ impl<T> Receiver<T> {
     /// # })
     /// ```
     pub async fn wait_for(&mut self, mut is_wanted: impl FnMut(&T) -> bool) -> Result<Ref<'_, T>, RecvError> {
-        let mut has_changed = self.kept.get_mut().update();
+        let mut has_changed = self.kept.get_mut().update() == Look::Done(());
         while !is_wanted(&self.kept.get_mut().version.value) {
             self.changed().await?;
             has_changed = true;

@@ -5,6 +5,8 @@
 
 pub mod broadcast;
 pub mod calls;
+pub mod epoch;
+pub mod mesh;
 pub mod mpsc;
 pub mod ports;
 

@@ -6,6 +6,7 @@
 mod check;
 mod costs;
 mod journal;
+pub mod latency;
 pub mod mutants;
 mod net;
 mod objects;
@@ -13,6 +14,8 @@ mod plan;
 mod rng;
 mod tasks;
 mod world;
+
+pub use journal::{Journal, Told, What};
 
 use std::collections::BTreeSet;
 use std::ops::Range;

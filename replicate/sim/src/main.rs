@@ -1,20 +1,40 @@
-//! Runs seeds: `--seeds N` all from zero, `--seed N` one, with a trace.
+//! Runs seeds: `--seeds N` all from zero, `--seed N` one, with a trace. `--latency` says how long an agreement takes.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use multikernel_sim::mutants::Compared;
-use multikernel_sim::{run, run_all};
+use multikernel_sim::{latency, run, run_all};
 
-const USAGE: &str = "usage: multikernel-sim --seeds COUNT [--from FIRST] | --seed SEED";
+const USAGE: &str =
+    "usage: multikernel-sim --seeds COUNT [--from FIRST] | --seed SEED | --latency [--svg FILE]";
+
+fn value<'a>(arguments: &'a [String], name: &str) -> Option<&'a str> {
+    let at = arguments.iter().position(|argument| argument == name)?;
+    arguments.get(at + 1).map(String::as_str)
+}
 
 fn number(arguments: &[String], name: &str) -> Option<u64> {
-    let at = arguments.iter().position(|argument| argument == name)?;
-    arguments.get(at + 1)?.parse().ok()
+    value(arguments, name)?.parse().ok()
+}
+
+fn report_latency(svg: Option<&str>) -> ExitCode {
+    print!("{}", latency::report());
+    match svg.map(|path| latency::draw(Path::new(path))) {
+        Some(Err(error)) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+        Some(Ok(())) | None => ExitCode::SUCCESS,
+    }
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
+    if arguments.iter().any(|argument| argument == "--latency") {
+        return report_latency(value(&arguments, "--svg"));
+    }
     if let Some(seed) = number(&arguments, "--seed") {
         return match run::<Compared>(seed, true) {
             Ok(ran) => {

@@ -39,4 +39,8 @@ mutants! {
     NoBarrier { NO_BARRIER }
     /// The home refuses while earlier entries of the batch are undecided.
     RefusesEarly { REFUSE_EARLY }
+    /// The home says that it decides when it has pushed the decision.
+    PublishesLate { PUBLISH_LATE }
+    /// A core that has prepared handles messages without looking at what is being decided.
+    HandlesBlindly { HANDLE_BLINDLY }
 }

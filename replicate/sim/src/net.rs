@@ -17,8 +17,13 @@ use crate::rng::Rng;
 /// What is in a ring: a message, or its end, for its writer has gone.
 pub(crate) type Item = Option<Wire<Witness>>;
 
-/// What a task sends to a task: its number and its stamp.
-pub(crate) type Letter = (u64, u32);
+/// What a task sends to a task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Letter {
+    pub(crate) number: u64,
+    /// Who was to handle it has looked, and needs that version first.
+    pub(crate) held_for: Option<Version>,
+}
 
 /// Something that is going to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +61,7 @@ pub(crate) struct Net {
     pub(crate) slow: [u64; CORES],
     pub(crate) busy_until: [u64; CORES],
     pub(crate) ticks: [Option<Time>; CORES],
-    /// The highest version that is decided, for threads that are no cores.
+    /// The one word that all cores share: the highest version that somebody has begun to decide.
     pub(crate) published: Version,
     pub(crate) journal: Rc<RefCell<Journal>>,
     pub(crate) traces: bool,
@@ -118,11 +123,11 @@ impl Net {
         self.rings[ring].len()
     }
 
-    pub(crate) fn post_letter(&mut self, from: usize, to: CoreId, letter: Letter) {
+    pub(crate) fn post_letter(&mut self, from: usize, to: CoreId, number: u64) {
         let arrival = self.now + 1 + self.rng.below(2000);
         let ring = from * CORES + to.index();
         let arrival = self.letters[ring].back().map_or(arrival, |(last, _)| arrival.max(*last));
-        self.letters[ring].push_back((arrival, letter));
+        self.letters[ring].push_back((arrival, Letter { number, held_for: None }));
         self.at(arrival, Event::Letter(to));
         self.wake(to);
     }

@@ -90,7 +90,7 @@ impl<P: Policy> World<P> {
             Act::Foreign(to) => {
                 self.last_letter += 1;
                 self.note(core, What::SeenBy(self.last_letter));
-                self.post_letter(FOREIGN, to, self.net.published.stamp());
+                self.post_letter(FOREIGN, to);
             }
             Act::Read => self.begin_read(core),
             Act::Sleep(time) => self.sleep(core, time),
@@ -141,19 +141,16 @@ impl<P: Policy> World<P> {
     }
 
     fn send(&mut self, core: CoreId, to: CoreId) {
-        let stamp = self.cores[core.index()].part.as_ref().map(|part| part.version().stamp());
-        if let Some(stamp) = stamp
-            && to != core
-        {
+        if to != core {
             self.last_letter += 1;
             self.note(core, What::Sent(self.last_letter));
-            self.post_letter(core.index(), to, stamp);
+            self.post_letter(core.index(), to);
         }
     }
 
-    fn post_letter(&mut self, from: usize, to: CoreId, stamp: u32) {
+    fn post_letter(&mut self, from: usize, to: CoreId) {
         if self.net.running.contains(to) {
-            self.net.post_letter(from, to, (self.last_letter, stamp));
+            self.net.post_letter(from, to, self.last_letter);
         }
     }
 

@@ -291,12 +291,21 @@ impl<P: Policy> World<P> {
     fn read_letters(&mut self, core: CoreId) {
         for from in 0..=FOREIGN {
             let ring = from * CORES + core.index();
-            while let Some((arrival, (number, stamp))) = self.net.letters[ring].front().copied() {
-                let part = self.cores[core.index()].part.as_ref();
-                let admits = part.is_some_and(|part| part.is_member() && part.admits(stamp));
-                if arrival > self.net.now || !admits || self.net.asleep.contains(core) {
+            while let Some((arrival, letter)) = self.net.letters[ring].front_mut() {
+                let part = self.cores[core.index()].part.as_ref().filter(|part| part.is_member());
+                let (true, Some(part)) = (*arrival <= self.net.now && !self.net.asleep.contains(core), part)
+                else {
+                    break;
+                };
+                let admits = match letter.held_for {
+                    Some(needed) => needed <= part.version(),
+                    None => part.admits(self.net.published),
+                };
+                if !admits {
+                    letter.held_for.get_or_insert(self.net.published);
                     break;
                 }
+                let number = letter.number;
                 self.net.letters[ring].pop_front();
                 self.journal.borrow_mut().note(core, What::Handled(number));
             }

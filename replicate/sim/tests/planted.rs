@@ -41,4 +41,6 @@ planted! {
     no_alarm: NoAlarm, 20_000;
     a_view_that_is_no_barrier: NoBarrier, 20_000;
     a_refusal_for_what_is_undecided: RefusesEarly, 20_000;
+    a_word_after_the_decision: PublishesLate, 20_000;
+    handling_without_looking: HandlesBlindly, 20_000;
 }

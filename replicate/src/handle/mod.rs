@@ -1,6 +1,9 @@
 //! What users hold of a replicated object.
 
+mod cell;
+mod counter;
 mod error;
+mod map;
 mod watch;
 
 use std::fmt;
@@ -11,7 +14,10 @@ use std::time::Duration;
 
 use multikernel_channels::oneshot;
 
+pub use cell::{CellError, ReplicatedCell};
+pub use counter::{CounterError, ReplicatedCounter};
 pub use error::{AnnounceError, Closed, Committed, CreateError, ProposeError};
+pub use map::{MapError, ReplicatedMap};
 pub use watch::Changes;
 
 use crate::host::{self, Answer, Failure, Gateway, Host, Job};

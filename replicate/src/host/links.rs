@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
 
 use crate::host::Host;
 use crate::{CoreId, Replicas, Time, Version, Wire};
@@ -15,7 +16,8 @@ pub trait Links {
     /// Wakes that core if it is asleep.
     fn ring(&self, to: CoreId);
 
-    /// Whether that core is asleep, and will read all that was posted to it before it runs anything.
+    /// Whether that core is asleep, will read all that was posted to it before it runs anything, and was not
+    /// [watched](crate::host::Host::is_watched) when it went to sleep.
     fn is_asleep(&self, core: CoreId) -> bool;
 
     /// This round is about to be decided: the highest such version is public to all cores of the Machine.
@@ -29,6 +31,9 @@ pub trait Links {
 
     /// Where the task was spawned that this core is polling.
     fn busy_with(&self, core: CoreId) -> Option<&'static Location<'static>>;
+
+    /// That core has kept the home waiting for so long.
+    fn stalled(&self, core: CoreId, waited: Duration);
 
     /// A replica of that core differs from the one here, which its author has to hear of.
     fn diverged(&self, core: CoreId, version: Version);

@@ -18,6 +18,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 pub use current::with;
 pub use links::{Gateway, Job, Links, NoHost};
@@ -26,11 +27,12 @@ pub(crate) use waiters::{Answer, Failure};
 
 use multikernel_channels::oneshot;
 
+use crate::limits::STALL;
 use crate::objects::Objects;
 use crate::replica::contain;
 use crate::{
-    Agreement, Command, CoreId, CoreSet, Lead, ObjectId, Outcome, Replicas, Seq, StateMachine, Time, Version,
-    Wire,
+    Agreement, Command, CoreId, CoreSet, Lead, ObjectId, Outcome, Policy, Replicas, Seq, StateMachine, Time,
+    Version, Wire,
 };
 use desk::Desk;
 use waiters::{Waiter, Waiters, Watchers};
@@ -38,13 +40,43 @@ use waiters::{Waiter, Waiters, Watchers};
 /// Something to do when the agreement is not at work.
 type Later = Box<dyn FnOnce(&Host)>;
 
-/// Called when a core has left, or may not.
-type Leaving = (Seq, Box<dyn FnOnce(bool)>);
+/// Called with whether what was asked for came about.
+type Tell = Box<dyn FnOnce(bool)>;
+
+/// The proposal to leave, and who hears of its end.
+type Leaving = (Seq, Tell);
+
+/// A home waits for members since then, with that version.
+#[derive(Clone, Copy)]
+struct Wait {
+    version: Version,
+    since: Time,
+    is_told: bool,
+}
+
+impl Wait {
+    /// When it is to be told of.
+    fn due(self) -> Option<Time> {
+        let patience = u64::try_from(STALL.as_nanos()).expect("a short time");
+        (!self.is_told).then(|| Time(self.since.0.saturating_add(patience)))
+    }
+}
+
+/// The protocol as it runs: in debug builds replicas are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct InUse;
+
+impl Policy for InUse {
+    const COMPARE: bool = cfg!(debug_assertions);
+}
+
+/// One core's part.
+pub type Part = Agreement<Replicas, InUse>;
 
 /// One core's agreement, with what its tasks wait for.
 pub struct Host {
     me: CoreId,
-    part: RefCell<Agreement<Replicas>>,
+    part: RefCell<Part>,
     links: Rc<dyn Links>,
     gateway: Arc<dyn Gateway>,
     waiters: RefCell<Waiters>,
@@ -53,8 +85,12 @@ pub struct Host {
     later: RefCell<VecDeque<Later>>,
     /// The version, for readers that would find the agreement borrowed.
     version: Cell<Version>,
+    /// Since when this home has waited for the same round; nothing when it does not, or has said so.
+    waits: Cell<Option<Wait>>,
     /// This core wants to leave.
     leaving: RefCell<Option<Leaving>>,
+    /// This core wants to join.
+    joining: RefCell<Option<Tell>>,
 }
 
 impl Host {
@@ -65,19 +101,20 @@ impl Host {
     /// If it is none of the founders.
     #[must_use]
     pub fn founder(me: CoreId, founders: CoreSet, links: Rc<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
-        Self::new(Agreement::founder(me, founders, Replicas::default()), links, gateway)
+        Self::new(Part::founder(me, founders, Replicas::default()), links, gateway)
     }
 
-    /// The host of a core that joins later; it has to [`knock`](Self::knock).
+    /// The host of a core that comes later; it has to [`join`](Self::join).
     #[must_use]
     pub fn joiner(me: CoreId, links: Rc<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
-        Self::new(Agreement::joiner(me, Replicas::default()), links, gateway)
+        Self::new(Part::joiner(me, Replicas::default()), links, gateway)
     }
 
-    fn new(part: Agreement<Replicas>, links: Rc<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
+    fn new(part: Part, links: Rc<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
         Self {
             me: part.core(),
             version: Cell::new(part.version()),
+            waits: Cell::new(None),
             part: RefCell::new(part),
             links,
             gateway,
@@ -85,6 +122,7 @@ impl Host {
             watchers: RefCell::default(),
             later: RefCell::default(),
             leaving: RefCell::default(),
+            joining: RefCell::default(),
         }
     }
 
@@ -99,7 +137,7 @@ impl Host {
     }
 
     /// Lets the protocol act, then tells whoever waits. What is asked for meanwhile comes after it.
-    fn act<R>(&self, f: impl FnOnce(&mut Agreement<Replicas>, &mut Desk<'_>) -> R) -> R {
+    fn act<R>(&self, f: impl FnOnce(&mut Part, &mut Desk<'_>) -> R) -> R {
         let mut desk = Desk::new(&*self.links);
         let result = {
             let mut part = self.part.borrow_mut();
@@ -109,12 +147,17 @@ impl Host {
                 part.objects_mut().stamp(version);
                 self.version.set(version);
             }
+            self.note_wait(&part);
             self.links.prepared(part.is_prepared(), part.version());
             result
         };
         for (seq, outcome) in desk.answers.drain(..) {
-            if matches!(outcome, Outcome::Refused { .. }) {
+            let is_refused = matches!(outcome, Outcome::Refused { .. });
+            if is_refused {
                 self.end_leave(Some(seq), false);
+            }
+            if seq == Seq::NONE {
+                self.joining.take().into_iter().for_each(|tell| tell(!is_refused));
             }
             let waiter = self.waiters.borrow_mut().take(seq);
             if let Some(waiter) = waiter {
@@ -128,6 +171,29 @@ impl Host {
             self.tell_watchers();
         }
         result
+    }
+
+    /// Remembers since when this home has waited for the same thing.
+    fn note_wait(&self, part: &Part) {
+        if !part.is_waiting() {
+            return self.waits.set(None);
+        }
+        let version = part.version();
+        if self.waits.get().is_none_or(|wait| wait.version != version) {
+            self.waits.set(Some(Wait { version, since: self.links.now(), is_told: false }));
+        }
+    }
+
+    /// Tells of the cores that have kept this home waiting for too long.
+    fn tell_of_stalls(&self, now: Time) {
+        let Some(wait) = self.waits.get().filter(|wait| wait.due().is_some_and(|due| due <= now)) else {
+            return;
+        };
+        self.waits.set(Some(Wait { is_told: true, ..wait }));
+        let stalled = self.part.borrow().waiting_for();
+        for core in stalled.iter() {
+            self.links.stalled(core, Duration::from_nanos(now.0.saturating_sub(wait.since.0)));
+        }
     }
 
     fn tell_watchers(&self) {
@@ -174,19 +240,34 @@ impl Host {
 
     /// It is now this late.
     pub fn tick(&self, now: Time) {
-        self.act(|part, desk| part.tick(now, desk));
+        self.tell_of_stalls(now);
+        self.act(|part, desk| {
+            while let Some(command) = part.take_due(now) {
+                let proposed = part.propose(command, None, desk);
+                debug_assert!(proposed.is_ok(), "the home is a member");
+            }
+            part.tick(now, desk);
+        });
         self.catch_up();
     }
 
     /// When [`tick`](Self::tick) has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        self.part.borrow().next_deadline()
+        let wait = self.waits.get().and_then(Wait::due);
+        let part = self.part.borrow();
+        [part.next_deadline(), part.next_due(), wait].into_iter().flatten().min()
     }
 
-    /// Asks to join. `all` are the cores that are there.
-    pub fn knock(&self, all: CoreSet) {
-        self.act(|part, desk| part.knock(all, desk));
+    /// Begins a new life of this core, which has left, or whose thread is new: asks to join. `all` are the cores that are there,
+    /// also those that join or leave at this time, `gone` all others. `tell` hears whether it is a member, or was refused.
+    pub fn join(&self, all: CoreSet, gone: CoreSet, tell: impl FnOnce(bool) + 'static) {
+        self.part.replace(Part::joiner(self.me, Replicas::default()));
+        self.joining.replace(Some(Box::new(tell)));
+        self.act(|part, desk| {
+            gone.iter().for_each(|core| part.gone(core, desk));
+            part.knock(all, desk);
+        });
     }
 
     /// Tells who asked this core to leave that it has left, or that it may not (`seq` was refused).
@@ -200,7 +281,7 @@ impl Host {
     /// Proposes that this core leaves, which runs no task any more that proposes. `tell` hears whether it has left; until
     /// then the core goes on. False, without a call of `tell`, if it is no member or is leaving already.
     pub fn leave(&self, tell: impl FnOnce(bool) + 'static) -> bool {
-        if !self.ask(Agreement::is_member) || self.leaving.borrow().is_some() {
+        if !self.ask(Part::is_member) || self.leaving.borrow().is_some() {
             return false;
         }
         self.act(|part, desk| {
@@ -211,7 +292,7 @@ impl Host {
     }
 
     /// Asks the agreement something. It must not be at work.
-    pub fn ask<R>(&self, f: impl FnOnce(&Agreement<Replicas>) -> R) -> R {
+    pub fn ask<R>(&self, f: impl FnOnce(&Part) -> R) -> R {
         f(&self.part.borrow())
     }
 
@@ -250,7 +331,7 @@ impl Host {
 
     fn put(
         &self,
-        part: &mut Agreement<Replicas>,
+        part: &mut Part,
         desk: &mut Desk<'_>,
         command: Command,
         deadline: Option<Time>,
@@ -343,6 +424,12 @@ impl Host {
                 Poll::Pending
             }
         }
+    }
+
+    /// Whether a task here waits for a round: then this core must not be left asleep over one.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        !self.watchers.borrow().is_empty()
     }
 
     pub(crate) fn changed(&self, object: ObjectId) -> Option<Version> {

@@ -120,6 +120,10 @@ struct Watcher {
 pub(crate) struct Watchers(Vec<Watcher>);
 
 impl Watchers {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn watch(&mut self, object: Option<ObjectId>, version: Version, waker: &Waker) {
         let is_known = |watcher: &Watcher| {
             (watcher.object, watcher.version) == (object, version) && watcher.waker.will_wake(waker)

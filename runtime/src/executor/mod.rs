@@ -11,9 +11,10 @@
 //! Everything here is one thread's; what another core wants comes through the mailbox.
 
 use std::cell::{Cell, RefCell};
-use std::process;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::time::Duration;
+use std::{process, thread};
 
 use multikernel_channels::budget;
 use multikernel_channels::hub::Hub;
@@ -23,7 +24,8 @@ use crate::context::{self, Resources};
 use crate::driver::Wait;
 use crate::limits::{DRIVER_PATIENCE, LOOKS_PER_CLOCK, POLLS_PER_LOOK, POLLS_PER_TURN, TURN_TIME};
 use crate::machine::agreement::Seat;
-use crate::machine::mailbox::Mailbox;
+use crate::machine::mailbox::{Mailbox, Standing};
+use crate::machine::membership::Retiring;
 use crate::machine::{Machine, registry};
 use crate::task::{Home, quietly};
 use crate::time::Instant;
@@ -52,6 +54,12 @@ pub(crate) struct Core {
     rang: Cell<bool>,
     /// The core is between the two phases of its end.
     ending: Cell<bool>,
+    /// Somebody waits until this core has no task any more and leaves.
+    pub(crate) retiring: RefCell<Option<Retiring>>,
+    /// Somebody wants this core's loop to fail.
+    pub(crate) doomed: Cell<bool>,
+    /// A task is being polled, or dropped.
+    polling_task: Cell<bool>,
     /// Drops the core-local state that was made here.
     at_end: RefCell<Vec<fn()>>,
     /// State of the small generator that breaks ties.
@@ -74,8 +82,8 @@ pub(crate) fn ring(target: &Mailbox) {
     }
 }
 
-/// A core's loop catches every panic of users' code. Its own would leave the other cores waiting for ever, and this
-/// thread believing that it is a core.
+/// A core's loop catches every panic of users' code. Its own, where the tasks are in an unknown state, would leave the other
+/// cores waiting for ever, and this thread believing that it is a core.
 struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
@@ -101,13 +109,17 @@ impl Core {
             long_polls: Cell::new(false),
             rang: Cell::new(false),
             ending: Cell::new(false),
+            retiring: RefCell::default(),
+            doomed: Cell::new(false),
+            polling_task: Cell::new(false),
             at_end: RefCell::new(Vec::new()),
         }
     }
 
-    /// Makes this core the thread's while `f` runs, then ends it: every future dropped, every message answered. If `f`
-    /// panics the process is aborted.
-    pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+    /// Makes this core the thread's while `f` runs, then ends it: every future dropped, every message answered. If the loop
+    /// fails, this core dies and the others go on without it; the error is what the panic carried. If it fails within a poll,
+    /// the process is aborted.
+    pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> thread::Result<R> {
         struct Clear;
         impl Drop for Clear {
             fn drop(&mut self) {
@@ -123,8 +135,12 @@ impl Core {
             unsafe { self.home.enter() };
             self.seat.host.enter(|| {
                 self.hub.enter(|| {
-                    let result = f();
-                    self.end();
+                    let result = catch_unwind(AssertUnwindSafe(f));
+                    match &result {
+                        Ok(_) => self.end(),
+                        Err(_) if self.polling_task.get() => drop(AbortOnPanic),
+                        Err(_) => self.die(),
+                    }
                     drop(clear); // nothing can be spawned here any more
                     self.home.leave();
                     result
@@ -153,6 +169,7 @@ impl Core {
         self.poll_tasks();
         self.fire_timers();
         self.tend_channels();
+        self.tend_membership();
         self.mailbox().load.tasks.store(self.home.pending(), Ordering::Relaxed); // a figure
     }
 
@@ -177,9 +194,9 @@ impl Core {
             self.had_mail.set(true);
             self.seat.read();
         }
-        if self.mailbox().has_mail() {
+        if self.mailbox().has_mail() || self.home.holds_mail() {
             self.had_mail.set(true);
-            self.home.deliver();
+            self.home.deliver(self.seat.host.version().0);
         }
         self.tend_channels();
     }
@@ -208,7 +225,10 @@ impl Core {
             let until = polls + if self.long_polls.get() { 1 } else { POLLS_PER_LOOK };
             while polls < until {
                 context::begin_poll();
-                if !self.home.run_one() {
+                self.polling_task.set(true);
+                let was_there = self.home.run_one();
+                self.polling_task.set(false);
+                if !was_there {
                     return self.note_turn(polls, started.elapsed(), Duration::ZERO);
                 }
                 polls += 1;
@@ -300,6 +320,7 @@ impl Core {
         self.hub.prepare_park(&mut woken);
         // Who posts or sends after these looks finds us asleep and rings or wakes; what was there before is seen
         // (channels, sleeping and waking).
+        self.seat.prepare_park(self.home.holds_mail());
         self.mailbox().doorbell.prepare_park();
         let stay = self.mailbox().has_mail() || self.seat.has_news() || self.is_called();
         let sleep = self.hub.may_sleep(&mut woken) && !stay;
@@ -372,6 +393,22 @@ impl Core {
             self.work();
             self.wait(Wait::For(Duration::from_millis(100)));
         }
+        self.end_state();
+    }
+
+    /// This core's loop has failed. What it held is dropped; the others learn of it by the end of its rings.
+    fn die(&self) {
+        self.mailbox().load.set_standing(Standing::Dead);
+        tracing::error!(core = self.mailbox().index, "a core has died; the others go on");
+        self.seat.vacate();
+        self.ending.set(true);
+        self.home.cancel_all();
+        self.machine.report_quiet();
+        self.end_state();
+    }
+
+    /// Drops the state of this core, and what that spawns.
+    fn end_state(&self) {
         self.seat.host.close();
         // Dropping core-local state may spawn, and dropping what was spawned may make such state anew.
         loop {

@@ -8,8 +8,10 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Weak;
+use std::time::Duration;
 
 use multikernel_channels::doorbell::State;
+use multikernel_channels::epoch;
 use multikernel_channels::mesh::{End, Mesh, News};
 use multikernel_channels::sync::{Arc, Ordering, fence};
 use multikernel_replicate::host::{Gateway, Host, Job, Links};
@@ -36,8 +38,10 @@ pub(crate) struct Seat {
 impl Seat {
     /// Of a core that is there from the start.
     pub(crate) fn founder(machine: &Arc<Machine>, index: usize) -> Self {
-        let wires =
-            Rc::new(Wires { machine: machine.clone(), end: RefCell::new(End::new(&machine.rings, index)) });
+        let wires = Rc::new(Wires {
+            machine: machine.clone(),
+            end: RefCell::new(Some(End::new(&machine.rings, index))),
+        });
         let founders = CoreSet::below(machine.cores.len());
         let gateway = machine.gateway.clone();
         Self { host: Host::founder(CoreId::new(index), founders, wires.clone(), gateway), wires }
@@ -46,7 +50,13 @@ impl Seat {
     /// Whether other cores have said something, or a task has asked for something that had to wait.
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
-        self.wires.end.borrow().has_news() || self.host.has_work()
+        self.wires.end.borrow().as_ref().is_some_and(End::has_news) || self.host.has_work()
+    }
+
+    /// The core is about to park. Whoever waits for a round, and be it mail, must hear of it.
+    pub(crate) fn prepare_park(&self, holds_mail: bool) {
+        let load = &self.wires.machine.cores[self.host.core().index()].load;
+        load.set_sleeps_over_rounds(!holds_mail && !self.host.is_watched());
     }
 
     /// Reads what other cores have said, up to a bound.
@@ -74,6 +84,25 @@ impl Seat {
         self.host.after_reading();
     }
 
+    /// This core has left. The others learn that nothing more comes from it.
+    pub(crate) fn vacate(&self) {
+        epoch::settled();
+        drop(self.wires.end.take());
+        self.host.close();
+        self.wires.machine.ring_all();
+    }
+
+    /// Asks to join again. `tell` hears whether it may.
+    pub(crate) fn join(&self, tell: impl FnOnce(bool) + 'static) {
+        let Wires { machine, end } = &*self.wires;
+        let me = self.host.core();
+        end.replace(Some(End::new(&machine.rings, me.index())));
+        let there = machine.cores.iter().filter(|core| core.load.standing().is_there());
+        let there: CoreSet = there.map(|core| CoreId::new(core.index as usize)).collect();
+        let gone = CoreSet::below(machine.cores.len()).minus(there);
+        self.host.join(there.without(me), gone.without(me), tell);
+    }
+
     /// When [`tick`](Self::tick) has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.host.next_deadline().map(|Time(at)| Instant::from_nanos(at))
@@ -92,18 +121,21 @@ impl fmt::Debug for Seat {
 
 struct Wires {
     machine: Arc<Machine>,
-    end: RefCell<End<Wire<Replicas>>>,
+    /// None while the core is retired.
+    end: RefCell<Option<End<Wire<Replicas>>>>,
 }
 
 impl Wires {
     fn next(&self) -> Option<(usize, News<Wire<Replicas>>)> {
-        self.end.borrow_mut().next()
+        self.end.borrow_mut().as_mut()?.read()
     }
 }
 
 impl Links for Wires {
     fn post(&self, to: CoreId, message: Wire<Replicas>) {
-        self.end.borrow_mut().push(to.index(), message);
+        if let Some(end) = &mut *self.end.borrow_mut() {
+            end.push(to.index(), message);
+        }
     }
 
     fn ring(&self, to: CoreId) {
@@ -116,12 +148,21 @@ impl Links for Wires {
     fn is_asleep(&self, core: CoreId) -> bool {
         // SeqCst: pairs with the fence in `read_to_the_end`.
         fence(Ordering::SeqCst);
-        self.machine.cores[core.index()].doorbell.state() == State::Parked
+        let core = &self.machine.cores[core.index()];
+        core.doorbell.state() == State::Parked && core.load.sleeps_over_rounds()
     }
 
-    fn deciding(&self, _: Version) {}
+    fn deciding(&self, version: Version) {
+        self.machine.deciding.publish(version.0);
+    }
 
-    fn prepared(&self, _: bool, _: Version) {}
+    fn prepared(&self, is_prepared: bool, version: Version) {
+        if is_prepared {
+            epoch::prepared(&self.machine.deciding, version.0);
+        } else {
+            epoch::settled();
+        }
+    }
 
     fn now(&self) -> Time {
         Time(Instant::now().as_nanos())
@@ -129,6 +170,15 @@ impl Links for Wires {
 
     fn busy_with(&self, core: CoreId) -> Option<&'static Location<'static>> {
         self.machine.cores[core.index()].load.polled()
+    }
+
+    fn stalled(&self, core: CoreId, waited: Duration) {
+        match self.busy_with(core) {
+            Some(task) => {
+                tracing::warn!(%core, ?waited, %task, "an agreement waits for a core, which polls the task spawned there");
+            }
+            None => tracing::warn!(%core, ?waited, "an agreement waits for a core"),
+        }
     }
 
     fn diverged(&self, core: CoreId, version: Version) {
@@ -144,6 +194,7 @@ impl Gateway for ToACore {
         let Some(machine) = self.0.upgrade() else { return };
         let first = placement::delegate(&machine).index as usize;
         let cores = machine.cores.iter().cycle().skip(first).take(machine.cores.len());
+        let cores = cores.filter(|core| core.load.standing().is_part());
         let mut task = move |_: &Resources| {
             // Refused by a core that ends, it is dropped, which tells who waits.
             let _ = job.run();

@@ -72,7 +72,7 @@ fn core_thread(machine: Arc<Machine>, index: usize, cpu: Option<usize>, ready: m
     };
     let _ = ready.send(Ok(()));
     drop(ready);
-    core.enter(|| core.run(|| false));
+    let _ = core.enter(|| core.run(|| false)); // it has said so if it failed
     core.close();
     machine.report_end(index);
 }
@@ -156,13 +156,14 @@ where
         let Poll::Ready(output) = taken else { unreachable!("it is finished, or the Machine has stopped") };
         output
     });
+    machine.stop();
     core.close();
     machine.report_end(0);
     machine.blocking.close();
     for thread in threads {
         let _ = thread.join(); // it has aborted the process if it panicked
     }
-    match output {
+    match output.unwrap_or_else(|failure| resume_unwind(failure)) {
         Ok(output) => Ok(output),
         Err(error) => match error.try_into_panic() {
             Ok(payload) => resume_unwind(payload),

@@ -12,7 +12,9 @@ use std::ptr::{NonNull, null_mut};
 use crossbeam_utils::CachePadded;
 use multikernel_channels::doorbell::Doorbell;
 use multikernel_channels::inbox::{Batch, Closed, Inbox, Link, Linked};
-use multikernel_channels::sync::{Arc, AtomicI32, AtomicIsize, AtomicPtr, AtomicU32, Ordering};
+use multikernel_channels::sync::{
+    Arc, AtomicBool, AtomicI32, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, Ordering, fence,
+};
 
 /// Names one core of one Machine; never reused within the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,11 +66,88 @@ pub(crate) struct Load {
     pub(crate) delay: AtomicU32,
     /// Tasks that were placed because they serve an accepted connection.
     pub(crate) connections: AtomicU32,
+    /// What the core is to the others: a [`Standing`].
+    standing: AtomicU8,
+    /// When the core parked, no task of it waited for a round of the agreement.
+    sleeps_over_rounds: AtomicBool,
     /// Where the task was spawned that is being polled, or was last.
     polled: AtomicPtr<Location<'static>>,
 }
 
+/// What a core is to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Standing {
+    /// It gets tasks, and votes.
+    Member,
+    /// It gets no new tasks, and leaves when its last has ended.
+    Leaving,
+    /// It runs nothing, and has no part in the agreement. Its thread sleeps.
+    Retired,
+    /// It waits until it is a member again.
+    Joining,
+    /// Its thread has ended by a panic.
+    Dead,
+}
+
+impl Standing {
+    /// Whether its thread runs, if only to sleep.
+    pub(crate) fn lives(self) -> bool {
+        self != Self::Dead
+    }
+
+    /// Whether it has a part in the agreement.
+    pub(crate) fn is_part(self) -> bool {
+        matches!(self, Self::Member | Self::Leaving)
+    }
+
+    /// Whether others may have to do with it in the agreement.
+    pub(crate) fn is_there(self) -> bool {
+        self.is_part() || self == Self::Joining
+    }
+
+    fn from_word(word: u8) -> Self {
+        use Standing::{Dead, Joining, Leaving, Member, Retired};
+        [Member, Leaving, Retired, Joining, Dead][usize::from(word)]
+    }
+}
+
 impl Load {
+    pub(crate) fn standing(&self) -> Standing {
+        // SeqCst: a core that joins reads this after it has opened its ends, a core that goes closes its ends after it has
+        // written this; one of them sees the other.
+        Standing::from_word(self.standing.load(Ordering::SeqCst))
+    }
+
+    /// SeqCst: see [`standing`](Self::standing).
+    pub(crate) fn set_standing(&self, standing: Standing) {
+        self.standing.store(standing as u8, Ordering::SeqCst);
+    }
+
+    /// Makes one standing of another. Says whether it was the first.
+    pub(crate) fn change_standing(&self, from: Standing, to: Standing) -> bool {
+        // SeqCst: see `standing`. Relaxed: nothing was changed.
+        let (from, to) = (from as u8, to as u8);
+        self.standing.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
+    /// The core is about to park; rounds of the agreement may be decided without waking it, or not.
+    pub(crate) fn set_sleeps_over_rounds(&self, may: bool) {
+        self.sleeps_over_rounds.store(may, Ordering::Relaxed); // published with the state word, by the fence
+        fence(Ordering::Release); // pairs with the Acquire in `sleeps_over_rounds`
+    }
+
+    /// After the core's state word was seen to say that it is parked.
+    pub(crate) fn sleeps_over_rounds(&self) -> bool {
+        fence(Ordering::Acquire); // pairs with the Release in `set_sleeps_over_rounds`, by way of the state word
+        self.sleeps_over_rounds.load(Ordering::Relaxed)
+    }
+
+    /// Whether new tasks may be placed here.
+    pub(crate) fn takes_tasks(&self) -> bool {
+        Standing::from_word(self.standing.load(Ordering::Relaxed)) == Standing::Member // a figure
+    }
+
     /// The core polls a task that was spawned there.
     pub(crate) fn note_poll(&self, at: &'static Location<'static>) {
         self.polled.store(std::ptr::from_ref(at).cast_mut(), Ordering::Relaxed); // a figure

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use multikernel_channels::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 
+use multikernel_channels::epoch::Deciding;
 use multikernel_replicate::host::Gateway;
 
 use crate::driver::{self, DriverInfo};
@@ -27,6 +28,7 @@ mod fixture;
 pub(crate) mod mailbox;
 #[cfg(test)]
 mod mailbox_tests;
+pub(crate) mod membership;
 pub(crate) mod pinning;
 pub(crate) mod placement;
 pub(crate) mod registry;
@@ -51,6 +53,8 @@ pub(crate) struct Machine {
     pub(crate) blocking: Blocking,
     /// Through which the cores agree.
     pub(crate) rings: Arc<Rings>,
+    /// The round that is being decided.
+    pub(crate) deciding: Arc<Deciding>,
     /// How threads that are no cores reach the agreement.
     pub(crate) gateway: Arc<dyn Gateway>,
     ring_entries: u32,
@@ -72,6 +76,7 @@ impl Machine {
     ) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             rings: agreement::rings(cores.len()),
+            deciding: Arc::new(Deciding::new(0)),
             gateway: agreement::gateway(this.clone()),
             cores,
             driver,
@@ -100,7 +105,7 @@ impl Machine {
         }
     }
 
-    fn ring_all(&self) {
+    pub(crate) fn ring_all(&self) {
         for core in &self.cores {
             if core.doorbell.must_ring() {
                 core.doorbell.ring();

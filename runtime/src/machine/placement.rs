@@ -9,10 +9,12 @@ use crate::limits::REMOTE_WAKE;
 use crate::machine::Machine;
 use crate::machine::mailbox::Mailbox;
 
-/// The core through which a thread that is none registers its sockets and sleeps: the same one each time.
+/// The core through which a thread that is none registers its sockets and sleeps: the same one each time, while it lives.
 pub(crate) fn delegate(machine: &Machine) -> &Arc<Mailbox> {
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(std::thread::current().id());
-    &machine.cores[hash as usize % machine.cores.len()]
+    let first = hash as usize % machine.cores.len();
+    let mut live = machine.cores.iter().cycle().skip(first).take(machine.cores.len());
+    live.find(|core| core.load.standing().lives()).unwrap_or(&machine.cores[first])
 }
 
 /// The core for a connection just accepted: fewest connections, then shortest delay, ties at random.
@@ -46,12 +48,13 @@ pub(crate) fn less_delayed<'a>(machine: &'a Machine, from: &Core) -> Option<&'a 
         || &*machine.cores[(own.index as usize + 1 + from.random() as usize % others) % machine.cores.len()];
     let (one, other) = (pick(), pick());
     let target = if delay(other) < delay(one) { other } else { one };
-    (delay(target) < worth).then_some(target)
+    (delay(target) < worth && target.load.takes_tasks()).then_some(target)
 }
 
 fn least<K: Ord>(machine: &Machine, random: u32, key: impl Fn(&Mailbox) -> K) -> &Mailbox {
     let count = machine.cores.len();
     let start = random as usize % count;
     let rotated = (0..count).map(|offset| &machine.cores[(start + offset) % count]);
-    rotated.min_by_key(|core| key(core)).expect("a Machine has a core")
+    // Between two looks the last one may retire that took tasks; then any will do, and say that it takes none.
+    rotated.min_by_key(|core| (!core.load.takes_tasks(), key(core))).expect("a Machine has a core")
 }

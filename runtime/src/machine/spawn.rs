@@ -178,7 +178,7 @@ where
 
 /// Runs a future on each core: `make` is cloned for every core and called there.
 ///
-/// The handles come in the order of the cores.
+/// The handles come in the order of the cores. Cores that have retired are left out.
 ///
 /// # Panics
 /// On a thread that is neither a core nor a guest of a runtime.
@@ -202,7 +202,9 @@ where
 {
     let at = Location::caller();
     let handle = Handle::current();
-    handle.cores().map(|core| spawn_on_machine(&handle.machine, core, make.clone(), at)).collect()
+    let live = handle.machine.cores.iter().filter(|core| core.load.standing().is_part());
+    let live = live.map(|core| CoreId::new(core.index as usize));
+    live.map(|core| spawn_on_machine(&handle.machine, core, make.clone(), at)).collect()
 }
 
 /// Runs a function that blocks on a thread kept for that, and gives its result to the handle.

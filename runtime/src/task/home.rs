@@ -1,9 +1,13 @@
 //! The home's side: the run queue, the list of live tasks, and how the thread knows which tasks are its own.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::ptr::{NonNull, null};
 use std::task::Context;
 
+use multikernel_channels::epoch;
+use multikernel_channels::inbox::Batch;
 use multikernel_channels::sync::{Arc, Cell, Ordering, per_thread};
 
 use crate::machine::mailbox::{Arrival, Envelope, Mailbox};
@@ -28,6 +32,10 @@ pub(crate) struct Home {
     pending: Cell<u32>,
     /// The core is ending: what arrives is cancelled instead of run.
     ending: Cell<bool>,
+    /// The core has left, or is about to: what comes from now on is cancelled at once.
+    is_shut: Cell<bool>,
+    /// Mail that waits until a round is committed here.
+    held: RefCell<VecDeque<(u64, Batch<Envelope>)>>,
 }
 
 /// The current home, if `mailbox` is its.
@@ -63,6 +71,8 @@ impl Home {
             live: Cell::new(0),
             pending: Cell::new(0),
             ending: Cell::new(false),
+            is_shut: Cell::new(false),
+            held: RefCell::new(VecDeque::new()),
         }
     }
 
@@ -85,7 +95,7 @@ impl Home {
     /// Completes every task: delivers what has come and cancels the rest. Nothing may be spawned here after this.
     pub(crate) fn finish_all(&self) {
         self.ending.set(true);
-        self.deliver();
+        self.deliver(u64::MAX);
         self.cancel_all();
     }
 
@@ -107,13 +117,38 @@ impl Home {
         unsafe { self.mailbox.end_tasks(self.live.get()) };
     }
 
-    /// Delivers what has been posted.
-    pub(crate) fn deliver(&self) {
+    /// Delivers what has been posted, but for what may have been sent after a commit that this core has still to make: it has
+    /// committed round `version`.
+    pub(crate) fn deliver(&self, version: u64) {
         // SAFETY: this is the owner's thread, since `enter`.
-        for envelope in unsafe { self.mailbox.take() } {
-            // SAFETY: just taken.
-            unsafe { Envelope::deliver(envelope, Arrival::Open) };
+        let batch = unsafe { self.mailbox.take() };
+        // Asked after what it is about was taken (R51 of the channels).
+        let until = epoch::held_until().unwrap_or(0);
+        if until <= version && !self.holds_mail() {
+            return hand_out(batch);
         }
+        self.held.borrow_mut().push_back((until, batch));
+        self.release(version);
+    }
+
+    /// Delivers what is not held any more, the oldest first. What waits, waits for the round of then, not for later ones.
+    fn release(&self, version: u64) {
+        loop {
+            let batch = {
+                let mut held = self.held.borrow_mut();
+                match held.front() {
+                    Some((until, _)) if *until <= version => held.pop_front(),
+                    _ => None,
+                }
+            };
+            let Some((_, batch)) = batch else { return };
+            hand_out(batch);
+        }
+    }
+
+    /// Whether mail waits for a round.
+    pub(crate) fn holds_mail(&self) -> bool {
+        !self.held.borrow().is_empty()
     }
 
     /// Takes a task in: from here on it is in the list, and polled soon.
@@ -121,7 +156,7 @@ impl Home {
         self.live.set(self.live.get() + 1);
         self.pending.set(self.pending.get() + 1);
         self.list.push(task);
-        if self.ending.get() {
+        if self.ending.get() || self.is_shut.get() {
             task.header().aborted.set(true);
         }
         task.header().phase.set(Phase::Queued);
@@ -143,6 +178,10 @@ impl Home {
 
     pub(crate) fn has_runnable(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    pub(crate) fn shut(&self, is_shut: bool) {
+        self.is_shut.set(is_shut);
     }
 
     /// Tasks that have not completed.
@@ -199,6 +238,14 @@ impl Home {
                 self.run_one();
             }
         }
+    }
+}
+
+/// Delivers what was taken from this thread's inbox.
+fn hand_out(batch: Batch<Envelope>) {
+    for envelope in batch {
+        // SAFETY: taken from our inbox, and handed out once.
+        unsafe { Envelope::deliver(envelope, Arrival::Open) };
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 use multikernel_channels::budget::poll_proceed;
+use multikernel_channels::epoch;
 use multikernel_channels::sync::Ordering;
 
 use crate::task::header::{Phase, TaskRef, ask};
@@ -138,6 +139,11 @@ impl<T> Future for JoinHandle<T> {
             None => poll_elsewhere(task, cx.waker()),
         };
         if !ready {
+            return Poll::Pending;
+        }
+        if task.home().is_none() && epoch::holds() {
+            // The task may have ended after a commit that this core has still to make. Its loop will.
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         progress.made();

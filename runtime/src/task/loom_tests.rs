@@ -99,7 +99,7 @@ fn at_home<R>(mailbox: Arc<Mailbox>, f: impl FnOnce(&Home) -> R) -> R {
 
 /// A turn of the loop.
 fn turn(home: &Home) {
-    home.deliver();
+    home.deliver(0);
     while home.run_one() {}
 }
 

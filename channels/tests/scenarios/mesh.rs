@@ -1,0 +1,110 @@
+//! Rings from each core to each other: nothing is lost, also not by who sleeps or is taken to sleep.
+
+use std::sync::Arc as StdArc;
+
+use multikernel_channels::doorbell::{State, StateWord};
+use multikernel_channels::mesh::{End, Mesh, News};
+use multikernel_channels::sync::{Arc, Ordering, fence, thread};
+
+use super::Bell;
+
+/// Each writer sends its messages and goes. The reader sleeps when there is nothing, and sees all in order, then the end.
+pub fn everything_arrives<B: Bell + 'static>(bell: B, writers: usize, messages: usize) {
+    let (mesh, bell) = (Mesh::new(writers + 1, messages.max(1)), Arc::new(bell));
+    let mut reader = End::new(&mesh, 0);
+    let threads: Vec<_> = (1..=writers)
+        .map(|me| {
+            let (mut end, bell) = (End::new(&mesh, me), Arc::clone(&bell));
+            thread::spawn(move || {
+                let knock = || {
+                    if bell.must_ring() {
+                        bell.ring();
+                    }
+                };
+                for number in 0..messages {
+                    end.push(0, number);
+                    knock();
+                }
+                drop(end);
+                knock();
+            })
+        })
+        .collect();
+    let (mut next, mut gone) = (vec![0; writers + 1], 0);
+    while gone < writers {
+        match reader.read() {
+            Some((from, News::Message(number))) => {
+                assert_eq!(number, next[from], "each writer's messages are in order");
+                next[from] += 1;
+            }
+            Some((from, News::Gone)) => {
+                assert_eq!(next[from], messages, "the end comes after all messages");
+                gone += 1;
+            }
+            None => {
+                bell.prepare_park();
+                if !reader.has_news() {
+                    bell.sleep();
+                    bell.drain();
+                }
+                bell.unpark();
+            }
+        }
+    }
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// One core posts and looks whether the other is parked. If it was, the other reads the message before it runs anything:
+/// then the first may go on as if it had been read.
+pub fn who_is_taken_to_sleep_reads_before_it_runs() {
+    let mesh = Mesh::new(2, 1);
+    let word = Arc::new(StateWord::new());
+    let (mut home, mut member) = (End::new(&mesh, 0), End::new(&mesh, 1));
+    let sleeper = {
+        let word = Arc::clone(&word);
+        thread::spawn(move || {
+            word.prepare_park();
+            // Woken by something else, or not even asleep.
+            word.unpark();
+            // SeqCst: pairs with the fence below. Either this sees the message, or that sees this core awake.
+            fence(Ordering::SeqCst);
+            let has_read = member.has_news() && member.read().is_some();
+            (has_read, member)
+        })
+    };
+    home.push(1, ());
+    fence(Ordering::SeqCst); // pairs with the fence above
+    let seemed_parked = word.state() == State::Parked;
+    let (has_read, member) = sleeper.join().unwrap();
+    assert!(has_read || !seemed_parked, "it ran, and others went on without it");
+    drop((home, member));
+}
+
+/// A core that goes and comes again: who writes to it meanwhile disturbs neither life.
+pub fn a_core_comes_again() {
+    let mesh = Mesh::new(2, 2);
+    let mut writer = End::new(&mesh, 1);
+    let token = StdArc::new(());
+    let reader = End::new(&mesh, 0);
+    let thread = {
+        let (mesh, token) = (Arc::clone(&mesh), token.clone());
+        thread::spawn(move || {
+            writer.push(0, token.clone());
+            writer.push(0, token);
+            drop((writer, mesh));
+        })
+    };
+    drop(reader);
+    let mut again = End::new(&mesh, 0);
+    thread.join().unwrap();
+    let (mut messages, mut ends) = (0, 0);
+    while let Some((_, news)) = again.read() {
+        match news {
+            News::Message(_) => messages += 1,
+            News::Gone => ends += 1,
+        }
+    }
+    assert!(messages <= 2 && ends <= 1);
+    drop((again, mesh));
+    assert_eq!(StdArc::strong_count(&token), 1, "messages leaked");
+}

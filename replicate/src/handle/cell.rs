@@ -1,0 +1,108 @@
+//! One value on every core.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::{Committed, CreateError, ProposeError, Replicated};
+use crate::ready::Cell;
+
+/// Why a [`ReplicatedCell`] was not changed.
+pub type CellError<T> = ProposeError<Cell<T>>;
+
+/// One value that every core reads as its own. Cores share the value itself and have each a pointer to it, so a large one costs its
+/// size once.
+///
+/// It is a [`Replicated`] of a [`Cell`], and has that one's methods too.
+///
+/// ```
+/// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+/// use multikernel_replicate::ReplicatedCell;
+///
+/// let limit = ReplicatedCell::new(100).await?;
+/// let seen = limit.cell_version();
+/// limit.update(|limit| limit * 2).await.unwrap();
+/// assert_eq!(*limit.get(), 200);
+/// assert!(limit.compare_and_set(seen, 7).await.is_err(), "somebody has changed it since");
+/// # Ok::<(), multikernel_replicate::CreateError>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[derive(Debug)]
+pub struct ReplicatedCell<T: Send + Sync + 'static>(Replicated<Cell<T>>);
+
+impl<T: Send + Sync + 'static> ReplicatedCell<T> {
+    /// Puts a value on every core.
+    ///
+    /// # Errors
+    ///
+    /// As [`Replicated::new`], as for panics and dropping the future.
+    pub async fn new(value: T) -> Result<Self, CreateError> {
+        let value = Arc::new(value);
+        Replicated::new(move || Cell::shared(Arc::clone(&value))).await.map(Self)
+    }
+
+    /// The value, as this core has it now.
+    ///
+    /// # Panics
+    ///
+    /// As [`Replicated::read`].
+    #[must_use]
+    pub fn get(&self) -> Arc<T> {
+        self.read(Cell::get_shared)
+    }
+
+    /// How often the value has been changed. For [`compare_and_set`](Self::compare_and_set); the version of the Machine's order is
+    /// another.
+    ///
+    /// # Panics
+    ///
+    /// As [`Replicated::read`].
+    #[must_use]
+    pub fn cell_version(&self) -> u64 {
+        self.read(Cell::version)
+    }
+
+    /// Replaces the value on every core.
+    ///
+    /// # Errors
+    ///
+    /// As [`Replicated::propose`], as for dropping the future. Nobody refuses.
+    pub async fn set(&self, value: T) -> Result<Committed, CellError<T>> {
+        self.propose(Cell::set(value)).await
+    }
+
+    /// Replaces the value if it has not been changed since it had that [`cell_version`](Self::cell_version).
+    ///
+    /// # Errors
+    ///
+    /// As [`Replicated::propose`], as for dropping the future. The refusal says which version it has.
+    pub async fn compare_and_set(&self, expected: u64, value: T) -> Result<Committed, CellError<T>> {
+        self.propose(Cell::compare_and_set(expected, value)).await
+    }
+
+    /// Replaces the value by what `f` makes of it. It runs once or on several cores, one after the other or at the same time, on the
+    /// same value, and one result is kept: it must depend on nothing else.
+    ///
+    /// # Errors
+    ///
+    /// As [`Replicated::propose`], as for dropping the future.
+    pub async fn update(
+        &self,
+        f: impl Fn(&T) -> T + Send + Sync + 'static,
+    ) -> Result<Committed, CellError<T>> {
+        self.propose(Cell::update(f)).await
+    }
+}
+
+impl<T: Send + Sync + 'static> Clone for ReplicatedCell<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Send + Sync + 'static> Deref for ReplicatedCell<T> {
+    type Target = Replicated<Cell<T>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}

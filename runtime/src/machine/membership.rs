@@ -1,0 +1,285 @@
+//! Cores that leave the Machine by plan and come back.
+//!
+//! A core that retires gets no new tasks; when its last has ended it leaves the agreement, and its thread sleeps until it is
+//! revived. Its inbox stays open, for wakers of its former tasks may be anywhere, and its driver serves guests.
+//!
+//! ```text
+//!             retire                 its last task ends, all agree
+//!   Member ───────────▶ Leaving ─────────────────────────────────────▶ Retired
+//!     ▲  ◀─────────────────┘  refused, or nobody waits any more           │ revive
+//!     │                                                                   ▼
+//!     └──────────────────────────────────────────────────────────────── Joining
+//!                                   all agree
+//! ```
+
+use std::fmt;
+use std::io;
+
+use multikernel_channels::oneshot;
+use multikernel_replicate::CoreId;
+use multikernel_replicate::host::Host;
+
+use crate::executor::{self, Core};
+use crate::machine::mailbox::{Mailbox, Standing};
+use crate::machine::runtime::Handle;
+use crate::machine::{Machine, call};
+use multikernel_channels::sync::Arc;
+
+/// Who waits for a core to leave.
+pub(crate) type Retiring = oneshot::Sender<Result<(), RetireError>>;
+
+/// Why a core does not retire.
+///
+/// # Examples
+/// ```
+/// # multikernel::runtime::Builder::new().cores(1).run(|| async {
+/// use multikernel::runtime::{Handle, RetireError};
+///
+/// // The Machine has one core.
+/// assert_eq!(Handle::current().retire(multikernel::CoreId::new(1)).await, Err(RetireError::NotThere));
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RetireError {
+    /// There is no such core, it is retired or about to be, or the Machine ends.
+    NotThere,
+    /// It is the last core, or a replicated object refuses.
+    Refused,
+}
+
+impl fmt::Display for RetireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotThere => "there is no such core that could retire",
+            Self::Refused => "the core may not leave",
+        })
+    }
+}
+
+impl std::error::Error for RetireError {}
+
+/// Why a core is not revived.
+///
+/// # Examples
+/// ```
+/// # multikernel::runtime::Builder::new().cores(2).run(|| async {
+/// use multikernel::runtime::{Handle, ReviveError};
+///
+/// let live = multikernel::CoreId::new(1);
+/// assert_eq!(Handle::current().revive(live).await, Err(ReviveError::NotRetired));
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReviveError {
+    /// There is no such core, it is not retired, or the Machine ends.
+    NotRetired,
+    /// A replicated object cannot be restored there, or refuses.
+    Refused,
+}
+
+impl fmt::Display for ReviveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotRetired => "there is no such core that has retired",
+            Self::Refused => "the core may not join",
+        })
+    }
+}
+
+impl std::error::Error for ReviveError {}
+
+impl From<RetireError> for io::Error {
+    fn from(error: RetireError) -> Self {
+        Self::other(error)
+    }
+}
+
+impl From<ReviveError> for io::Error {
+    fn from(error: ReviveError) -> Self {
+        Self::other(error)
+    }
+}
+
+impl Handle {
+    /// Takes a core out of the Machine. It gets no new tasks from now on; when its last task has ended it leaves the agreement
+    /// (another core becomes home of what it was home of), and its thread sleeps. [`revive`](Self::revive) brings it back.
+    ///
+    /// Tasks are not moved: this waits for them. What is sent there by [`spawn_on`](crate::spawn_on) after it has left is
+    /// cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`RetireError`]. The core then goes on as before.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped while tasks are left, the core goes on as before. If it is leaving already, it leaves.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new().cores(2).run(|| async {
+    /// use multikernel::{CoreId, runtime::Handle};
+    ///
+    /// let (machine, core) = (Handle::current(), CoreId::new(1));
+    /// machine.retire(core).await?;
+    /// assert!(multikernel::spawn_on(core, || async {}).await.unwrap_err().is_cancelled());
+    /// machine.revive(core).await?;
+    /// assert!(multikernel::spawn_on(core, || async {}).await.is_ok());
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn retire(&self, core: CoreId) -> Result<(), RetireError> {
+        let Some(target) = self.machine.cores.get(core.index()) else { return Err(RetireError::NotThere) };
+        if !target.load.change_standing(Standing::Member, Standing::Leaving) {
+            return Err(RetireError::NotThere);
+        }
+        let (reply, answer) = oneshot::channel();
+        // Refused: the core has ended.
+        let _ = call::post(target, |_| executor::with(|core| core.expect("on a core").retire(reply)));
+        answer.await.unwrap_or(Err(RetireError::NotThere))
+    }
+
+    /// Brings a core back that has retired: it gets all replicated objects, and tasks again.
+    ///
+    /// # Errors
+    ///
+    /// [`ReviveError`]. The core then stays retired.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the core stays retired or joins.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new().cores(2).run(|| async {
+    /// use multikernel::{CoreId, runtime::Handle};
+    ///
+    /// let machine = Handle::current();
+    /// machine.retire(CoreId::new(1)).await?; // a CPU is needed elsewhere
+    /// machine.revive(CoreId::new(1)).await?; // and not any more
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn revive(&self, core: CoreId) -> Result<(), ReviveError> {
+        let Some(target) = self.machine.cores.get(core.index()) else { return Err(ReviveError::NotRetired) };
+        if !target.load.change_standing(Standing::Retired, Standing::Joining) {
+            return Err(ReviveError::NotRetired);
+        }
+        let asked = Asked(target);
+        while self.machine.is_known(core).await {}
+        let (reply, answer) = oneshot::channel();
+        let posted = call::post(target, |_| executor::with(|core| core.expect("on a core").rejoin(reply)));
+        if posted.is_ok() {
+            std::mem::forget(asked);
+        }
+        answer.await.unwrap_or(Err(ReviveError::NotRetired))
+    }
+}
+
+/// A core is to join, and has not been told yet.
+struct Asked<'a>(&'a Mailbox);
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.0.load.set_standing(Standing::Retired);
+    }
+}
+
+impl Handle {
+    /// Has a core's loop fail, for tests of what then happens.
+    #[doc(hidden)]
+    pub fn kill(&self, core: CoreId) {
+        let target = &self.machine.cores[core.index()];
+        // Refused: it has ended.
+        let _ = call::post(target, |_| executor::with(|core| core.expect("on a core").doomed.set(true)));
+    }
+}
+
+impl Machine {
+    /// Whether some core has to do with an earlier life of that one: it may not come again yet.
+    async fn is_known(self: &Arc<Self>, core: CoreId) -> bool {
+        let others = self.cores.iter().filter(|other| other.index as usize != core.index());
+        let mut answers = Vec::new();
+        for other in others.filter(|other| other.load.standing().is_there()) {
+            let (reply, answer) = oneshot::channel();
+            let ask = move |host: &Host| host.ask(|part| part.knows(core));
+            let posted = call::post(other, move |_| {
+                executor::with(|here| _ = reply.send(ask(&here.expect("on a core").seat.host)));
+            });
+            if posted.is_ok() {
+                answers.push(answer);
+            }
+        }
+        let mut is_known = false;
+        for answer in answers {
+            is_known |= answer.await.unwrap_or(false);
+        }
+        is_known
+    }
+}
+
+impl Core {
+    /// From now on this core waits for its last task to end, and then leaves.
+    fn retire(&self, reply: Retiring) {
+        self.retiring.replace(Some(reply));
+    }
+
+    /// Leaves, if somebody waits for that and no task is left.
+    #[inline]
+    pub(crate) fn tend_membership(&self) {
+        if self.retiring.borrow().is_some() || self.doomed.get() {
+            self.retire_if_idle();
+        }
+    }
+
+    #[cold]
+    fn retire_if_idle(&self) {
+        assert!(!self.doomed.get(), "the loop fails, as it was told to");
+        if self.retiring.borrow().as_ref().is_some_and(oneshot::Sender::is_closed) {
+            self.retiring.take();
+            return self.home.mailbox().load.set_standing(Standing::Member);
+        }
+        if self.home.pending() > 0 {
+            return;
+        }
+        let Some(reply) = self.retiring.take() else { return };
+        self.home.shut(true);
+        let asked = self.seat.host.leave(move |has_left| {
+            executor::with(|core| core.expect("a host is entered on a core").end_leave(has_left, reply));
+        });
+        debug_assert!(asked, "a core that leaves is a member");
+    }
+
+    fn end_leave(&self, has_left: bool, reply: Retiring) {
+        let load = &self.home.mailbox().load;
+        if has_left {
+            // Before the ends are closed: see `Load::standing`.
+            load.set_standing(Standing::Retired);
+            self.seat.vacate();
+        } else {
+            self.home.shut(false);
+            load.set_standing(Standing::Member);
+        }
+        let _ = reply.send(if has_left { Ok(()) } else { Err(RetireError::Refused) });
+    }
+
+    fn rejoin(&self, reply: oneshot::Sender<Result<(), ReviveError>>) {
+        self.seat.join(move |has_joined| {
+            executor::with(|core| core.expect("a host is entered on a core").end_join(has_joined, reply));
+        });
+    }
+
+    fn end_join(&self, has_joined: bool, reply: oneshot::Sender<Result<(), ReviveError>>) {
+        let load = &self.home.mailbox().load;
+        if has_joined {
+            self.home.shut(false);
+            load.set_standing(Standing::Member);
+        } else {
+            load.set_standing(Standing::Retired);
+            self.seat.vacate();
+        }
+        let _ = reply.send(if has_joined { Ok(()) } else { Err(ReviveError::Refused) });
+    }
+}
