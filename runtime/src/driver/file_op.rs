@@ -2,7 +2,7 @@
 //! the descriptor is leased to a call that blocks, which owns the buffer too.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -83,7 +83,8 @@ pub(crate) unsafe trait Work: Send + Sync + Unpin + 'static {
 
 /// A descriptor that somebody uses outside of the ring. It is in flight until this is dropped.
 pub(crate) struct Lease {
-    file: Arc<OwnedFd>,
+    /// Until the drop.
+    file: Option<Arc<OwnedFd>>,
     home: CoreUid,
     place: Place,
 }
@@ -91,9 +92,9 @@ pub(crate) struct Lease {
 impl Lease {
     /// Does the work by a call that blocks.
     pub(crate) fn carry_out<W: Work>(&self, work: &mut W) -> io::Result<usize> {
-        use std::os::fd::AsFd;
+        let file = self.file.as_ref().expect("it is held until the drop");
         // SAFETY: by the rules of `Work`; the call is over before anything happens to `work`.
-        let result = unsafe { work.order().call(self.file.as_fd()) };
+        let result = unsafe { work.order().call(file.as_fd()) };
         if let Ok(count) = result {
             // SAFETY: the system says so.
             unsafe { work.done(count) };
@@ -105,6 +106,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let place = self.place;
+        // First, so that the file is closed when a close is answered.
+        drop(self.file.take());
         // A core that has ended counts nothing any more.
         let _ = context::post(self.home, move |core| core.reactor.borrow_mut().end_lease(place));
     }
@@ -192,7 +195,7 @@ impl<W: Work> FileOp<W> {
             Some((Started::Suspended, _)) => Poll::Pending,
             Some((Started::Closed, _)) => Poll::Ready(Outcome::Closed(self.take())),
             Some((Started::Leased(file, place), home)) => {
-                Poll::Ready(Outcome::Blocking(Lease { file, home, place }, self.take()))
+                Poll::Ready(Outcome::Blocking(Lease { file: Some(file), home, place }, self.take()))
             }
             Some((Started::OnRing(running), _)) => {
                 self.running = Some(running);

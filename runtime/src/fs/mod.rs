@@ -41,6 +41,8 @@ mod tests;
 #[cfg(test)]
 mod tests_close;
 #[cfg(test)]
+mod tests_members;
+#[cfg(test)]
 mod tests_support;
 #[cfg(test)]
 mod tests_table;
