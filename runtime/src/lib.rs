@@ -28,6 +28,7 @@
 //! | [`task`] | spawning, joining, yielding; its main functions are at the root too |
 //! | [`runtime`] | building a Machine, using it from other threads |
 //! | [`net`], [`io`] | TCP; the traits and helpers of asynchronous I/O |
+//! | [`fs`] | files that all cores share |
 //! | [`time`] | sleeping, time limits, intervals |
 //! | [`signal`] | Ctrl-C and other signals |
 //! | [`compat`] | the traits of tokio, `futures` and hyper |
@@ -55,6 +56,8 @@ pub(crate) mod context;
 pub(crate) mod driver;
 #[cfg(not(loom))]
 pub(crate) mod executor;
+#[cfg(not(loom))]
+pub mod fs;
 #[cfg(not(loom))]
 pub mod io;
 pub(crate) mod limits;

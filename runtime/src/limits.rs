@@ -81,6 +81,16 @@ pub(crate) const STREAM_AFTER_WAITS: Option<u8> = Some(4);
 /// Receive buffers from the heap that a core keeps for later.
 pub(crate) const SPARE_BUFFERS: usize = 128;
 
+/// Files that are open at once in a Machine's file table, those included that are closed and still have operations in
+/// flight. As many places each core's io_uring has for them.
+pub(crate) const FILES: usize = 1024;
+
+/// One read or write moves at most this much, as read(2) does.
+pub(crate) const LONGEST_TRANSFER: usize = 0x7fff_f000;
+
+// What Linux takes as the size of a registered table.
+const _: () = assert!(FILES >= 1 && FILES <= 1 << 15);
+const _: () = assert!(LONGEST_TRANSFER <= i32::MAX as usize);
 const _: () = assert!(POLLS_PER_TURN.is_multiple_of(POLLS_PER_LOOK));
 const _: () =
     assert!(RECYCLED_TASK_BYTES.is_multiple_of(64) && RECYCLED_TASK_BYTES < RECYCLED_BYTES_PER_CLASS);

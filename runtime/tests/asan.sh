@@ -21,6 +21,9 @@ cat >"$suppressions" <<'END'
 leak:tests_send::a_reactor_closes_with_a_send_at_work
 leak:leaks_what_the_ring_
 leak:tests_send::a_send_polled_where_its_core_has_ended_says_so
+leak:tests_file::a_reactor_closes_with_a_read_at_work
+leak:tests_file::a_read_polled_where_its_core_has_ended_says_so
+leak:fs::tests::a_machine_ends_with_operations_at_work_and_files_open
 END
 export LSAN_OPTIONS="suppressions=$suppressions:print_suppressions=0"
 
@@ -31,5 +34,5 @@ test_them() {
 cargo test --package multikernel-channels --target x86_64-unknown-linux-gnu --lib --tests
 test_them --lib
 for driver in uring epoll; do
-    MULTIKERNEL_DRIVER=$driver test_them --test tasks --test stress --test channels
+    MULTIKERNEL_DRIVER=$driver test_them --test tasks --test stress --test channels --test files
 done

@@ -4,17 +4,23 @@
 //! wakers that are not needed any more are handed back to be dropped outside.
 
 mod epoll;
+mod file;
+mod file_op;
+mod fork;
 mod handover;
 mod interest;
 mod mailbox;
 mod recv;
 mod recv_buf;
+mod running;
 mod select;
 mod send;
 mod slots;
 mod source;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_file;
 #[cfg(test)]
 mod tests_forced;
 #[cfg(test)]
@@ -35,18 +41,24 @@ use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+pub(crate) use file::{FileId, FileRefusal, Place};
+#[cfg(test)]
+pub(crate) use file_op::Lease;
+pub(crate) use file_op::{FileOp, Order, Outcome, Work};
 pub use interest::{Interest, Ready};
 pub use recv_buf::RecvBuf;
+pub(crate) use running::parcel;
 pub use select::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};
 pub use send::{SendAll, Sent, StableBuf};
 pub(crate) use source::Source;
 
 use epoll::Epoll;
+use file::Files;
+use fork::{is_forked_child, watch_for_forks};
 use mailbox::Mailbox;
 use recv_buf::Region;
 use slots::{Key, Leftover, Remains, Slots};
@@ -124,6 +136,8 @@ enum Driver {
 pub(crate) struct Reactor {
     driver: Driver,
     slots: Slots,
+    /// This core's part of the file table.
+    files: Files,
     /// Receive buffers of the heap, for the next receive.
     spares: Vec<Vec<u8>>,
     /// Due to be woken by the next turn: found by a turn that had nobody to give them to.
@@ -155,7 +169,14 @@ impl Reactor {
             },
             DriverKind::Epoll => Driver::Epoll(Epoll::open(bell)?),
         };
-        Ok(Reactor { driver, slots: Slots::new(), spares: Vec::new(), early: Vec::new(), _here: PhantomData })
+        Ok(Reactor {
+            driver,
+            slots: Slots::new(),
+            files: Files::default(),
+            spares: Vec::new(),
+            early: Vec::new(),
+            _here: PhantomData,
+        })
     }
 
     /// Submits what is queued, waits if told to, and collects in `woken` those for whom something happened.
@@ -166,10 +187,12 @@ impl Reactor {
         woken.append(&mut self.early);
         // Who is due already does not wait for something else to happen.
         let wait = if woken.is_empty() { wait } else { Wait::No };
-        match &mut self.driver {
+        let turned = match &mut self.driver {
             Driver::Uring(uring) => uring.turn(wait, &mut self.slots, woken),
             Driver::Epoll(epoll) => epoll.turn(wait, &mut self.slots, woken),
-        }
+        };
+        self.settle_files(woken);
+        turned
     }
 
     /// True when a turn would find completions. Costs no system call; epoll cannot tell and says false.
@@ -212,15 +235,16 @@ impl Reactor {
     /// Stops watching everything, waits until the driver has come to rest but not past `deadline`, and wakes those who
     /// still waited, so that they see the end.
     pub(crate) fn close(self, deadline: Duration) {
-        let Reactor { driver, mut slots, early, .. } = self;
+        let Reactor { driver, mut slots, files, early, .. } = self;
         if is_forked_child() {
             // The rings are the parent's, and not mapped here.
-            std::mem::forget((driver, slots));
+            std::mem::forget((driver, slots, files));
             return;
         }
         if let Driver::Uring(uring) = driver {
             uring.close(&mut slots, deadline);
         }
+        drop(files);
         slots.into_waiters().chain(early).for_each(Waker::wake);
     }
 
@@ -470,24 +494,4 @@ impl Drop for CloseNow {
             }
         });
     }
-}
-
-/// Set in a child made by fork(2) without exec, where the parent's rings must not be touched.
-static FORKED: AtomicBool = AtomicBool::new(false);
-
-fn is_forked_child() -> bool {
-    // Relaxed: written by the only thread that a forked child has at that time.
-    FORKED.load(Ordering::Relaxed)
-}
-
-fn watch_for_forks() {
-    extern "C" fn in_child() {
-        FORKED.store(true, Ordering::Relaxed);
-    }
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: the handler does nothing but store to a static. Its only error is a lack of memory, and then a
-        // forked child goes on as if this had not been asked for.
-        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
-    });
 }

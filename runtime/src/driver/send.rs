@@ -3,17 +3,14 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
 use super::interest::Interest;
-use super::mailbox::Mailbox;
-use super::slots::Key;
+use super::running::{Lost, Running, parcel};
 use super::source::Source;
-use super::uring::Progress;
-use crate::context::{self, CoreUid};
+use crate::context;
 
 /// Bytes that stay where they are when the value that owns them moves. What
 /// [`send_all`](crate::net::TcpStream::send_all) takes: `Vec<u8>`, `Box<[u8]>`, `Bytes`, `&'static [u8]`,
@@ -147,13 +144,6 @@ pub struct SendAll<'a, B: StableBuf> {
     running: Option<Running>,
 }
 
-/// An operation on a core's ring.
-struct Running {
-    home: CoreUid,
-    key: Key,
-    mailbox: Option<Arc<Mailbox>>,
-}
-
 impl<'a, B: StableBuf> SendAll<'a, B> {
     pub(crate) fn new(source: &'a Source, buffer: B) -> Self {
         SendAll { source, buffer: Some(buffer), sent: 0, running: None }
@@ -180,41 +170,7 @@ impl<'a, B: StableBuf> SendAll<'a, B> {
             let started = unsafe { reactor.start_send(self.source.descriptor(), self.rest(), waker) };
             drop(reactor);
             let key = started.ok()?;
-            Some(Running { home: core.uid, key, mailbox: None })
-        })
-    }
-
-    /// The result of the running operation. `Err` when its core has ended.
-    fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<Result<i32, ()>> {
-        let Some(running) = &mut self.running else { return Poll::Pending };
-        context::with_core(|core| {
-            let waker = cx.waker().clone();
-            if let Some(mailbox) = &running.mailbox {
-                return mailbox.take(waker).map_or(Poll::Pending, |result| Poll::Ready(Ok(result)));
-            }
-            match core {
-                Some(core) if core.uid == running.home => {
-                    let progress = core.reactor.borrow_mut().poll_op(running.key, waker);
-                    match progress {
-                        Progress::Done(result) => Poll::Ready(Ok(result)),
-                        Progress::Pending(surplus) => {
-                            drop(surplus);
-                            Poll::Pending
-                        }
-                    }
-                }
-                _ => {
-                    let (mailbox, key) = (Arc::new(Mailbox::default()), running.key);
-                    mailbox.take(waker);
-                    running.mailbox = Some(mailbox.clone());
-                    let asked = context::post(running.home, move |core| {
-                        let waker = core.reactor.borrow_mut().redirect_op(key, mailbox);
-                        // Its own waker from before, or the one the mailbox held: both are due.
-                        waker.into_iter().for_each(Waker::wake);
-                    });
-                    if asked.is_ok() { Poll::Pending } else { Poll::Ready(Err(())) }
-                }
-            }
+            Some(Running::new(core.uid, key))
         })
     }
 
@@ -238,8 +194,8 @@ impl<B: StableBuf> Future for SendAll<'_, B> {
         let this = self.get_mut();
         let mut by_ring = true;
         loop {
-            if this.running.is_some() {
-                let Poll::Ready(ended) = this.poll_running(cx) else { return Poll::Pending };
+            if let Some(running) = &mut this.running {
+                let Poll::Ready(ended) = running.poll(cx) else { return Poll::Pending };
                 this.running = None;
                 match ended {
                     Ok(sent @ 0..) => this.sent += sent as usize,
@@ -247,7 +203,7 @@ impl<B: StableBuf> Future for SendAll<'_, B> {
                     // The ring would not wait for room; readiness will.
                     Ok(errno) if -errno == libc::EAGAIN => by_ring = false,
                     Ok(errno) => return this.finish(Err(io::Error::from_raw_os_error(-errno))),
-                    Err(()) => {
+                    Err(Lost) => {
                         // That core's ring may not be through with it.
                         std::mem::forget(this.buffer.take());
                         return this.finish(Err(io::Error::other("the core that was sending has ended")));
@@ -272,38 +228,10 @@ impl<B: StableBuf> Future for SendAll<'_, B> {
     }
 }
 
-/// A buffer in the shape of a waker that wakes nobody; see `State::Abandoned`.
-struct Parcel<B>(B);
-
-impl<B: Send + Sync + 'static> Wake for Parcel<B> {
-    fn wake(self: Arc<Self>) {
-        // Nobody waits; the last reference frees the buffer.
-        let Parcel(_buffer) = &*self;
-    }
-}
-
 impl<B: StableBuf> Drop for SendAll<'_, B> {
     fn drop(&mut self) {
-        let (Some(running), Some(buffer)) = (self.running.take(), self.buffer.take()) else { return };
-        let parcel = Waker::from(Arc::new(Parcel(buffer)));
-        context::with_core(|core| match core {
-            Some(core) if core.uid == running.home => {
-                let surplus = core.reactor.borrow_mut().abandon_op(running.key, parcel);
-                drop(surplus);
-            }
-            _ => {
-                let kept = parcel.clone();
-                let key = running.key;
-                let asked = context::post(running.home, move |core| {
-                    let surplus = core.reactor.borrow_mut().abandon_op(key, parcel);
-                    drop(surplus);
-                });
-                match asked {
-                    Ok(()) => drop(kept),
-                    // That core's ring may not be through with it.
-                    Err(_) => std::mem::forget(kept),
-                }
-            }
-        });
+        if let (Some(running), Some(buffer)) = (self.running.take(), self.buffer.take()) {
+            running.abandon(parcel(buffer));
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! queued before it can meet the number's next owner.
 
 mod door;
+mod files;
 mod ops;
 mod pool;
 mod receiver;
@@ -29,8 +30,9 @@ use super::source::Descriptor;
 use super::{Peer, Wait};
 use crate::context::CoreUid;
 use door::{Door, Peers};
-use ops::Ops;
+use files::Table;
 pub(super) use ops::Progress;
+use ops::{Ops, Subject};
 pub(super) use pool::{Chunk, Pool};
 pub(super) use receiver::Next;
 use receiver::{Order, Receiver};
@@ -57,6 +59,7 @@ pub(super) struct Uring {
     door: Arc<Door>,
     /// A failed ring is told by the peer's number here.
     peers: Peers,
+    table: Table,
 }
 
 impl Uring {
@@ -79,6 +82,7 @@ impl Uring {
             receiver: Receiver::default(),
             door,
             peers: Peers::default(),
+            table: Table::default(),
         };
         driver.arm_bell();
         driver.enter(Wait::No)?;
@@ -145,7 +149,7 @@ impl Uring {
         bytes: &[u8],
         waker: Waker,
     ) -> Key {
-        let key = self.ops.start(descriptor.clone(), waker);
+        let key = self.ops.start(Subject::Source(descriptor.clone()), waker);
         // A length beyond 32 bits is sent in parts: the caller goes on after what the result says.
         let length = u32::try_from(bytes.len()).unwrap_or(LONGEST_SEND);
         let send = opcode::Send::new(Fd(descriptor.as_raw_fd()), bytes.as_ptr(), length)
@@ -273,7 +277,8 @@ impl Uring {
     }
 
     fn try_push(&mut self, entry: &Entry) -> bool {
-        // SAFETY: the only memory that entries name is what is sent, and `start_send` was promised that it stays.
+        // SAFETY: the only memory that entries name is that of operations, and `start_send` and `start_file` were promised
+        // that it stays.
         let pushed = unsafe { self.ring.submission().push(entry) }.is_ok();
         self.queued += usize::from(pushed);
         pushed
@@ -413,6 +418,7 @@ impl Uring {
         }
         if self.in_flight == 0 {
             self.receiver.close(&self.ring);
+            self.close_table();
         }
         woken.into_iter().for_each(Waker::wake);
     }

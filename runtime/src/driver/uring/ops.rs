@@ -9,6 +9,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use super::super::file::Place;
 use super::super::mailbox::Mailbox;
 use super::super::slots::Key;
 use super::super::source::Descriptor;
@@ -19,8 +20,14 @@ const GENERATION_MASK: u32 = (1 << 28) - 1;
 struct Op {
     generation: u32,
     state: State,
-    /// Keeps the descriptor's number from being reused while an entry may still name it.
-    _descriptor: Arc<Descriptor>,
+    subject: Subject,
+}
+
+/// What an operation works on. Keeps the descriptor's number from being reused while an entry may still name it.
+pub(super) enum Subject {
+    Source(#[expect(dead_code, reason = "it is only held")] Arc<Descriptor>),
+    /// A file of the table, whose place counts what is in flight.
+    File(Place),
 }
 
 enum State {
@@ -32,6 +39,15 @@ enum State {
     /// wakers and so freed outside of the borrow.
     Abandoned(Waker),
     Done(i32),
+}
+
+impl Subject {
+    fn place(&self) -> Option<Place> {
+        match self {
+            Subject::Source(_) => None,
+            Subject::File(place) => Some(*place),
+        }
+    }
 }
 
 /// What a look at an operation found.
@@ -46,14 +62,16 @@ pub(in super::super) struct Ops {
     ops: Slab<Op>,
     last_generation: u32,
     unfinished: usize,
+    /// Files of which an operation has completed, once for each.
+    pub(in super::super) through: Vec<Place>,
 }
 
 impl Ops {
-    pub(super) fn start(&mut self, descriptor: Arc<Descriptor>, waker: Waker) -> Key {
+    pub(super) fn start(&mut self, subject: Subject, waker: Waker) -> Key {
         self.last_generation = (self.last_generation + 1) & GENERATION_MASK;
         let generation = self.last_generation;
         self.unfinished += 1;
-        let op = Op { generation, state: State::Awaited(waker), _descriptor: descriptor };
+        let op = Op { generation, state: State::Awaited(waker), subject };
         Key { index: self.ops.insert(op) as u32, generation }
     }
 
@@ -105,7 +123,9 @@ impl Ops {
     pub(super) fn finish(&mut self, key: Key, result: i32, woken: &mut Vec<Waker>) {
         let Some(op) = self.get_mut(key) else { return };
         let before = mem::replace(&mut op.state, State::Done(result));
+        let place = op.subject.place();
         self.unfinished -= 1;
+        self.through.extend(place);
         match before {
             State::Awaited(waker) => woken.push(waker),
             State::AwaitedElsewhere(mailbox) => {

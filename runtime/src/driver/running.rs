@@ -1,0 +1,95 @@
+//! An operation at work on a core's ring, as its future sees it.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use super::mailbox::Mailbox;
+use super::slots::Key;
+use super::uring::Progress;
+use crate::context::{self, CoreUid};
+
+/// That core has ended, and may not have let go of the buffer.
+pub(super) struct Lost;
+
+pub(super) struct Running {
+    home: CoreUid,
+    key: Key,
+    mailbox: Option<Arc<Mailbox>>,
+}
+
+impl Running {
+    pub(super) fn new(home: CoreUid, key: Key) -> Self {
+        Running { home, key, mailbox: None }
+    }
+
+    /// The result, as the ring gives it.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<i32, Lost>> {
+        context::with_core(|core| {
+            let waker = cx.waker().clone();
+            if let Some(mailbox) = &self.mailbox {
+                return mailbox.take(waker).map_or(Poll::Pending, |result| Poll::Ready(Ok(result)));
+            }
+            match core {
+                Some(core) if core.uid == self.home => {
+                    let progress = core.reactor.borrow_mut().poll_op(self.key, waker);
+                    match progress {
+                        Progress::Done(result) => Poll::Ready(Ok(result)),
+                        Progress::Pending(surplus) => {
+                            drop(surplus);
+                            Poll::Pending
+                        }
+                    }
+                }
+                _ => {
+                    let (mailbox, key) = (Arc::new(Mailbox::default()), self.key);
+                    mailbox.take(waker);
+                    self.mailbox = Some(mailbox.clone());
+                    let asked = context::post(self.home, move |core| {
+                        let waker = core.reactor.borrow_mut().redirect_op(key, mailbox);
+                        // Its own waker from before, or the one the mailbox held: both are due.
+                        waker.into_iter().for_each(Waker::wake);
+                    });
+                    if asked.is_ok() { Poll::Pending } else { Poll::Ready(Err(Lost)) }
+                }
+            }
+        })
+    }
+
+    /// Its future goes away: cancels the operation, and leaves the parcel with it until the ring has let go.
+    pub(super) fn abandon(self, parcel: Waker) {
+        context::with_core(|core| match core {
+            Some(core) if core.uid == self.home => {
+                let surplus = core.reactor.borrow_mut().abandon_op(self.key, parcel);
+                drop(surplus);
+            }
+            _ => {
+                let kept = parcel.clone();
+                let key = self.key;
+                let asked = context::post(self.home, move |core| {
+                    let surplus = core.reactor.borrow_mut().abandon_op(key, parcel);
+                    drop(surplus);
+                });
+                match asked {
+                    Ok(()) => drop(kept),
+                    // That core's ring may not be through with it.
+                    Err(_) => std::mem::forget(kept),
+                }
+            }
+        });
+    }
+}
+
+/// A buffer in the shape of a waker that wakes nobody; see `State::Abandoned`.
+struct Parcel<B>(B);
+
+impl<B: Send + Sync + 'static> Wake for Parcel<B> {
+    fn wake(self: Arc<Self>) {
+        // Nobody waits; the last reference frees the buffer.
+        let Parcel(_buffer) = &*self;
+    }
+}
+
+/// Wraps a buffer so that it can be left with an operation.
+pub(crate) fn parcel<B: Send + Sync + 'static>(buffer: B) -> Waker {
+    Waker::from(Arc::new(Parcel(buffer)))
+}

@@ -1,0 +1,54 @@
+//! Files. So far: files that all cores of a Machine share.
+//!
+//! A [`SharedFile`] is opened once and then means the same file on every core: it is a small `Copy` value. Behind it is a
+//! table that the cores agree on. Opening a file puts it into that table on every core or on none, and on io_uring also into
+//! the table of registered files of each core's ring, so that an operation looks up no descriptor; closing takes it out again,
+//! and waits for what is in flight anywhere.
+//!
+//! Reads and writes take a buffer and give it back, because Linux works on it while the task does something else. They run
+//! on the core that asks: by its io_uring, or, where that core uses epoll, on a thread for calls that block.
+//!
+//! ```
+//! use multikernel::fs::SharedFile;
+//! use multikernel::{CoreId, spawn_on};
+//! use std::fs::OpenOptions;
+//!
+//! # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+//! # let path = std::env::temp_dir().join(format!("multikernel-fs-{}", std::process::id()));
+//! let options = OpenOptions::new().read(true).write(true).create(true).truncate(true).clone();
+//! let file = SharedFile::open(&path, &options).await?;
+//! file.write_at(b"hello".to_vec(), 0).await.result?;
+//!
+//! let there = spawn_on(CoreId::new(1), move || async move {
+//!     let read = file.read_at(Vec::with_capacity(64), 0).await;
+//!     read.result.map(|_| read.buffer.unwrap_or_default())
+//! });
+//! assert_eq!(there.await.unwrap()?, b"hello");
+//! file.close().await?;
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap().unwrap();
+//! ```
+
+mod buffer;
+mod drain;
+mod error;
+mod operation;
+mod shared_file;
+mod table;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_close;
+#[cfg(test)]
+mod tests_members;
+#[cfg(test)]
+mod tests_support;
+#[cfg(test)]
+mod tests_table;
+
+pub use crate::driver::StableBuf;
+pub use buffer::StableBufMut;
+pub use error::{CloseError, FileError, OpenError};
+pub use operation::Transferred;
+pub use shared_file::SharedFile;
