@@ -34,13 +34,13 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// Waits on this core, `me`.
-    pub(super) fn start(plan: Arc<Plan>, me: CoreId) -> Arc<Self> {
+    /// Waits on this core, `me`. It is held, if that is not decided.
+    pub(super) fn start(plan: Arc<Plan>, me: CoreId, is_held: bool) -> Arc<Self> {
         let due = plan.due();
         let alarm = Arc::new(Self {
             plan,
             me,
-            holds: AtomicU32::new(0),
+            holds: AtomicU32::new(is_held.into()),
             is_due: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             ticket: AtomicU64::new(0),
@@ -59,6 +59,7 @@ impl Alarm {
     pub(super) fn release(self: &Arc<Self>) {
         let is_last = self.holds.fetch_sub(1, Ordering::Relaxed) == 1;
         if is_last && self.is_due.swap(false, Ordering::Relaxed) {
+            self.forget_place();
             self.ring();
         }
     }
@@ -66,6 +67,10 @@ impl Alarm {
     /// Starts nothing any more.
     pub(super) fn end(&self) {
         self.is_over.store(true, Ordering::Relaxed);
+        self.forget_place();
+    }
+
+    fn forget_place(&self) {
         let ticket = self.ticket.swap(0, Ordering::Relaxed);
         if let Some(key) = Key::from_parts(ticket, self.index.load(Ordering::Relaxed)) {
             let _waker = context::with_core(|here| here.map(|here| here.timers.borrow_mut().cancel(key)));
@@ -73,6 +78,7 @@ impl Alarm {
     }
 
     fn wait_until(self: &Arc<Self>, due: Instant) {
+        self.forget_place();
         if due <= Instant::now() {
             return self.ring();
         }
@@ -105,7 +111,9 @@ impl Alarm {
             return;
         }
         if self.holds.load(Ordering::Relaxed) > 0 {
-            return self.is_due.store(true, Ordering::Relaxed);
+            self.is_due.store(true, Ordering::Relaxed);
+            // It is released by the decision, but nobody rings a core for that which sleeps. It reads it when it wakes.
+            return self.wait_until(Instant::now() + TIMER_PAUSE);
         }
         let work = match self.plan.claim(self.me) {
             Claim::Early(due) => return self.wait_until(due),

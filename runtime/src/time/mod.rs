@@ -41,6 +41,8 @@ pub use timeout::{Timeout, timeout, timeout_at};
 pub(crate) use timers::Timers;
 
 #[cfg(test)]
+mod machine_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod wheel_tests;

@@ -2,9 +2,12 @@
 //!
 //! | a command | prepared | committed |
 //! |---|---|---|
-//! | `Arm` | | the owner, or each core, starts an alarm |
+//! | `Arm` | the owner, or each core, starts an alarm, which is held | it is released |
 //! | `Cancel` | refused if it has started; alarms are held | alarms end |
-//! | `Done` | is announced | the timer is forgotten, if no core has to start it any more |
+//! | `Done` | (it is announced) | the timer is forgotten, if no core has to start it any more |
+//!
+//! Alarms start at the prepare, because a core that sleeps is not woken by a decision: it reads it when it wakes, and what wakes
+//! it may have to be this very alarm.
 //!
 //! When a core leaves, it holds its alarms from the prepare on. When it has left or is dead, the next one in the order of the
 //! cores owns what it owned. Both may try to start the same tick only if a dead core has claimed it, and then the claim says so.
@@ -53,24 +56,39 @@ impl Timers {
         Self { me: CoreId::current(), members: CoreSet::EMPTY, entries, alarms }
     }
 
+    /// A replica as another core has it, for tests with several on one thread.
+    #[cfg(test)]
+    pub(super) fn of(me: CoreId, (members, entries): &<Self as StateMachine>::Snapshot) -> Self {
+        Self { me, members: *members, entries: entries.clone(), alarms: BTreeMap::new() }
+    }
+
+    /// Who owns a timer that is known.
+    #[cfg(test)]
+    pub(super) fn owner(&self, id: u64) -> Option<CoreId> {
+        self.entries.get(&id).map(|entry| entry.owner)
+    }
+
     /// How many are known, and how many of them wait here.
     #[cfg(test)]
     pub(super) fn count(&self) -> (usize, usize) {
         (self.entries.len(), self.alarms.len())
     }
 
-    /// Starts the alarm of a timer that waits here and has none.
-    fn look_after(&mut self, id: u64) {
-        let Some(entry) = self.entries.get(&id) else { return };
-        let is_mine = entry.owner == self.me || entry.plan.is_for_each();
-        if is_mine && !entry.done.contains(self.me) && !self.alarms.contains_key(&id) {
-            self.alarms.insert(id, Alarm::start(entry.plan.clone(), self.me));
-        }
+    fn is_mine(&self, plan: &Plan, owner: CoreId) -> bool {
+        plan.is_for_each() || owner == self.me
     }
 
+    /// Starts the alarms of what waits here and has none.
     fn look_after_all(&mut self) {
-        let all: Vec<u64> = self.entries.keys().copied().collect();
-        all.into_iter().for_each(|id| self.look_after(id));
+        let waits_here = |(id, entry): &(&u64, &Entry)| {
+            let is_open = !entry.done.contains(self.me) && !self.alarms.contains_key(id);
+            is_open && self.is_mine(&entry.plan, entry.owner)
+        };
+        let mine: Vec<_> =
+            self.entries.iter().filter(waits_here).map(|(_, entry)| entry.plan.clone()).collect();
+        for plan in mine {
+            self.alarms.insert(plan.id, Alarm::start(plan, self.me, false));
+        }
     }
 
     fn end_alarm(&mut self, id: u64) {
@@ -131,9 +149,17 @@ impl StateMachine for Timers {
     }
 
     fn prepare(&mut self, order: &Order) -> Result<(), HasStarted> {
-        if let Order::Cancel(id) = order {
-            self.entries.get(id).filter(|entry| !entry.plan.has_started()).ok_or(HasStarted)?;
-            self.alarms.get(id).into_iter().for_each(|alarm| alarm.hold());
+        match order {
+            Order::Arm { plan, owner } => {
+                if self.is_mine(plan, heir(self.members, *owner)) {
+                    self.alarms.insert(plan.id, Alarm::start(plan.clone(), self.me, true));
+                }
+            }
+            Order::Cancel(id) => {
+                self.entries.get(id).filter(|entry| !entry.plan.has_started()).ok_or(HasStarted)?;
+                self.alarms.get(id).into_iter().for_each(|alarm| alarm.hold());
+            }
+            Order::Done { .. } => {}
         }
         Ok(())
     }
@@ -143,7 +169,7 @@ impl StateMachine for Timers {
             Order::Arm { plan, owner } => {
                 let (id, owner) = (plan.id, heir(self.members, *owner));
                 self.entries.insert(id, Entry { plan: plan.clone(), owner, done: CoreSet::EMPTY });
-                self.look_after(id);
+                self.alarms.get(&id).into_iter().for_each(Alarm::release);
             }
             Order::Cancel(id) => self.forget(*id),
             Order::Done { id, by } => self.done(*id, *by),
@@ -151,8 +177,10 @@ impl StateMachine for Timers {
     }
 
     fn abort(&mut self, order: &Order) {
-        if let Order::Cancel(id) = order {
-            self.alarms.get(id).into_iter().for_each(Alarm::release);
+        match order {
+            Order::Arm { plan, .. } => self.end_alarm(plan.id),
+            Order::Cancel(id) => self.alarms.get(id).into_iter().for_each(Alarm::release),
+            Order::Done { .. } => {}
         }
     }
 
