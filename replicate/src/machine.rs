@@ -1,6 +1,6 @@
 //! What users replicate.
 
-use crate::{Change, Time};
+use crate::{Change, CoreSet, Time};
 
 /// A piece of state of which every core holds a replica, all changed by the same commands in the same order.
 ///
@@ -108,6 +108,12 @@ pub trait StateMachine: Sized + 'static {
     fn on_due(&self, now: Time) -> Option<Self::Command> {
         let _ = now;
         None
+    }
+
+    /// The factory has just made this replica, before any command: the cores that are members now. A replica that is restored
+    /// knows them from its snapshot; [`commit_view`](Self::commit_view) tells of each change.
+    fn begin(&mut self, members: CoreSet) {
+        let _ = members;
     }
 
     /// A core is about to join, leave or be declared dead. Whoever keeps something for each core prepares for it here.

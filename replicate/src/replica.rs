@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::replicas::Denial;
-use crate::{Change, Command, ObjectId, StateMachine, Time};
+use crate::{Change, Command, CoreSet, ObjectId, StateMachine, Time};
 
 /// Something of a type that only its object knows.
 pub(crate) type Erased = dyn Any + Send + Sync;
@@ -25,6 +25,7 @@ fn drop_payload(mut payload: Box<dyn Any + Send>) {
 /// A [`StateMachine`], without its types.
 pub(crate) trait Replica {
     fn may_veto(&self) -> bool;
+    fn begin(&mut self, members: CoreSet);
     fn prepare(&mut self, command: &Erased) -> Result<(), Denial>;
     fn commit(&mut self, command: &Erased);
     fn commit_announced(&mut self, command: &Erased);
@@ -58,6 +59,10 @@ fn restore<S: StateMachine>(saved: &Erased) -> Result<Box<dyn Replica>, Denial> 
 impl<S: StateMachine> Replica for S {
     fn may_veto(&self) -> bool {
         S::VETO
+    }
+
+    fn begin(&mut self, members: CoreSet) {
+        StateMachine::begin(self, members);
     }
 
     fn prepare(&mut self, order: &Erased) -> Result<(), Denial> {

@@ -8,7 +8,7 @@ use crate::dues::Dues;
 use crate::objects::{Asker, Objects};
 use crate::replica::{Erased, Replica, Restore, contain};
 use crate::slots::{Slot, Slots};
-use crate::{Change, StateMachine, Time, Version};
+use crate::{Change, CoreSet, StateMachine, Time, Version};
 
 /// The name of an object, the same on every core. Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,7 +99,10 @@ impl fmt::Debug for Denial {
 
 /// All objects, as a core that joins gets them.
 #[derive(Clone)]
-pub struct Saved(Arc<BTreeMap<ObjectId, SavedObject>>);
+pub struct Saved {
+    members: CoreSet,
+    objects: Arc<BTreeMap<ObjectId, SavedObject>>,
+}
 
 struct SavedObject {
     place: usize,
@@ -110,7 +113,7 @@ struct SavedObject {
 
 impl fmt::Debug for Saved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.objects.keys()).finish()
     }
 }
 
@@ -151,6 +154,8 @@ impl fmt::Debug for Saved {
 /// ```
 #[derive(Default)]
 pub struct Replicas {
+    /// Who has them.
+    members: CoreSet,
     slots: Slots,
     /// Objects whose creation is prepared.
     born: BTreeMap<ObjectId, Box<dyn Replica>>,
@@ -166,6 +171,21 @@ impl fmt::Debug for Replicas {
 }
 
 impl Replicas {
+    /// No objects yet, of a core among these.
+    #[must_use]
+    pub fn among(members: CoreSet) -> Self {
+        Self { members, ..Self::default() }
+    }
+
+    /// A replica as the factory makes it. Nothing, if that panics.
+    fn make(&self, factory: &Factory) -> Option<Box<dyn Replica>> {
+        contain(|| {
+            let mut replica = factory();
+            replica.begin(self.members);
+            replica
+        })
+    }
+
     /// Reads a replica. Nothing, if there is no such object, its replica here is poisoned, or it is no `S`.
     pub fn read<S: StateMachine, T>(&self, object: ObjectId, f: impl FnOnce(&S) -> T) -> Option<T> {
         self.slots.find(object).map(f)
@@ -267,7 +287,7 @@ impl Objects for Replicas {
                 if self.slots.place(object).is_some() || self.born.contains_key(&object) {
                     return Err(Denial::Exists);
                 }
-                self.born.insert(object, contain(&**factory).ok_or(Denial::Panicked)?);
+                self.born.insert(object, self.make(&**factory).ok_or(Denial::Panicked)?);
                 Ok(())
             }
             Order::Destroy => {
@@ -283,7 +303,7 @@ impl Objects for Replicas {
         let object = command.object;
         match &command.order {
             Order::Create(factory) => {
-                let born = self.born.remove(&object).or_else(|| contain(&**factory));
+                let born = self.born.remove(&object).or_else(|| self.make(&**factory));
                 if self.slots.place(object).is_none() {
                     self.slots.add(Slot::new(object, born));
                     self.change(object, |_| {});
@@ -349,6 +369,10 @@ impl Objects for Replicas {
     }
 
     fn commit_view(&mut self, change: &Change) {
+        match *change {
+            Change::Join(core) => self.members.insert(core),
+            Change::Leave { core, .. } | Change::Dead(core) => self.members.remove(core),
+        };
         for (id, slot) in self.slots.iter_mut() {
             self.dues.set(id, slot.change(|replica| replica.commit_view(change)));
             self.touched.push(id);
@@ -367,12 +391,14 @@ impl Objects for Replicas {
             let state = replica.and_then(|replica| contain(|| replica.save()));
             SavedObject { place, changed: slot.changed, state }
         };
-        Saved(Arc::new(self.slots.iter().map(|(place, id, slot)| (id, save(place, slot))).collect()))
+        let objects = self.slots.iter().map(|(place, id, slot)| (id, save(place, slot))).collect();
+        Saved { members: self.members, objects: Arc::new(objects) }
     }
 
     fn restore(&mut self, snapshot: &Saved) -> Result<(), Denial> {
         self.clear();
-        for (id, saved) in &*snapshot.0 {
+        self.members = snapshot.members;
+        for (id, saved) in &*snapshot.objects {
             let restored = match &saved.state {
                 Some((state, restore)) => contain(|| restore(&**state)).unwrap_or(Err(Denial::Panicked)),
                 None => Err(Denial::Panicked),

@@ -9,6 +9,7 @@ use crate::{
 /// Even numbers only; panics where it is told to.
 #[derive(Default)]
 struct Evens {
+    began: Vec<usize>,
     sum: i64,
     views: Vec<Change>,
 }
@@ -39,7 +40,10 @@ impl StateMachine for Evens {
         self.sum
     }
     fn restore(sum: &i64) -> Result<Self, &'static str> {
-        if *sum < 0 { Err("negative") } else { Ok(Self { sum: *sum, views: Vec::new() }) }
+        if *sum < 0 { Err("negative") } else { Ok(Self { sum: *sum, ..Self::default() }) }
+    }
+    fn begin(&mut self, members: CoreSet) {
+        self.began = members.iter().map(CoreId::index).collect();
     }
     fn commit_view(&mut self, change: &Change) {
         self.views.push(*change);
@@ -144,6 +148,21 @@ fn objects_are_created_once_and_end_once() {
     assert!(matches!(replicas.prepare(&add(2), Asker::Member), Err(Denial::Closed)));
     replicas.abort(&end);
     replicas.prepare(&add(2), Asker::Member).expect("it goes on");
+}
+
+#[test]
+fn a_new_replica_is_told_who_the_members_are() {
+    let mut first = Replicas::among(CoreSet::below(3));
+    first.commit_view(&Change::Dead(CoreId::new(1)));
+    let mut joiner = Replicas::default();
+    joiner.restore(&first.snapshot()).expect("it is empty");
+    for replicas in [&mut first, &mut joiner] {
+        replicas.commit_view(&Change::Join(CoreId::new(5)));
+        let create = Command::create(ID, Evens::default);
+        replicas.prepare(&create, Asker::Home).expect("the name is free");
+        replicas.commit(&create);
+        assert_eq!(replicas.read(ID, |evens: &Evens| evens.began.clone()), Some(vec![0, 2, 5]));
+    }
 }
 
 #[test]

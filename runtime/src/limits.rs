@@ -98,3 +98,6 @@ const _: () = assert!(TEST_RING_ENTRIES <= RING_ENTRIES);
 const _: () = assert!(matches!(STREAM_AFTER_WAITS, None | Some(1..=64)));
 const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS_LOW < RECEIVE_BUFFERS);
 const _: () = assert!(UNREAD_BUFFERS < RECEIVE_BUFFERS as usize);
+
+/// How long a timer of the Machine waits that may not start now: something is undecided, or its core has too much to announce.
+pub(crate) const TIMER_PAUSE: Duration = Duration::from_millis(1);

@@ -101,7 +101,7 @@ impl Host {
     /// If it is none of the founders.
     #[must_use]
     pub fn founder(me: CoreId, founders: CoreSet, links: Rc<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
-        Self::new(Part::founder(me, founders, Replicas::default()), links, gateway)
+        Self::new(Part::founder(me, founders, Replicas::among(founders)), links, gateway)
     }
 
     /// The host of a core that comes later; it has to [`join`](Self::join).

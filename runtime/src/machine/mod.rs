@@ -29,6 +29,7 @@ pub(crate) mod mailbox;
 #[cfg(test)]
 mod mailbox_tests;
 pub(crate) mod membership;
+pub(crate) mod objects;
 pub(crate) mod pinning;
 pub(crate) mod placement;
 pub(crate) mod registry;

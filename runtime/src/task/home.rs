@@ -184,6 +184,11 @@ impl Home {
         self.is_shut.set(is_shut);
     }
 
+    /// Whether a task that is spawned now is cancelled at once, though the core may go on later.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.is_shut.get()
+    }
+
     /// Tasks that have not completed.
     pub(crate) fn pending(&self) -> u32 {
         self.pending.get()

@@ -114,7 +114,7 @@ fn remainder(span: Duration, period: Duration) -> Duration {
 }
 
 /// A period that leads from now to an instant that can be represented.
-fn reachable(period: Duration) -> Duration {
+pub(super) fn reachable(period: Duration) -> Duration {
     let now = Instant::now();
     if now.checked_add(period).is_some() { period } else { Instant::far_future() - now }
 }

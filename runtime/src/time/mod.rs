@@ -4,6 +4,9 @@
 //! tick (262 microseconds) late, plus the time its core needs to come round: a task that polls for long delays the
 //! timers of its core.
 //!
+//! All this is one core's. A timer that is armed for the whole Machine, and outlives the core that armed it, comes from
+//! [`machine`].
+//!
 //! # Examples
 //!
 //! ```
@@ -16,14 +19,18 @@
 //! # }).unwrap();
 //! ```
 
+mod alarm;
 mod instant;
 mod interval;
+mod plan;
+mod replica;
 mod sleep;
 mod timeout;
 mod timers;
 mod wheel;
 
 pub mod error;
+pub mod machine;
 
 pub use std::time::Duration;
 
@@ -33,6 +40,8 @@ pub use sleep::{Sleep, sleep, sleep_until};
 pub use timeout::{Timeout, timeout, timeout_at};
 pub(crate) use timers::Timers;
 
+#[cfg(test)]
+mod machine_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

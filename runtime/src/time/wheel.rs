@@ -36,6 +36,17 @@ pub(super) struct Key {
     index: u32,
 }
 
+impl Key {
+    pub(super) fn into_parts(self) -> (u64, u32) {
+        (self.ticket.get(), self.index)
+    }
+
+    /// Of a key that was taken apart. Nothing, if `ticket` is zero.
+    pub(super) fn from_parts(ticket: u64, index: u32) -> Option<Self> {
+        Some(Self { ticket: NonZeroU64::new(ticket)?, index })
+    }
+}
+
 /// One place in the slab. Occupied: a member of its slot's ring. Vacant: `next` links the free list.
 struct Entry<T> {
     /// Of the occupant; `None` when vacant.
