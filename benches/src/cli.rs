@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::runs::{churn, idle, served};
 use crate::servers::{self, Protocol};
-use crate::{channels, runs, tasks};
+use crate::{channels, replicate, runs, tasks};
 
 #[derive(Parser)]
 #[command(name = "multikernel-benches", about = "multikernel beside its peers, measured in pairs")]
@@ -30,7 +30,9 @@ enum Command {
     /// Spawn, yield, ping-pong and sleep within one thread.
     Tasks(Common),
     /// Messages between cores: streams, round trips, many senders, idle cores.
-    Channels(ChannelsArgs),
+    Channels(FigureArgs),
+    /// State that all cores have: reading it, changing it, and both.
+    Replicate(FigureArgs),
     #[command(hide = true)]
     Serve { name: String, protocol: String, cores: usize },
 }
@@ -112,7 +114,7 @@ struct IdleArgs {
 }
 
 #[derive(Args)]
-struct ChannelsArgs {
+struct FigureArgs {
     #[command(flatten)]
     common: Common,
     /// Only these figures, by name or by the start of it.
@@ -153,6 +155,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
             figures: args.figure,
             plot: args.plot,
         }),
+        Command::Replicate(args) => replicate::run(&replicate::Shape {
+            common: args.common.shape(),
+            figures: args.figure,
+            plot: args.plot,
+        }),
         Command::Serve { name, protocol, cores } => serve(&name, &protocol, cores),
     }
 }
@@ -163,7 +170,7 @@ fn one_line(error: &clap::Error) -> String {
     let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
     let line = lines.collect::<Vec<_>>().join(" ");
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to measure: echo, http, churn, idle, tasks or channels".to_owned();
+        return "say what to measure: echo, http, churn, idle, tasks, channels or replicate".to_owned();
     }
     line.trim_start_matches("error: ").to_owned()
 }
