@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use crate::replica::contain;
 use crate::sharded::error::ShardError;
 use crate::sharded::mail::{Common, Mail, Parcel, Request, Token, discard};
 use crate::sharded::owners::{Arrived, Owners};
+use crate::sharded::state::{Outgoing, Seat, State, Taken, Verdict};
 use crate::sharded::table::Table;
 use crate::{Change, Command, CoreId, CoreSet, ObjectId};
 
@@ -26,134 +27,6 @@ pub(crate) fn find<T: Send + 'static>(object: ObjectId) -> Option<Rc<Local<T>>> 
     let core = CoreId::try_current()?;
     let local = LOCALS.try_with(|locals| locals.borrow().get(&(object, core)).cloned()).ok()??;
     local.downcast().ok()
-}
-
-/// The place of one slot on one core.
-struct Seat<T> {
-    part: Option<Box<T>>,
-    /// What the slot holds is here. If it is neither in `part` nor out, it is to be made.
-    is_here: bool,
-    /// A closure has the part.
-    is_out: bool,
-    /// The life of what is here, or was last.
-    life: u32,
-    queue: VecDeque<Request<T>>,
-}
-
-impl<T> Seat<T> {
-    fn empty() -> Self {
-        Self { part: None, is_here: false, is_out: false, life: 0, queue: VecDeque::new() }
-    }
-}
-
-/// A part that a closure has, or that is to be made for it.
-pub(crate) struct Taken<T> {
-    part: Option<Box<T>>,
-    life: u32,
-}
-
-struct State<T> {
-    table: Table,
-    /// How often the view has changed here.
-    views: u64,
-    /// How many requests wait for one slot.
-    bound: usize,
-    /// The replica is gone.
-    is_closed: bool,
-    seats: Box<[Seat<T>]>,
-    /// Requests of this core for which their owner had no room. They wait for `Open`, or for the view to change.
-    parked: BTreeMap<usize, VecDeque<Request<T>>>,
-    /// Who has to hear when there is room.
-    owed: BTreeMap<usize, CoreSet>,
-    /// Mail that an owner has not taken, which will therefore not be the owner for long.
-    stranded: Vec<Mail<T>>,
-}
-
-/// What becomes of a request.
-enum Verdict<T> {
-    Queued,
-    Forward(CoreId, Request<T>),
-    Full(CoreId, Request<T>),
-    Parked,
-}
-
-impl<T> State<T> {
-    /// Whether a closure may have the part now.
-    fn is_ready(&self, me: CoreId, slot: usize) -> bool {
-        let is_mine = self.table.owner(slot) == me && self.table.planned(slot).is_none_or(|next| next == me);
-        let seat = &self.seats[slot];
-        is_mine && seat.is_here && !seat.is_out && !self.is_closed
-    }
-
-    /// Whether requests for the slot are to wait here, if they have to wait.
-    fn is_place_to_wait(&self, me: CoreId, slot: usize) -> bool {
-        self.table.owner(slot) == me || self.table.planned(slot) == Some(me)
-    }
-
-    fn take(&mut self, slot: usize) -> Taken<T> {
-        let seat = &mut self.seats[slot];
-        seat.is_out = true;
-        Taken { part: seat.part.take(), life: seat.life }
-    }
-
-    /// Takes in a request, or says whose it is. Abandoned ones that had to make room are put into `garbage`.
-    fn place(&mut self, me: CoreId, mut request: Request<T>, garbage: &mut Vec<Request<T>>) -> Verdict<T> {
-        let slot = request.slot;
-        if request.origin.is_none() && self.parked.contains_key(&slot) {
-            // Earlier ones of this core wait.
-            self.park(Request { origin: Some(me), ..request }, garbage);
-            return Verdict::Parked;
-        }
-        let origin = *request.origin.get_or_insert(me);
-        if !self.is_place_to_wait(me, slot) {
-            return Verdict::Forward(self.table.owner(slot), request);
-        }
-        let queue = &mut self.seats[slot].queue;
-        if queue.len() >= self.bound {
-            prune(queue, garbage);
-        }
-        if queue.len() < self.bound {
-            queue.push_back(request);
-            return Verdict::Queued;
-        }
-        let owed = self.owed.entry(slot).or_default();
-        owed.insert(origin);
-        if origin != me {
-            return Verdict::Full(origin, request);
-        }
-        self.park(request, garbage);
-        Verdict::Parked
-    }
-
-    fn park(&mut self, request: Request<T>, garbage: &mut Vec<Request<T>>) {
-        let parked = self.parked.entry(request.slot).or_default();
-        // As many as tasks wait: what nobody waits for is looked for whenever there may be twice as many.
-        if parked.len() >= self.bound && parked.len().is_power_of_two() {
-            prune(parked, garbage);
-        }
-        parked.push_back(request);
-    }
-}
-
-fn prune<T>(requests: &mut VecDeque<Request<T>>, garbage: &mut Vec<Request<T>>) {
-    let (abandoned, waited_for): (Vec<_>, Vec<_>) =
-        requests.drain(..).partition(|request| request.errand.is_abandoned());
-    garbage.extend(abandoned);
-    requests.extend(waited_for);
-}
-
-/// What is to be sent once nothing is borrowed, by whom it is for. Sent, it runs no code of users.
-struct Outgoing<T> {
-    tokens: BTreeMap<CoreId, Vec<Token<T>>>,
-    requests: BTreeMap<CoreId, Vec<Request<T>>>,
-    /// Slots of which these cores have to hear that there may be room.
-    open: Vec<(usize, CoreSet)>,
-}
-
-impl<T> Outgoing<T> {
-    fn new() -> Self {
-        Self { tokens: BTreeMap::new(), requests: BTreeMap::new(), open: Vec::new() }
-    }
 }
 
 /// What one core has of a sharded object. It belongs to the replica of the assignment there.
@@ -495,26 +368,6 @@ impl<T: Send + 'static> Local<T> {
     }
 }
 
-impl<T> State<T> {
-    /// Sends on what is here of a slot that belongs elsewhere.
-    fn leave(&mut self, slot: usize, outgoing: &mut Outgoing<T>) {
-        let owner = self.table.owner(slot);
-        let seat = &mut self.seats[slot];
-        if seat.is_out {
-            // When it comes back.
-            return;
-        }
-        if std::mem::take(&mut seat.is_here) {
-            let token = Token { slot, life: seat.life, part: seat.part.take() };
-            outgoing.tokens.entry(owner).or_default().push(token);
-        }
-        if !seat.queue.is_empty() {
-            outgoing.requests.entry(owner).or_default().extend(seat.queue.drain(..));
-        }
-        outgoing.open.extend(self.owed.remove(&slot).map(|cores| (slot, cores)));
-    }
-}
-
 #[cfg(test)]
 impl<T: Send + 'static> Local<T> {
     pub(crate) fn planned(&self, slot: usize) -> Option<CoreId> {
@@ -525,7 +378,7 @@ impl<T: Send + 'static> Local<T> {
     pub(crate) fn look(&self, slot: usize) -> (bool, usize, usize) {
         let state = self.state.borrow();
         let seat = &state.seats[slot];
-        (seat.is_here, seat.queue.len(), state.parked.get(&slot).map_or(0, VecDeque::len))
+        (seat.is_here, seat.queue.len(), state.parked.get(&slot).map_or(0, std::collections::VecDeque::len))
     }
 }
 

@@ -4,6 +4,7 @@ mod error;
 mod local;
 mod mail;
 mod owners;
+mod state;
 mod table;
 #[cfg(test)]
 mod tests;
