@@ -30,7 +30,7 @@ mod tests_recv_cores;
 #[cfg(test)]
 mod tests_recv_read;
 #[cfg(test)]
-mod tests_seccomp;
+pub(crate) mod tests_seccomp;
 #[cfg(test)]
 mod tests_send;
 #[cfg(test)]

@@ -9,19 +9,19 @@ use std::thread;
 
 /// Decides what becomes of the calls.
 #[derive(Default)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     errno: AtomicI32,
     refused: AtomicUsize,
 }
 
 impl Gate {
     /// From now on the calls fail with `errno`.
-    pub(super) fn refuse(&self, errno: i32) {
+    pub(crate) fn refuse(&self, errno: i32) {
         self.errno.store(errno, SeqCst);
     }
 
     /// From now on the calls are let through.
-    pub(super) fn allow(&self) {
+    pub(crate) fn allow(&self) {
         self.errno.store(0, SeqCst);
     }
 
@@ -62,6 +62,26 @@ pub(super) fn with_gate(
     let _ = supervisor.join().expect("the supervisor does not fail");
     if let Err(payload) = result {
         std::panic::resume_unwind(payload);
+    }
+}
+
+/// Has the system call `number` of the calling thread pass a gate, open at first, until the thread ends. Nothing, where
+/// seccomp cannot do this.
+pub(crate) fn gate(number: libc::c_long) -> Option<Arc<Gate>> {
+    let gate = Arc::<Gate>::default();
+    let (send, receive) = mpsc::channel();
+    let supervised = gate.clone();
+    // Started here: see `with_gate`.
+    thread::spawn(move || receive.recv().map(|listener| supervise(&listener, &supervised, None)));
+    match listen(number) {
+        Ok(listener) => {
+            send.send(listener).expect("the supervisor waits for it");
+            Some(gate)
+        }
+        Err(error) => {
+            println!("skipped: seccomp does not let a thread supervise another here: {error}");
+            None
+        }
     }
 }
 

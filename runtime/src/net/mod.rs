@@ -27,6 +27,9 @@
 //! ```
 
 mod addr;
+mod bind_each_core;
+#[cfg(test)]
+mod bind_each_core_tests;
 mod incoming;
 mod owned;
 mod owned_halves;

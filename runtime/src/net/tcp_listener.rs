@@ -10,6 +10,7 @@ use std::{fmt, io, net::SocketAddr};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::addr::resolve;
+use super::bind_each_core;
 use super::incoming::Incoming;
 use super::shortage::{Pause, is_shortage};
 use super::tcp_stream::ip_address;
@@ -17,7 +18,6 @@ use super::{TcpStream, ToSocketAddrs};
 use crate::context;
 use crate::driver::{CloseNow, Interest, Source};
 use crate::limits::BACKLOG;
-use crate::runtime::Handle;
 
 /// A socket that accepts TCP connections.
 ///
@@ -56,7 +56,7 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    fn from_fd(fd: OwnedFd) -> TcpListener {
+    pub(super) fn from_fd(fd: OwnedFd) -> TcpListener {
         TcpListener {
             source: Source::new(fd),
             is_short: AtomicBool::new(false),
@@ -100,7 +100,10 @@ impl TcpListener {
     }
 
     /// Makes one listener for each core of the Machine, all on one address (`SO_REUSEPORT`), in the order of
-    /// [`cores`](crate::cores): all of them or none.
+    /// [`cores`](crate::cores), without those that have retired: all of them or none.
+    ///
+    /// The cores agree on that. Each binds a socket of its own, and if one cannot, none listens: no connection has been made
+    /// that would have to be reset. It takes as long as the longest poll on any core.
     ///
     /// The system spreads connections over the listeners by a hash of both addresses, without regard to load: with few
     /// connections some cores get none, and a listener that nobody accepts from strands its share. So give each core its
@@ -110,11 +113,16 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// As [`bind`](Self::bind).
+    /// As [`bind`](Self::bind); where one core refuses, the message names it. In the rare case that all have bound their sockets
+    /// and then one cannot listen, all are closed again, and who had connected to another by then is reset.
     ///
     /// # Panics
     ///
     /// On a thread that is neither a core nor a guest of a runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, nothing is left listening, at the latest when the cores have agreed.
     ///
     /// # Examples
     ///
@@ -134,17 +142,7 @@ impl TcpListener {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn bind_each_core<A: ToSocketAddrs>(addr: A) -> io::Result<Vec<TcpListener>> {
-        let cores = Handle::current().cores().len();
-        bind_first(addr, |addr| {
-            let first = bound(addr, Sharing::FromNowOn)?;
-            let addr = ip_address(first.local_addr()?)?;
-            let others = (1..cores).map(|_| bound(addr, Sharing::Yes));
-            let sockets = std::iter::once(Ok(first)).chain(others).collect::<io::Result<Vec<_>>>()?;
-            // All are bound before one listens: a failure resets nobody's connection.
-            sockets.iter().try_for_each(|socket| socket.listen(BACKLOG))?;
-            Ok(sockets.into_iter().map(|socket| TcpListener::from_fd(socket.into())).collect())
-        })
-        .await
+        bind_each_core::bind_each_core(addr).await
     }
 
     /// Waits for a connection; gives it and the peer's address.
@@ -377,14 +375,14 @@ impl TcpListener {
 
 /// Whether a listening socket shares its port with others of the same user.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sharing {
+pub(super) enum Sharing {
     No,
     /// Not with who is there already, but with who comes.
     FromNowOn,
     Yes,
 }
 
-fn bound(addr: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
+pub(super) fn bound(addr: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
     socket.set_reuse_address(true)?;
     if sharing == Sharing::Yes {
@@ -409,8 +407,11 @@ async fn bind_first<A: ToSocketAddrs, T>(
             Err(error) => last = Some(io::Error::new(error.kind(), format!("{addr}: {error}"))),
         }
     }
-    let none = || io::Error::new(io::ErrorKind::InvalidInput, "there is no address to bind to");
-    Err(last.unwrap_or_else(none))
+    Err(last.unwrap_or_else(no_address))
+}
+
+pub(super) fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "there is no address to bind to")
 }
 
 fn accept(listener: BorrowedFd<'_>) -> io::Result<(TcpStream, SocketAddr)> {

@@ -214,7 +214,7 @@ where
 ///
 /// # multikernel::runtime::Builder::new().cores(2).run(|| async {
 /// let (send, mut receive) = mpsc::channel(1);
-/// let timer = machine::every(Duration::from_millis(1), move || drop(send.try_send(()))).await?;
+/// let timer = machine::every(Duration::from_millis(1), move || _ = send.try_send(())).await?;
 /// for _ in 0..3 {
 ///     receive.recv().await;
 /// }
