@@ -35,7 +35,7 @@ impl Keys {
     #[inline]
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
-        (self.0 >> 32) * ENTRIES >> 32
+        ((self.0 >> 32) * ENTRIES) >> 32
     }
 }
 
