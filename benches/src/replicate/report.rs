@@ -259,7 +259,7 @@ pub(super) mod tests {
     #[test]
     fn millions_are_of_a_second() {
         let all = planted(&[(OURS, Case::Batch(64), 200.0)]);
-        assert!(report(&all).tables().contains("3.33 million/s     met"), "{}", report(&all).tables());
+        assert!(report(&all).tables().contains("3.33 million/s  met"), "{}", report(&all).tables());
     }
 
     #[test]
