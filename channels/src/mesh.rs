@@ -47,7 +47,7 @@ struct Arrival<T> {
 /// Where others leave word for one core.
 struct Place<T> {
     /// A bit for each core that has sent something since the reader looked last.
-    hints: Box<[AtomicU64]>,
+    hints: Box<[CachePadded<AtomicU64>]>,
     /// Rings that the reader does not know yet.
     new: Mutex<Vec<Arrival<T>>>,
 }
@@ -83,7 +83,7 @@ impl<T: Send> Mesh<T> {
     pub fn new(cores: usize, most: usize) -> Arc<Self> {
         assert!(most > 0, "a ring holds at least one message");
         let place = || {
-            let hints = (0..cores.div_ceil(BITS)).map(|_| AtomicU64::new(0)).collect();
+            let hints = (0..cores.div_ceil(BITS)).map(|_| CachePadded::new(AtomicU64::new(0))).collect();
             CachePadded::new(Place { hints, new: Mutex::new(Vec::new()) })
         };
         Arc::new(Self { places: (0..cores).map(|_| place()).collect(), most })

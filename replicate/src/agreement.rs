@@ -152,6 +152,27 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         Ok(self.propose_deed(Deed::Command(command), deadline, fx))
     }
 
+    /// Proposes commands one after the other. Their numbers are those from the next on.
+    ///
+    /// # Errors
+    ///
+    /// The commands, if this core is not a member.
+    pub fn propose_all(
+        &mut self,
+        commands: Vec<O::Command>,
+        fx: &mut impl Effects<O>,
+    ) -> Result<(), Vec<O::Command>> {
+        if self.standing != Standing::Member {
+            return Err(commands);
+        }
+        for command in commands {
+            self.origin.add(self.me, Deed::Command(command), None);
+        }
+        self.send_proposals(fx);
+        self.rest(fx);
+        Ok(())
+    }
+
     /// Proposes a command that members do not vote on. It takes its place in the order, nobody waits for it, and there is no
     /// answer.
     ///

@@ -18,7 +18,7 @@ pub const ANNOUNCEMENTS: usize = 1024;
 pub const FIXED_OBJECTS: u64 = 16;
 
 /// How many rounds the home decides without hearing from a core that is asleep. Then it rings, and waits for its vote.
-pub const ROUNDS_ASLEEP: u32 = 16;
+pub const ROUNDS_ASLEEP: u32 = 64;
 
 /// A core that has kept the home waiting for longer than this is reported.
 pub const STALL: Duration = Duration::from_secs(1);

@@ -221,8 +221,8 @@ pub enum Message<C, R, S> {
     Flush {
         /// The takeover.
         term: Term,
-        /// The dead whose rings must be read to the end first.
-        dead: CoreSet,
+        /// The dead whose rings must be read to the end first. Apart, so that messages stay small.
+        dead: Box<CoreSet>,
     },
     /// m to c: how far I am.
     State {

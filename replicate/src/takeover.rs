@@ -67,7 +67,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         self.taking = Some(Taking { missing, reports: BTreeMap::new() });
         self.observe(fx);
         for core in missing.iter() {
-            fx.send(core, Message::Flush { term, dead: concerned.intersection(self.gone) });
+            fx.send(core, Message::Flush { term, dead: Box::new(concerned.intersection(self.gone)) });
         }
         self.reports_in(fx);
     }
@@ -76,7 +76,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         &mut self,
         from: CoreId,
         term: Term,
-        dead: CoreSet,
+        dead: Box<CoreSet>,
         fx: &mut impl Effects<O>,
     ) -> Taken<Wire<O>> {
         if term <= self.promised {
@@ -84,7 +84,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         }
         // R3: what the dead have sent comes first.
         if P::NO_DRAIN {
-            self.gone = self.gone.union(dead);
+            self.gone = self.gone.union(*dead);
         }
         if !dead.minus(self.gone).is_empty() {
             return Taken::Later(Message::Flush { term, dead });

@@ -315,9 +315,14 @@ impl Host {
         self.enter_order(move |host| {
             let batch = waiters::Batch::new(commands.len(), reply);
             host.act(|part, desk| {
-                for (at, command) in commands.into_iter().enumerate() {
-                    host.put(part, desk, command, None, Waiter::Many(batch.clone(), at));
+                // In place before the proposals are made, as in `put`.
+                let first = part.next_seq();
+                for at in 0..commands.len() {
+                    let seq = Seq(first.0 + at as u64);
+                    host.waiters.borrow_mut().put(seq, Waiter::Many(batch.clone(), at));
                 }
+                let proposed = part.propose_all(commands, desk);
+                debug_assert!(proposed.is_ok(), "it is a member");
             });
         });
     }
