@@ -54,7 +54,7 @@ enum Life {
     /// This core has said that nothing is in flight, and keeps it so until the others have said what they say. Here is
     /// who waits to start something.
     Suspended(Vec<Waker>),
-    /// The answer goes off when this is dropped, after the last operation.
+    /// This is woken after the last operation.
     Closed(Waker),
 }
 
@@ -152,12 +152,14 @@ impl Reactor {
         self.change_life(place, Life::Open);
     }
 
-    /// Lets the file go, as soon as its last operation is through. `answer` is dropped then; what is given back is for the
-    /// caller to drop when nothing is borrowed.
-    #[must_use = "drop it when nothing is borrowed"]
-    pub(crate) fn release_file(&mut self, place: Place, answer: Waker) -> Option<Waker> {
+    /// Lets the file go, as soon as its last operation is through. `answer` is woken then, in a turn: a waker may run code that
+    /// must not meet a borrow, of the agreement for instance.
+    pub(crate) fn release_file(&mut self, place: Place, answer: Waker) {
         self.change_life(place, Life::Closed(answer));
-        if self.files.entry(place).in_flight == 0 { self.let_go(place) } else { None }
+        if self.files.entry(place).in_flight == 0 {
+            let answer = self.let_go(place);
+            self.early.extend(answer);
+        }
     }
 
     fn change_life(&mut self, place: Place, life: Life) {

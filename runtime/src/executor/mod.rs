@@ -17,6 +17,7 @@ use std::time::Duration;
 use std::{process, thread};
 
 use multikernel_channels::budget;
+use multikernel_channels::epoch;
 use multikernel_channels::hub::Hub;
 use multikernel_channels::sync::{Arc, Ordering};
 
@@ -148,6 +149,7 @@ impl Core {
             })
         });
         budget::lift();
+        epoch::settled(); // a Machine may end within a round, and the thread be a core of another one later
         std::mem::forget(fatal);
         result
     }

@@ -19,12 +19,9 @@ use super::operation::{Read, Sync, Transferred, Write, perform};
 use super::table::{Command, FileTable};
 use crate::context;
 use crate::driver::{FileId, StableBuf};
+use crate::machine::objects;
 use crate::machine::runtime::Handle;
 
-/// The number of the table among the fixed objects of a Machine.
-const TABLE: u64 = 2;
-
-const _: () = assert!(TABLE < multikernel_replicate::limits::FIXED_OBJECTS);
 const _: () = assert!(size_of::<SharedFile>() <= 16);
 
 /// Numbers files. Only uniqueness hangs on it; of all files of the process, so that two Machines are not confused.
@@ -64,7 +61,7 @@ pub struct SharedFile {
 
 /// The table of the Machine whose core this thread is.
 async fn table() -> Option<Replicated<FileTable>> {
-    Replicated::fixed(TABLE, FileTable::default).await.ok()
+    Replicated::fixed(objects::FILES, FileTable::default).await.ok()
 }
 
 /// A file in the table of which nobody knows yet. It is closed if nobody asks for it.

@@ -120,12 +120,10 @@ impl FileTable {
         self.free.push(slot);
         // Before the share: when the close is answered, the descriptor is closed.
         drop(entry.file);
-        let unused = with_driver(|driver| {
+        with_driver(|driver| {
             driver.withdraw_file(FileId { slot, generation });
-            driver.release_file(entry.place, share)
+            driver.release_file(entry.place, share);
         });
-        // That wakes nobody: whoever closes waits for this only when all cores have committed.
-        drop(unused);
     }
 }
 
@@ -175,7 +173,7 @@ impl StateMachine for FileTable {
                 } else {
                     self.free.push(id.slot);
                 }
-                drop(with_driver(|driver| driver.release_file(place, Waker::noop().clone())));
+                with_driver(|driver| driver.release_file(place, Waker::noop().clone()));
             }
             Command::Close { only_if_idle, .. } => {
                 let Closing { generation, share } =
@@ -225,8 +223,8 @@ impl StateMachine for FileTable {
 
 impl Drop for FileTable {
     fn drop(&mut self) {
-        let answers = context::with_core(|core| {
-            let mut driver = core?.reactor.try_borrow_mut().ok()?;
+        context::with_core(|core| {
+            let Some(Ok(mut driver)) = core.map(|core| core.reactor.try_borrow_mut()) else { return };
             let mut places: Vec<_> = self.opening.drain(..).map(|opening| opening.place).collect();
             for (slot, entry) in self.slots.iter().enumerate() {
                 if let Some(Entry { generation, place, .. }) = entry {
@@ -234,9 +232,7 @@ impl Drop for FileTable {
                     places.push(*place);
                 }
             }
-            let released = places.into_iter().map(|place| driver.release_file(place, Waker::noop().clone()));
-            Some(released.collect::<Vec<_>>())
+            places.into_iter().for_each(|place| driver.release_file(place, Waker::noop().clone()));
         });
-        drop(answers);
     }
 }

@@ -50,6 +50,19 @@ fn every_core_reads_writes_and_syncs_the_same_file() {
 }
 
 #[test]
+fn a_machine_has_files_beside_timers_and_listeners() {
+    on_both(2, || async {
+        let timer = crate::time::machine::once(crate::time::Instant::now(), || {}).await.unwrap();
+        let listener = crate::net::TcpListener::bind_each_core("127.0.0.1:0").await.unwrap();
+        let temp = TempFile::new(b"content");
+        let file = temp.open().await;
+        assert_eq!(reads_on_every_core(file).await, [Some(7); 2]);
+        file.close().await.unwrap();
+        drop((timer, listener));
+    });
+}
+
+#[test]
 fn ends_and_errors_are_those_of_pread_and_give_the_buffer_back() {
     on_both(2, || async {
         let temp = TempFile::new(b"0123456789");

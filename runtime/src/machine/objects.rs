@@ -8,4 +8,7 @@ pub(crate) const TIMERS: u64 = 1;
 /// Sockets that are about to listen on every core: `net::bind_each_core`.
 pub(crate) const LISTENERS: u64 = 2;
 
-const _: () = assert!(TIMERS != LISTENERS && TIMERS < FIXED_OBJECTS && LISTENERS < FIXED_OBJECTS);
+/// The files that are open on every core: `fs`.
+pub(crate) const FILES: u64 = 3;
+
+const _: () = assert!(TIMERS < LISTENERS && LISTENERS < FILES && FILES < FIXED_OBJECTS);
