@@ -10,7 +10,7 @@
 //! | [`on_each`] | at a deadline, on every live core |
 //! | [`every`] | again and again, each time on one live core |
 //!
-//! Arming and cancelling are agreements of all cores (see [`Replicated`](crate::replicate::Replicated)), which take some
+//! Arming and cancelling are agreements of all cores (see [`Replicated`]), which take some
 //! messages and as long as the longest poll on any core. Waiting costs nothing, and local timers pay nothing for this.
 //!
 //! # What is promised
