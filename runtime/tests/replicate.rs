@@ -2,11 +2,13 @@
 #![cfg(not(loom))]
 
 use std::future::poll_fn;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use futures::FutureExt;
 use multikernel::replicate::{Closed, CoreId, CreateError, ProposeError, Replicated, StateMachine};
 use multikernel::runtime::Builder;
 use multikernel::task::yield_now;
@@ -405,4 +407,22 @@ fn a_thread_that_was_a_core_owes_nothing_to_the_round_it_ended_in() {
     // What comes from elsewhere would otherwise wait for that round, on this thread's next Machine.
     let there = one().run(|| async { multikernel::task::spawn_blocking(|| 7).await.unwrap() });
     assert_eq!(there.unwrap(), 7);
+}
+
+#[test]
+fn what_is_proposed_within_a_read_comes_after_it() {
+    on_cores(2, || async {
+        let numbers = Replicated::new(Numbers::default).await.unwrap();
+        let mut proposals = numbers.read(|_| {
+            let mut proposals: Vec<_> = (1..4).map(|number| Box::pin(numbers.propose(number))).collect();
+            for proposal in &mut proposals {
+                assert!(proposal.as_mut().now_or_never().is_none());
+            }
+            proposals
+        });
+        for proposal in &mut proposals {
+            proposal.as_mut().await.unwrap();
+        }
+        assert_eq!(everywhere(&numbers).await, [[1, 2, 3]; 2]);
+    });
 }

@@ -31,7 +31,7 @@ use crate::limits::STALL;
 use crate::objects::Objects;
 use crate::replica::contain;
 use crate::{
-    Agreement, Command, CoreId, CoreSet, Lead, ObjectId, Outcome, Policy, Replicas, Seq, StateMachine, Time,
+    Agreement, Command, CoreId, CoreSet, ObjectId, Outcome, Policy, Replicas, Seq, StateMachine, Time,
     Version, Wire,
 };
 use desk::Desk;
@@ -209,11 +209,15 @@ impl Host {
 
     /// Does now what was asked for while the agreement was at work.
     fn catch_up(&self) {
-        while self.part.try_borrow_mut().is_ok()
-            && let Some(job) = self.later.borrow_mut().pop_front()
-        {
+        while let Some(job) = self.next_later() {
             job(self);
         }
+    }
+
+    /// Apart, so that nothing is borrowed while the job runs: it may ask for more.
+    fn next_later(&self) -> Option<Later> {
+        self.part.try_borrow_mut().ok()?;
+        self.later.borrow_mut().pop_front()
     }
 
     /// A message from that core. After the last that is there comes [`after_reading`](Self::after_reading).
@@ -294,12 +298,6 @@ impl Host {
     /// Asks the agreement something. It must not be at work.
     pub fn ask<R>(&self, f: impl FnOnce(&Part) -> R) -> R {
         f(&self.part.borrow())
-    }
-
-    /// Who is home, as far as this core knows.
-    #[must_use]
-    pub fn lead(&self) -> Lead {
-        self.part.borrow().lead()
     }
 
     /// Proposes a command; where this core may not, has another core do it. If that cannot be, `reply` is dropped.
