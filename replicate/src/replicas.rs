@@ -7,14 +7,18 @@ use std::sync::Arc;
 use crate::dues::Dues;
 use crate::objects::{Asker, Objects};
 use crate::replica::{Erased, Replica, Restore, contain};
-use crate::slots::{Slot, Slots};
+use crate::slots::{Birth, Slot, Slots, Spot};
 use crate::{Change, CoreSet, StateMachine, Time, Version};
 
 /// The name of an object, the same on every core. Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub u64);
 
-type Factory = dyn Fn() -> Box<dyn Replica> + Send + Sync;
+/// Makes replicas of one type.
+struct Factory {
+    birth: Birth,
+    make: Box<dyn Fn() -> Box<dyn Replica> + Send + Sync>,
+}
 
 #[derive(Clone)]
 enum Order {
@@ -36,7 +40,9 @@ impl Command {
         object: ObjectId,
         factory: impl Fn() -> S + Send + Sync + 'static,
     ) -> Self {
-        Self { object, order: Order::Create(Arc::new(move || Box::new(factory()))) }
+        // One birth, one type: what reads rely on. Whoever restores passes both on.
+        let factory = Factory { birth: Birth::new(), make: Box::new(move || Box::new(factory())) };
+        Self { object, order: Order::Create(Arc::new(factory)) }
     }
 
     /// Ends the object. Later commands to it are refused with [`Denial::Closed`].
@@ -106,6 +112,7 @@ pub struct Saved {
 
 struct SavedObject {
     place: usize,
+    birth: Birth,
     changed: Version,
     /// Nothing, if the replica is poisoned.
     state: Option<(Box<Erased>, Restore)>,
@@ -180,7 +187,7 @@ impl Replicas {
     /// A replica as the factory makes it. Nothing, if that panics.
     fn make(&self, factory: &Factory) -> Option<Box<dyn Replica>> {
         contain(|| {
-            let mut replica = factory();
+            let mut replica = (factory.make)();
             replica.begin(self.members);
             replica
         })
@@ -188,23 +195,23 @@ impl Replicas {
 
     /// Reads a replica. Nothing, if there is no such object, its replica here is poisoned, or it is no `S`.
     pub fn read<S: StateMachine, T>(&self, object: ObjectId, f: impl FnOnce(&S) -> T) -> Option<T> {
-        self.slots.find(object).map(f)
+        self.slots.spot(object).and_then(|spot| self.slots.at(spot)).map(f)
     }
 
-    /// As [`read`](Self::read), at a place that [`place`](Self::place) has said.
+    /// What [`at`](Self::at) needs. Nothing, if there is no such object, or it is no `S`.
+    pub(crate) fn spot<S: StateMachine>(&self, object: ObjectId) -> Option<Spot<S>> {
+        self.slots.spot(object)
+    }
+
+    /// The replica, unless it is gone or poisoned.
     #[inline]
-    pub(crate) fn at<S: StateMachine>(&self, place: usize, object: ObjectId) -> Option<&S> {
-        self.slots.at(place, object)
-    }
-
-    /// Where an object is. The same on every core, and never another's while it lives.
-    pub(crate) fn place(&self, object: ObjectId) -> Option<usize> {
-        self.slots.place(object)
+    pub(crate) fn at<S: StateMachine>(&self, spot: Spot<S>) -> Option<&S> {
+        self.slots.at(spot)
     }
 
     /// Whether the object is there and can be read.
     pub(crate) fn is_open(&self, object: ObjectId) -> bool {
-        self.slots.get(object).is_some_and(|slot| !slot.is_poisoned)
+        self.slots.get(object).is_some_and(|slot| !slot.is_poisoned())
     }
 
     /// The round that changed an object last, or created it.
@@ -250,14 +257,14 @@ impl Replicas {
 
     fn prepare_change(&mut self, object: ObjectId, order: &Erased, asker: Asker) -> Result<(), Denial> {
         let slot = self.slots.get_mut(object).filter(|slot| !slot.ends).ok_or(Denial::Closed)?;
-        if slot.is_poisoned && asker == Asker::Home {
+        if slot.is_poisoned() && asker == Asker::Home {
             return Err(Denial::Closed);
         }
-        let may_veto = slot.replica.as_ref().is_none_or(|replica| replica.may_veto());
+        let may_veto = slot.replica().is_none_or(|replica| replica.may_veto());
         let answer = slot.may(|replica| replica.prepare(order));
         if answer.is_err() && asker == Asker::Member && !may_veto {
             // The home has decided for all, and may not have waited for this vote.
-            slot.is_poisoned = true;
+            slot.poison();
             return Ok(());
         }
         answer
@@ -274,7 +281,7 @@ impl Objects for Replicas {
             Order::Create(_) => true,
             Order::Destroy => false,
             Order::Change(_) => {
-                let replica = self.slots.get(command.object).and_then(|slot| slot.replica.as_ref());
+                let replica = self.slots.get(command.object).and_then(Slot::replica);
                 replica.is_none_or(|replica| replica.may_veto())
             }
         }
@@ -287,7 +294,7 @@ impl Objects for Replicas {
                 if self.slots.place(object).is_some() || self.born.contains_key(&object) {
                     return Err(Denial::Exists);
                 }
-                self.born.insert(object, self.make(&**factory).ok_or(Denial::Panicked)?);
+                self.born.insert(object, self.make(factory).ok_or(Denial::Panicked)?);
                 Ok(())
             }
             Order::Destroy => {
@@ -303,16 +310,16 @@ impl Objects for Replicas {
         let object = command.object;
         match &command.order {
             Order::Create(factory) => {
-                let born = self.born.remove(&object).or_else(|| self.make(&**factory));
+                let born = self.born.remove(&object).or_else(|| self.make(factory));
                 if self.slots.place(object).is_none() {
-                    self.slots.add(Slot::new(object, born));
+                    self.slots.add(Slot::new(object, factory.birth, born));
                     self.change(object, |_| {});
                 }
             }
             Order::Destroy => {
                 self.dues.set(object, None);
                 if let Some(slot) = self.slots.remove(object) {
-                    contain(|| drop(slot.replica));
+                    contain(|| drop(slot.into_replica()));
                 }
             }
             Order::Change(order) => self.change(object, |replica| replica.commit(&**order)),
@@ -352,7 +359,7 @@ impl Objects for Replicas {
         for (id, slot) in self.slots.iter_mut() {
             match slot.may(|replica| replica.prepare_view(change)) {
                 Ok(()) => asked.push(id),
-                Err(_) if matches!(change, Change::Dead(_)) => slot.is_poisoned = true,
+                Err(_) if matches!(change, Change::Dead(_)) => slot.poison(),
                 Err(denial) => {
                     refused = Err(denial);
                     break;
@@ -387,9 +394,9 @@ impl Objects for Replicas {
 
     fn snapshot(&self) -> Saved {
         let save = |place, slot: &Slot| {
-            let replica = slot.replica.as_ref().filter(|_| !slot.is_poisoned);
+            let replica = slot.replica().filter(|_| !slot.is_poisoned());
             let state = replica.and_then(|replica| contain(|| replica.save()));
-            SavedObject { place, changed: slot.changed, state }
+            SavedObject { place, birth: slot.birth(), changed: slot.changed, state }
         };
         let objects = self.slots.iter().map(|(place, id, slot)| (id, save(place, slot))).collect();
         Saved { members: self.members, objects: Arc::new(objects) }
@@ -405,7 +412,8 @@ impl Objects for Replicas {
             };
             match restored {
                 Ok(replica) => {
-                    let slot = Slot { changed: saved.changed, ..Slot::new(*id, Some(replica)) };
+                    let mut slot = Slot::new(*id, saved.birth, Some(replica));
+                    slot.changed = saved.changed;
                     self.slots.add_at(saved.place, slot);
                     let due = self.slots.get_mut(*id).and_then(|slot| slot.change(|_| {}));
                     self.dues.set(*id, due);
@@ -422,22 +430,22 @@ impl Objects for Replicas {
     fn clear(&mut self) {
         let all = std::mem::take(self);
         for slot in all.slots.into_slots() {
-            contain(|| drop(slot.replica));
+            contain(|| drop(slot.into_replica()));
         }
         contain(|| drop(all.born));
     }
 
     fn poisoned(&self) -> Option<Command> {
-        let mut poisoned = self.slots.iter().filter(|(_, _, slot)| slot.is_poisoned && !slot.ends);
+        let mut poisoned = self.slots.iter().filter(|(_, _, slot)| slot.is_poisoned() && !slot.ends);
         poisoned.next().map(|(_, id, _)| Command::destroy(id))
     }
 
     fn digest(&self) -> Option<u64> {
-        if self.slots.iter().any(|(_, _, slot)| slot.is_poisoned) {
+        if self.slots.iter().any(|(_, _, slot)| slot.is_poisoned()) {
             return None;
         }
         let digests = self.slots.iter().filter_map(|(_, id, slot)| {
-            let replica = slot.replica.as_ref()?;
+            let replica = slot.replica()?;
             contain(|| replica.digest()).flatten().map(|digest| (id.0, digest))
         });
         Some(digests.fold(0xcbf2_9ce4_8422_2325, |sum, (id, digest)| {

@@ -1,18 +1,59 @@
 //! Where the replicas of one core are: found by name, or at once by a place that somebody has remembered.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::num::NonZeroU64;
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::replica::Replica;
 use crate::replica::contain;
 use crate::replicas::{Denial, ObjectId};
 use crate::{StateMachine, Time, Version};
 
+/// One creation of an object. All its replicas, on whatever core, are of one type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Birth(NonZeroU64);
+
+impl Birth {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // Relaxed: only uniqueness matters.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(NonZeroU64::new(number).expect("nobody counts that far"))
+    }
+}
+
+/// Where the replicas of an object are, which are `S`s: the same on every core. Only [`Slots`] makes one, having asked a replica.
+pub(crate) struct Spot<S> {
+    place: usize,
+    birth: Birth,
+    state: PhantomData<fn() -> S>,
+}
+
+impl<S> Clone for Spot<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Spot<S> {}
+
+impl<S> fmt::Debug for Spot<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.fmt(f)
+    }
+}
+
 /// One replica and what is known of it.
 pub(crate) struct Slot {
     pub(crate) id: ObjectId,
-    pub(crate) replica: Option<Box<dyn Replica>>,
-    /// Its code has panicked where it must not. Nothing is done to it any more.
-    pub(crate) is_poisoned: bool,
+    /// Never replaced.
+    replica: Option<Box<dyn Replica>>,
+    birth: Birth,
+    /// The birth; nothing, if the replica is poisoned.
+    readable: Option<Birth>,
     /// Its end is prepared.
     pub(crate) ends: bool,
     /// The round that changed it last.
@@ -20,15 +61,45 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(id: ObjectId, replica: Option<Box<dyn Replica>>) -> Self {
-        Self { id, is_poisoned: replica.is_none(), replica, ends: false, changed: Version::START }
+    /// The replica is what the factory of that birth has made, or was restored from one. Poisoned, if there is none.
+    pub(crate) fn new(id: ObjectId, birth: Birth, replica: Option<Box<dyn Replica>>) -> Self {
+        let readable = replica.is_some().then_some(birth);
+        Self { id, replica, birth, readable, ends: false, changed: Version::START }
+    }
+
+    pub(crate) fn birth(&self) -> Birth {
+        self.birth
+    }
+
+    /// Its code has panicked where it must not, or refused what all have accepted. Nothing is done to it any more.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.readable.is_none()
+    }
+
+    pub(crate) fn poison(&mut self) {
+        self.readable = None;
+    }
+
+    pub(crate) fn replica(&self) -> Option<&dyn Replica> {
+        self.replica.as_deref()
+    }
+
+    pub(crate) fn into_replica(self) -> Option<Box<dyn Replica>> {
+        self.replica
+    }
+
+    fn sound(&mut self) -> Option<&mut (dyn Replica + 'static)> {
+        let is_poisoned = self.is_poisoned();
+        self.replica.as_deref_mut().filter(|_| !is_poisoned)
     }
 
     /// Runs code that must not fail. Nothing, if it does.
     pub(crate) fn must<T>(&mut self, f: impl FnOnce(&mut dyn Replica) -> T) -> Option<T> {
-        let replica = self.replica.as_deref_mut().filter(|_| !self.is_poisoned)?;
+        let replica = self.sound()?;
         let done = contain(|| f(replica));
-        self.is_poisoned = done.is_none();
+        if done.is_none() {
+            self.poison();
+        }
         done
     }
 
@@ -46,18 +117,10 @@ impl Slot {
         &mut self,
         f: impl FnOnce(&mut dyn Replica) -> Result<(), Denial>,
     ) -> Result<(), Denial> {
-        match self.replica.as_deref_mut().filter(|_| !self.is_poisoned) {
+        match self.sound() {
             Some(replica) => contain(|| f(replica)).unwrap_or(Err(Denial::Panicked)),
             None => Ok(()),
         }
-    }
-
-    #[inline]
-    fn get<S: StateMachine>(&self) -> Option<&S> {
-        if self.is_poisoned {
-            return None;
-        }
-        self.replica.as_ref()?.as_any().downcast_ref()
     }
 }
 
@@ -82,14 +145,26 @@ impl Slots {
         self.slots.get_mut(place)?.as_mut()
     }
 
-    /// The replica, if it is an `S`, is not poisoned, and is at that place.
-    #[inline]
-    pub(crate) fn at<S: StateMachine>(&self, place: usize, id: ObjectId) -> Option<&S> {
-        self.slots.get(place)?.as_ref().filter(|slot| slot.id == id)?.get()
+    /// What reads of an object need, if it is there, and an `S`.
+    pub(crate) fn spot<S: StateMachine>(&self, id: ObjectId) -> Option<Spot<S>> {
+        let place = self.place(id)?;
+        let slot = self.slots[place].as_ref()?;
+        let is_one = slot.replica()?.as_any().is::<S>();
+        is_one.then_some(Spot { place, birth: slot.birth, state: PhantomData })
     }
 
-    pub(crate) fn find<S: StateMachine>(&self, id: ObjectId) -> Option<&S> {
-        self.get(id)?.get()
+    /// The replica, unless it is poisoned or gone.
+    #[inline]
+    pub(crate) fn at<S: StateMachine>(&self, spot: Spot<S>) -> Option<&S> {
+        match self.slots.get(spot.place) {
+            Some(Some(slot)) if slot.readable == Some(spot.birth) => {
+                let replica = slot.replica.as_deref()?;
+                // SAFETY: all replicas of one birth are of one type, and one of them has said, when the spot was made, that
+                // it is an `S`. A birth is never given out twice.
+                Some(unsafe { &*ptr::from_ref(replica).cast::<S>() })
+            }
+            _ => None,
+        }
     }
 
     /// Adds a slot at the lowest free place, which is the same on every core, as all add and remove in one order.

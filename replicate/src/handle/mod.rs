@@ -7,9 +7,8 @@ mod map;
 mod watch;
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use multikernel_channels::oneshot;
@@ -22,12 +21,10 @@ pub use watch::Changes;
 
 use crate::host::{self, Answer, Failure, Gateway, Host, Job};
 use crate::limits::{ANNOUNCEMENTS, FIXED_OBJECTS};
+use crate::slots::Spot;
 use crate::{Command, Denial, ObjectId, StateMachine, Time, Version};
 
 const NO_CORE: &str = "a replicated object must be used on a core of its Machine";
-
-/// A place that is not known yet. Looking it up costs more than remembering it.
-const UNKNOWN: usize = usize::MAX;
 
 /// Numbers objects. Only uniqueness hangs on it; of all objects of the process, so that two Machines are not confused.
 static NEXT: AtomicU64 = AtomicU64::new(FIXED_OBJECTS);
@@ -42,13 +39,13 @@ static NEXT: AtomicU64 = AtomicU64::new(FIXED_OBJECTS);
 /// often as it is read belongs to one core each: see [`Sharded`](crate::Sharded).
 pub struct Replicated<S: StateMachine> {
     shared: Arc<Shared>,
-    _state: PhantomData<fn() -> S>,
+    /// Nothing, if the object ended before its creator looked.
+    spot: Option<Spot<S>>,
 }
 
 /// What all handles of one object have in common. The last one ends the object.
 struct Shared {
     id: ObjectId,
-    place: AtomicUsize,
     gateway: Arc<dyn Gateway>,
 }
 
@@ -70,22 +67,11 @@ impl Shared {
             None => self.gateway.run(Job::new(job)),
         });
     }
-
-    fn place(&self, host: &Host) -> usize {
-        // Relaxed, both: a number that is right or that finds nothing.
-        let place = self.place.load(Ordering::Relaxed);
-        if place != UNKNOWN {
-            return place;
-        }
-        let found = host.place(self.id).unwrap_or(UNKNOWN);
-        self.place.store(found, Ordering::Relaxed);
-        found
-    }
 }
 
 impl<S: StateMachine> Clone for Replicated<S> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), _state: PhantomData }
+        Self { shared: Arc::clone(&self.shared), spot: self.spot }
     }
 }
 
@@ -143,23 +129,21 @@ impl<S: StateMachine> Replicated<S> {
         factory: impl Fn() -> S + Send + Sync + 'static,
     ) -> Result<Self, CreateError> {
         let gateway = host::with(|host| Arc::clone(host.expect(NO_CORE).gateway()));
-        let shared = Arc::new(Shared { id, place: AtomicUsize::new(UNKNOWN), gateway });
-        let this = Self { shared: Arc::clone(&shared), _state: PhantomData };
-        if this.is_here() {
-            return Ok(this);
+        let spot = || host::with(|host| host.expect(NO_CORE).spot(id));
+        let shared = Arc::new(Shared { id, gateway });
+        if let Some(spot) = spot() {
+            return Ok(Self { shared, spot: Some(spot) });
         }
         let (reply, answer) = oneshot::channel();
         let create = Command::create(id, factory);
         shared.on_a_core(move |host| host.propose(create, None, reply));
         match answer.await {
-            Ok(Ok(_) | Err(Failure::Refused { denial: Denial::Exists, .. })) => Ok(this),
+            Ok(Ok(_) | Err(Failure::Refused { denial: Denial::Exists, .. })) => {
+                Ok(Self { shared, spot: spot() })
+            }
             Ok(Err(Failure::Refused { by, .. })) => Err(CreateError::Panicked { by }),
             Ok(Err(Failure::Stalled { .. } | Failure::Closed)) | Err(_) => Err(CreateError::Closed),
         }
-    }
-
-    fn is_here(&self) -> bool {
-        host::with(|host| host.is_some_and(|host| host.place(self.shared.id).is_some()))
     }
 
     /// Reads this core's replica.
@@ -174,7 +158,7 @@ impl<S: StateMachine> Replicated<S> {
     pub fn read<R>(&self, f: impl FnOnce(&S) -> R) -> R {
         match self.try_read(f) {
             Ok(result) => result,
-            Err(Closed) => panic!("this replicated object is closed, or of another Machine"),
+            Err(Closed) => not_here(),
         }
     }
 
@@ -190,8 +174,8 @@ impl<S: StateMachine> Replicated<S> {
     #[inline]
     pub fn try_read<R>(&self, f: impl FnOnce(&S) -> R) -> Result<R, Closed> {
         host::with(|host| {
-            let host = host.expect(NO_CORE);
-            host.read(self.shared.place(host), self.shared.id, f).ok_or(Closed)
+            let Some(host) = host else { no_core() };
+            self.spot.and_then(|spot| host.read(spot, f)).ok_or(Closed)
         })
     }
 
@@ -307,6 +291,18 @@ impl<S: StateMachine> Replicated<S> {
         self.shared.on_a_core(move |host| host.propose(destroy, None, reply));
         answer.await.unwrap_or(Err(Failure::Closed)).map(drop).map_err(|_| Closed)
     }
+}
+
+#[cold]
+#[inline(never)]
+fn not_here() -> ! {
+    panic!("this replicated object is closed, or of another Machine")
+}
+
+#[cold]
+#[inline(never)]
+fn no_core() -> ! {
+    panic!("{NO_CORE}")
 }
 
 fn outcome<S: StateMachine>(

@@ -30,6 +30,7 @@ use multikernel_channels::oneshot;
 use crate::limits::STALL;
 use crate::objects::Objects;
 use crate::replica::contain;
+use crate::slots::Spot;
 use crate::{
     Agreement, Command, CoreId, CoreSet, ObjectId, Outcome, Policy, Replicas, Seq, StateMachine, Time,
     Version, Wire,
@@ -367,27 +368,20 @@ impl Host {
         self.links.now()
     }
 
-    /// Reads a replica, first where it was found before. Nothing, if it is not there.
+    /// Reads a replica. Nothing, if it is not there.
     ///
     /// # Panics
     ///
     /// Inside a `prepare`, a `commit` or the like, of whatever object.
     #[inline]
-    pub(crate) fn read<S: StateMachine, R>(
-        &self,
-        place: usize,
-        object: ObjectId,
-        f: impl FnOnce(&S) -> R,
-    ) -> Option<R> {
+    pub(crate) fn read<S: StateMachine, R>(&self, spot: Spot<S>, f: impl FnOnce(&S) -> R) -> Option<R> {
         let Ok(part) = self.part.try_borrow() else { within_its_own_change() };
-        match part.objects().at(place, object) {
-            Some(replica) => Some(f(replica)),
-            None => part.objects().read(object, f),
-        }
+        part.objects().at(spot).map(f)
     }
 
-    pub(crate) fn place(&self, object: ObjectId) -> Option<usize> {
-        self.part.try_borrow().ok()?.objects().place(object)
+    /// Where an object is, whose replicas are `S`s.
+    pub(crate) fn spot<S: StateMachine>(&self, object: ObjectId) -> Option<Spot<S>> {
+        self.part.try_borrow().ok()?.objects().spot(object)
     }
 
     /// The last round that is decided here.
@@ -454,6 +448,7 @@ impl Host {
 }
 
 #[cold]
+#[inline(never)]
 fn within_its_own_change() -> ! {
     panic!(
         "a replicated object must not be read inside a prepare, commit or abort: use the `self` that is given"

@@ -177,9 +177,6 @@ impl Core {
 
     /// The second half: the driver. Waits, at most for `longest`, if there is nothing to do.
     fn wait(&self, longest: Wait) {
-        if !self.home.has_runnable() {
-            self.submit_rings(); // that may find completions, and so tasks to run
-        }
         if self.home.has_runnable() {
             self.glance_at_driver();
         } else if !self.poll_before_parking() {
@@ -226,6 +223,9 @@ impl Core {
         while polls < POLLS_PER_TURN {
             let until = polls + if self.long_polls.get() { 1 } else { POLLS_PER_LOOK };
             while polls < until {
+                if self.rang.get() && self.home.has_runnable() {
+                    self.submit_rings();
+                }
                 context::begin_poll();
                 self.polling_task.set(true);
                 let was_there = self.home.run_one();
@@ -234,9 +234,6 @@ impl Core {
                     return self.note_turn(polls, started.elapsed(), Duration::ZERO);
                 }
                 polls += 1;
-                if self.rang.get() {
-                    self.submit_rings();
-                }
             }
             self.mailbox().doorbell.tick();
             self.deliver();
@@ -274,7 +271,7 @@ impl Core {
 
     /// Tasks wait: submit what is queued and take what is there, without waiting.
     fn glance_at_driver(&self) {
-        let worth_it = self.resources.reactor.borrow().wants_turn();
+        let worth_it = self.rang.get() || self.resources.reactor.borrow().wants_turn();
         if worth_it {
             self.drive(Wait::No);
         }
@@ -283,6 +280,10 @@ impl Core {
     /// While messages keep coming, polling for the next costs less than parking and being woken.
     fn poll_before_parking(&self) -> bool {
         let Some(limit) = self.polling.filter(|_| self.had_mail.replace(false)) else { return false };
+        self.submit_rings();
+        if self.home.has_runnable() {
+            return true; // it found completions
+        }
         self.mailbox().doorbell.set_polling();
         let started = Instant::now();
         let came = loop {
@@ -367,7 +368,8 @@ impl Core {
         true
     }
 
-    /// A message is not worth much if its doorbell waits for the end of the turn.
+    /// A message is not worth much if its doorbell waits for a poll of another task, or while this core looks for mail. A core that
+    /// is about to park has the request submitted by the call that waits.
     fn submit_rings(&self) {
         if self.rang.replace(false) {
             self.drive(Wait::No);
