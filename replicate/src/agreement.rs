@@ -411,6 +411,9 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
 
     /// Reports the steps taken since the last time.
     pub(crate) fn observe(&mut self, fx: &mut impl Effects<O>) {
+        if !P::OBSERVE {
+            return;
+        }
         let (was, is) = (self.phases, self.phases_now());
         self.phases = is;
         let steps = [

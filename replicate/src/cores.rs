@@ -103,18 +103,20 @@ impl fmt::Display for CoreId {
 /// assert_eq!(cores.without(CoreId::new(0)).iter().collect::<Vec<_>>(), [CoreId::new(2)]);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CoreSet([u64; WORDS]);
+pub struct CoreSet {
+    /// Words up to the last that is not zero: most Machines need one, and sets are looked through all the time.
+    used: usize,
+    words: [u64; WORDS],
+}
 
 impl CoreSet {
     /// No core.
-    pub const EMPTY: Self = Self([0; WORDS]);
+    pub const EMPTY: Self = Self { used: 0, words: [0; WORDS] };
 
     /// One core.
     #[must_use]
     pub const fn only(core: CoreId) -> Self {
-        let mut words = [0; WORDS];
-        words[core.index() / 64] = 1 << (core.index() % 64);
-        Self(words)
+        Self::EMPTY.with(core)
     }
 
     /// The cores below that number.
@@ -126,50 +128,66 @@ impl CoreSet {
     /// Whether the core is in it.
     #[must_use]
     pub const fn contains(&self, core: CoreId) -> bool {
-        core.index() < MAX_CORES && self.0[core.index() / 64] & (1 << (core.index() % 64)) != 0
+        core.index() < MAX_CORES && self.words[core.index() / 64] & (1 << (core.index() % 64)) != 0
     }
 
     /// Puts a core in. Says whether it is new.
     pub const fn insert(&mut self, core: CoreId) -> bool {
         let is_new = !self.contains(core);
-        self.0[core.index() / 64] |= 1 << (core.index() % 64);
+        let at = core.index() / 64;
+        self.words[at] |= 1 << (core.index() % 64);
+        if self.used <= at {
+            self.used = at + 1;
+        }
         is_new
     }
 
     /// Takes a core out. Says whether it was there.
     pub const fn remove(&mut self, core: CoreId) -> bool {
         let was_there = self.contains(core);
-        self.0[core.index() / 64] &= !(1 << (core.index() % 64));
+        if was_there {
+            self.words[core.index() / 64] &= !(1 << (core.index() % 64));
+            self.trim();
+        }
         was_there
+    }
+
+    const fn trim(&mut self) {
+        while self.used > 0 && self.words[self.used - 1] == 0 {
+            self.used -= 1;
+        }
+    }
+
+    fn used(&self) -> &[u64] {
+        &self.words[..self.used]
     }
 
     /// Whether no core is in it.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
+    pub const fn is_empty(&self) -> bool {
+        self.used == 0
     }
 
     /// How many cores are in it.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.iter().map(|word| word.count_ones() as usize).sum()
+        self.used().iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// The lowest core.
     #[must_use]
     pub fn first(&self) -> Option<CoreId> {
-        self.iter().next()
+        let at = self.used().iter().position(|word| *word != 0)?;
+        Some(CoreId::new(at * 64 + self.words[at].trailing_zeros() as usize))
     }
 
     /// The cores from the lowest up.
-    pub fn iter(&self) -> impl Iterator<Item = CoreId> + use<> {
-        let words = self.0;
-        let mut at = 0;
-        let mut word = words[0];
+    pub fn iter(&self) -> impl Iterator<Item = CoreId> + use<'_> {
+        let mut words = self.used().iter().enumerate();
+        let (mut at, mut word) = (0, 0);
         std::iter::from_fn(move || {
             while word == 0 {
-                at += 1;
-                word = *words.get(at)?;
+                (at, word) = words.next().map(|(at, word)| (at, *word))?;
             }
             let bit = word.trailing_zeros() as usize;
             word &= word - 1;
@@ -177,24 +195,38 @@ impl CoreSet {
         })
     }
 
+    /// Takes all out.
+    pub fn clear(&mut self) {
+        self.words[..self.used].fill(0);
+        self.used = 0;
+    }
+
+    /// Takes out what is in the other.
+    pub fn subtract(&mut self, other: &Self) {
+        self.words[..self.used].iter_mut().zip(&other.words).for_each(|(word, other)| *word &= !other);
+        self.trim();
+    }
+
     /// What is in either.
     #[must_use]
     pub fn union(mut self, other: Self) -> Self {
-        self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
+        self.used = self.used.max(other.used);
+        self.words[..self.used].iter_mut().zip(other.words).for_each(|(word, other)| *word |= other);
         self
     }
 
     /// What is in both.
     #[must_use]
     pub fn intersection(mut self, other: Self) -> Self {
-        self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word &= other);
+        self.words[..self.used].iter_mut().zip(other.words).for_each(|(word, other)| *word &= other);
+        self.trim();
         self
     }
 
     /// What is in this and not in the other.
     #[must_use]
     pub fn minus(mut self, other: Self) -> Self {
-        self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word &= !other);
+        self.subtract(&other);
         self
     }
 
@@ -222,7 +254,7 @@ impl Default for CoreSet {
 impl Hash for CoreSet {
     /// Most sets are small: only words that hold something count, each with its place.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for (at, word) in self.0.iter().enumerate().filter(|(_, word)| **word != 0) {
+        for (at, word) in self.used().iter().enumerate().filter(|(_, word)| **word != 0) {
             state.write_usize(at);
             state.write_u64(*word);
         }

@@ -24,7 +24,8 @@ pub(crate) struct Dues {
 impl Dues {
     /// Something is due at an object at that time. What was taken is not due again while the object says the same as then.
     pub(crate) fn set(&mut self, object: ObjectId, due: Option<Time>) {
-        if self.objects.get(&object).map(|due| due.told) == due {
+        let is_idle = due.is_none() && self.objects.is_empty();
+        if is_idle || self.objects.get(&object).map(|due| due.told) == due {
             return;
         }
         if let Some(due) = self.objects.remove(&object) {

@@ -72,7 +72,10 @@ impl<C, R> Home<C, R> {
 impl<O: Objects, P: Policy> Agreement<O, P> {
     /// The members that a round is about, but for this core.
     fn others(&self) -> CoreSet {
-        self.members.minus(self.gone).without(self.me)
+        let mut others = self.members;
+        others.subtract(&self.gone);
+        others.remove(self.me);
+        others
     }
 
     pub(crate) fn on_propose(&mut self, entry: Entry<O::Command>, fx: &mut impl Effects<O>) {
@@ -133,7 +136,8 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
 
     /// Takes from the queue what the next round decides, and prepares it here.
     fn next_batch(&mut self, fx: &mut impl Effects<O>) -> Vec<Entry<O::Command>> {
-        let mut batch: Vec<Entry<O::Command>> = Vec::new();
+        let waiting = self.home.as_ref().map_or(0, |home| home.queue.len());
+        let mut batch: Vec<Entry<O::Command>> = Vec::with_capacity(waiting.min(BATCH));
         while batch.len() < BATCH
             && let Some(mut entry) = self.home.as_mut().and_then(|home| home.queue.pop_front())
         {
@@ -233,9 +237,9 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
 
     /// Decides, if no vote is missing.
     fn votes_in(&mut self, fx: &mut impl Effects<O>) {
-        let others = self.others();
-        let Some(home) = &mut self.home else { return };
-        let is_enough = home.missing.is_empty() || P::DECIDE_EARLY && home.missing.len() * 2 <= others.len();
+        let Some(home) = &self.home else { return };
+        let is_enough =
+            home.missing.is_empty() || P::DECIDE_EARLY && home.missing.len() * 2 <= self.others().len();
         if !matches!(home.phase, HomePhase::Voting | HomePhase::Welcoming) || !is_enough {
             return;
         }
@@ -323,9 +327,9 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
             }
         }
         if stable.is_some() {
-            home.owed = CoreSet::EMPTY;
+            home.owed.clear();
         }
-        home.missing = CoreSet::EMPTY;
+        home.missing.clear();
         home.settle(&batch, decision);
         // R5. After a deadline the next round would meet members that have not voted on this one.
         let is_barrier = change.is_some() || stable.is_none();
@@ -353,9 +357,12 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         if !home.undone.is_empty() {
             return;
         }
-        for core in std::mem::take(&mut home.owed).without(self.me).minus(self.gone).iter() {
+        home.owed.remove(self.me);
+        home.owed.subtract(&self.gone);
+        for core in home.owed.iter() {
             fx.send(core, Message::Stable(version));
         }
+        home.owed.clear();
         if home.phase == HomePhase::Blocked {
             home.phase = HomePhase::Idle;
         }

@@ -65,8 +65,8 @@ pub use agreement::Agreement;
 pub use cores::{CoreId, CoreSet};
 pub use effects::Effects;
 pub use handle::{
-    AnnounceError, CellError, Changes, Closed, Committed, CounterError, CreateError, MapError, ProposeError,
-    Replicated, ReplicatedCell, ReplicatedCounter, ReplicatedMap,
+    AnnounceError, CellError, Changes, Closed, Committed, CounterError, CreateError, MapError, Proposal,
+    ProposeError, Replicated, ReplicatedCell, ReplicatedCounter, ReplicatedMap,
 };
 pub use machine::StateMachine;
 pub use message::{

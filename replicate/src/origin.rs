@@ -19,6 +19,12 @@ enum Fate {
     Refused(Version),
 }
 
+impl Fate {
+    fn is_decided(self) -> bool {
+        matches!(self, Self::Committed(_) | Self::Refused(_))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Proposal<C, R> {
     entry: Entry<C>,
@@ -35,12 +41,15 @@ pub(crate) struct Origin<C, R> {
     sent: usize,
     /// All before this one do not.
     unsent_from: usize,
+    /// How many of them are decided.
+    decided: usize,
     stable: Version,
 }
 
 impl<C: Clone, R: Clone> Origin<C, R> {
     pub(crate) fn new() -> Self {
-        Self { last: Seq::NONE, open: VecDeque::new(), sent: 0, unsent_from: 0, stable: Version::START }
+        let open = VecDeque::new();
+        Self { last: Seq::NONE, open, sent: 0, unsent_from: 0, decided: 0, stable: Version::START }
     }
 
     pub(crate) fn add(&mut self, origin: CoreId, deed: Deed<C>, deadline: Option<Time>) -> Seq {
@@ -70,8 +79,9 @@ impl<C: Clone, R: Clone> Origin<C, R> {
     }
 
     fn remove(&mut self, at: usize) -> Option<Proposal<C, R>> {
-        let proposal = self.open.remove(at)?;
+        let proposal = if at == 0 { self.open.pop_front()? } else { self.open.remove(at)? };
         self.sent -= usize::from(proposal.fate != Fate::Waiting);
+        self.decided -= usize::from(proposal.fate.is_decided());
         self.unsent_from -= usize::from(at < self.unsent_from);
         Some(proposal)
     }
@@ -91,13 +101,15 @@ impl<C: Clone, R: Clone> Origin<C, R> {
         for (at, entry) in batch.iter().enumerate().filter(|(_, entry)| entry.origin == me) {
             let Some(index) = self.index(entry.seq) else { continue };
             let proposal = &mut self.open[index];
-            let was_waiting = proposal.fate == Fate::Waiting;
+            let was = proposal.fate;
             if at < decision.cut as usize {
                 proposal.fate = Fate::Committed(decision.round);
             } else if at == decision.cut as usize && decision.refused {
                 proposal.fate = Fate::Refused(decision.round);
             }
-            self.sent += usize::from(was_waiting && proposal.fate != Fate::Waiting);
+            let is_decided = !was.is_decided() && proposal.fate.is_decided();
+            self.decided += usize::from(is_decided);
+            self.sent += usize::from(is_decided && was == Fate::Waiting);
             let is_over = matches!(proposal.fate, Fate::Committed(_))
                 && matches!(proposal.entry.deed, Deed::Announcement(_));
             if is_over {
@@ -119,19 +131,24 @@ impl<C: Clone, R: Clone> Origin<C, R> {
 
     /// Takes out a proposal that can be answered.
     pub(crate) fn next_answer(&mut self) -> Option<(Seq, Outcome<R>)> {
+        if self.decided == 0 {
+            return None;
+        }
         let stable = self.stable;
         let at = self.open.iter().position(|proposal| match proposal.fate {
             Fate::Waiting | Fate::Sent => false,
             Fate::Committed(version) => version <= stable,
             Fate::Refused(version) => version <= stable && proposal.reason.is_some(),
         })?;
-        let proposal = self.remove(at)?;
-        let outcome = match (proposal.fate, proposal.reason) {
+        let proposal = &mut self.open[at];
+        let seq = proposal.entry.seq;
+        let outcome = match (proposal.fate, proposal.reason.take()) {
             (Fate::Refused(_), Some((by, refusal))) => Outcome::Refused { by, refusal },
             (Fate::Committed(version) | Fate::Refused(version), _) => Outcome::Committed(version),
             (Fate::Waiting | Fate::Sent, _) => unreachable!("it is decided"),
         };
-        Some((proposal.entry.seq, outcome))
+        self.remove(at);
+        Some((seq, outcome))
     }
 
     /// Takes out a proposal that the home gives up. Says whether somebody waits for it.
@@ -159,6 +176,11 @@ impl<C: Clone, R: Clone> Origin<C, R> {
     }
 
     fn index(&self, seq: Seq) -> Option<usize> {
+        // Where it is if none is missing between.
+        let guess = seq.0.checked_sub(self.open.front()?.entry.seq.0)? as usize;
+        if self.open.get(guess).is_some_and(|proposal| proposal.entry.seq == seq) {
+            return Some(guess);
+        }
         self.open.binary_search_by_key(&seq, |proposal| proposal.entry.seq).ok()
     }
 }

@@ -32,6 +32,8 @@ pub trait Policy: 'static {
     const HANDLE_BLINDLY: bool = false;
     /// Whether replicas are compared by digest after each round. No mistake, but it costs.
     const COMPARE: bool = false;
+    /// Whether steps are reported to [`Effects::step`](crate::Effects::step). Likewise.
+    const OBSERVE: bool = true;
 }
 
 /// No mistake.

@@ -4,11 +4,32 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::handle::Proposal;
 use crate::replicas::Denial;
 use crate::{Change, Command, CoreSet, ObjectId, StateMachine, Time};
 
-/// Something of a type that only its object knows.
-pub(crate) type Erased = dyn Any + Send + Sync;
+/// What a snapshot is, of a type that only its object knows.
+pub(crate) type Saving = dyn Any + Send + Sync;
+
+/// A command, of a type that only its object knows: alone, or that place of several (a `Box<[S::Command]>`).
+#[derive(Clone)]
+pub(crate) enum Erased {
+    Alone(Arc<Saving>),
+    Among(Arc<Saving>, usize),
+}
+
+impl Erased {
+    pub(crate) fn new<C: Send + Sync + 'static>(command: Proposal<C>) -> Self {
+        command.kept(|command| Self::Alone(command), |commands, at| Self::Among(commands, at))
+    }
+
+    fn get<C: 'static>(&self) -> Option<&C> {
+        match self {
+            Self::Alone(command) => command.downcast_ref(),
+            Self::Among(commands, at) => commands.downcast_ref::<Box<[C]>>()?.get(*at),
+        }
+    }
+}
 
 /// Runs code of users. Nothing, if it panics.
 pub(crate) fn contain<T>(f: impl FnOnce() -> T) -> Option<T> {
@@ -33,7 +54,7 @@ pub(crate) trait Replica {
     fn prepare_view(&mut self, change: &Change) -> Result<(), Denial>;
     fn commit_view(&mut self, change: &Change);
     fn abort_view(&mut self, change: &Change);
-    fn save(&self) -> (Box<Erased>, Restore);
+    fn save(&self) -> (Box<Saving>, Restore);
     fn digest(&self) -> Option<u64>;
     fn next_due(&self) -> Option<Time>;
     fn on_due(&self, object: ObjectId, now: Time) -> Option<Command>;
@@ -41,17 +62,17 @@ pub(crate) trait Replica {
 }
 
 /// Makes a replica of what `save` has saved.
-pub(crate) type Restore = fn(&Erased) -> Result<Box<dyn Replica>, Denial>;
+pub(crate) type Restore = fn(&Saving) -> Result<Box<dyn Replica>, Denial>;
 
 fn denied<S: StateMachine>(refusal: S::Refusal) -> Denial {
     Denial::Refused(Arc::new(refusal))
 }
 
 fn command<S: StateMachine>(command: &Erased) -> Option<&S::Command> {
-    command.downcast_ref()
+    command.get()
 }
 
-fn restore<S: StateMachine>(saved: &Erased) -> Result<Box<dyn Replica>, Denial> {
+fn restore<S: StateMachine>(saved: &Saving) -> Result<Box<dyn Replica>, Denial> {
     let saved = saved.downcast_ref().ok_or(Denial::Closed)?;
     Ok(Box::new(S::restore(saved).map_err(denied::<S>)?))
 }
@@ -100,7 +121,7 @@ impl<S: StateMachine> Replica for S {
         StateMachine::abort_view(self, change);
     }
 
-    fn save(&self) -> (Box<Erased>, Restore) {
+    fn save(&self) -> (Box<Saving>, Restore) {
         (Box::new(self.snapshot()), restore::<S>)
     }
 

@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::dues::Dues;
+use crate::handle::Proposal;
 use crate::objects::{Asker, Objects};
-use crate::replica::{Erased, Replica, Restore, contain};
+use crate::replica::{Erased, Replica, Restore, Saving, contain};
 use crate::slots::{Birth, Slot, Slots, Spot};
 use crate::{Change, CoreSet, StateMachine, Time, Version};
 
@@ -24,7 +25,7 @@ struct Factory {
 enum Order {
     Create(Arc<Factory>),
     Destroy,
-    Change(Arc<Erased>),
+    Change(Erased),
 }
 
 /// A command to one object. Cloning it is cheap: all cores read the same.
@@ -52,8 +53,8 @@ impl Command {
     }
 
     /// Changes the object, which must be an `S`.
-    pub fn change<S: StateMachine>(object: ObjectId, command: impl Into<Arc<S::Command>>) -> Self {
-        Self { object, order: Order::Change(command.into()) }
+    pub fn change<S: StateMachine>(object: ObjectId, command: impl Into<Proposal<S::Command>>) -> Self {
+        Self { object, order: Order::Change(Erased::new(command.into())) }
     }
 }
 
@@ -115,7 +116,7 @@ struct SavedObject {
     birth: Birth,
     changed: Version,
     /// Nothing, if the replica is poisoned.
-    state: Option<(Box<Erased>, Restore)>,
+    state: Option<(Box<Saving>, Restore)>,
 }
 
 impl fmt::Debug for Saved {
@@ -251,7 +252,9 @@ impl Replicas {
     fn change(&mut self, object: ObjectId, f: impl FnOnce(&mut dyn Replica)) {
         if let Some(slot) = self.slots.get_mut(object) {
             self.dues.set(object, slot.change(f));
-            self.touched.push(object);
+            if self.touched.last() != Some(&object) {
+                self.touched.push(object);
+            }
         }
     }
 
@@ -302,7 +305,7 @@ impl Objects for Replicas {
                 slot.ends = true;
                 Ok(())
             }
-            Order::Change(order) => self.prepare_change(object, &**order, asker),
+            Order::Change(order) => self.prepare_change(object, order, asker),
         }
     }
 
@@ -322,14 +325,14 @@ impl Objects for Replicas {
                     contain(|| drop(slot.into_replica()));
                 }
             }
-            Order::Change(order) => self.change(object, |replica| replica.commit(&**order)),
+            Order::Change(order) => self.change(object, |replica| replica.commit(order)),
         }
     }
 
     fn commit_announced(&mut self, command: &Command) {
         match &command.order {
             Order::Create(_) | Order::Destroy => self.commit(command),
-            Order::Change(order) => self.change(command.object, |replica| replica.commit_announced(&**order)),
+            Order::Change(order) => self.change(command.object, |replica| replica.commit_announced(order)),
         }
     }
 
@@ -347,7 +350,7 @@ impl Objects for Replicas {
             }
             Order::Change(order) => {
                 if let Some(slot) = self.slots.get_mut(object) {
-                    slot.must(|replica| replica.abort(&**order));
+                    slot.must(|replica| replica.abort(order));
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Where the replicas of one core are: found by name, or at once by a place that somebody has remembered.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -129,11 +130,21 @@ impl Slot {
 pub(crate) struct Slots {
     slots: Vec<Option<Slot>>,
     places: BTreeMap<ObjectId, usize>,
+    /// Where the last one was found: commands to one object come together.
+    last: Cell<usize>,
 }
 
 impl Slots {
     pub(crate) fn place(&self, id: ObjectId) -> Option<usize> {
-        self.places.get(&id).copied()
+        let last = self.last.get();
+        if let Some(Some(slot)) = self.slots.get(last)
+            && slot.id == id
+        {
+            return Some(last);
+        }
+        let place = self.places.get(&id).copied()?;
+        self.last.set(place);
+        Some(place)
     }
 
     pub(crate) fn get(&self, id: ObjectId) -> Option<&Slot> {

@@ -318,7 +318,8 @@ mod tests {
 
     /// How many messages go from one package to another.
     fn far_messages(topology: &Topology, tree: &Tree) -> usize {
-        let told = tree.cores().iter().filter_map(|core| Some((tree.parent(core)?, core)));
+        let cores = tree.cores();
+        let told = cores.iter().filter_map(|core| Some((tree.parent(core)?, core)));
         told.filter(|(parent, core)| !topology.are_near(*parent, *core)).count()
     }
 

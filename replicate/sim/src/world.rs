@@ -325,7 +325,8 @@ impl<P: Policy> World<P> {
     }
 
     fn wake_all(&mut self) {
-        for core in self.net.asleep.iter() {
+        let asleep = self.net.asleep;
+        for core in asleep.iter() {
             self.wake(core);
         }
     }

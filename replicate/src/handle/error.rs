@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::handle::Proposal;
 use crate::{CoreId, StateMachine, Version};
 
 /// A proposal is committed: every live core has it, or is asleep and has it before it runs anything.
@@ -23,14 +24,14 @@ pub enum ProposeError<S: StateMachine> {
         /// Its reason.
         reason: Arc<S::Refusal>,
         /// The command.
-        command: Arc<S::Command>,
+        command: Proposal<S::Command>,
     },
     /// The state machine panicked in `prepare` on one core.
     Panicked {
         /// That core.
         by: CoreId,
         /// The command.
-        command: Arc<S::Command>,
+        command: Proposal<S::Command>,
     },
     /// The time was up before every core had voted.
     Stalled {
@@ -41,19 +42,19 @@ pub enum ProposeError<S: StateMachine> {
         /// Where the task was spawned that kept that core busy, if it was known.
         task: Option<&'static Location<'static>>,
         /// The command.
-        command: Arc<S::Command>,
+        command: Proposal<S::Command>,
     },
     /// The object is closed, or its Machine has ended. In the second case the command may have been committed just before.
     Closed {
         /// The command.
-        command: Arc<S::Command>,
+        command: Proposal<S::Command>,
     },
 }
 
 impl<S: StateMachine> ProposeError<S> {
     /// The command that was not committed.
     #[must_use]
-    pub fn into_command(self) -> Arc<S::Command> {
+    pub fn into_command(self) -> Proposal<S::Command> {
         match self {
             Self::Refused { command, .. }
             | Self::Panicked { command, .. }

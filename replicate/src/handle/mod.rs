@@ -4,6 +4,7 @@ mod cell;
 mod counter;
 mod error;
 mod map;
+mod proposal;
 mod watch;
 
 use std::fmt;
@@ -17,6 +18,8 @@ pub use cell::{CellError, ReplicatedCell};
 pub use counter::{CounterError, ReplicatedCounter};
 pub use error::{AnnounceError, Closed, Committed, CreateError, ProposeError};
 pub use map::{MapError, ReplicatedMap};
+pub use proposal::Proposal;
+use proposal::Proposals;
 pub use watch::Changes;
 
 use crate::host::{self, Answer, Failure, Gateway, Host, Job};
@@ -188,7 +191,10 @@ impl<S: StateMachine> Replicated<S> {
     /// # Cancel safety
     ///
     /// Dropping the future before its first poll proposes nothing. Later it abandons the answer, not the proposal.
-    pub async fn propose(&self, command: impl Into<Arc<S::Command>>) -> Result<Committed, ProposeError<S>> {
+    pub async fn propose(
+        &self,
+        command: impl Into<Proposal<S::Command>>,
+    ) -> Result<Committed, ProposeError<S>> {
         self.propose_until(command.into(), None).await
     }
 
@@ -204,7 +210,7 @@ impl<S: StateMachine> Replicated<S> {
     /// As for [`propose`](Self::propose).
     pub async fn propose_within(
         &self,
-        command: impl Into<Arc<S::Command>>,
+        command: impl Into<Proposal<S::Command>>,
         patience: Duration,
     ) -> Result<Committed, ProposeError<S>> {
         self.propose_until(command.into(), Some(patience)).await
@@ -212,18 +218,18 @@ impl<S: StateMachine> Replicated<S> {
 
     async fn propose_until(
         &self,
-        command: Arc<S::Command>,
+        command: Proposal<S::Command>,
         patience: Option<Duration>,
     ) -> Result<Committed, ProposeError<S>> {
         let (reply, answer) = oneshot::channel();
-        let order = Command::change::<S>(self.shared.id, Arc::clone(&command));
+        let order = Command::change::<S>(self.shared.id, command.clone());
         self.shared.on_a_core(move |host| {
             let patience = patience.map(|patience| u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
             let deadline = patience.map(|patience| Time(host.now().0.saturating_add(patience)));
             host.propose(order, deadline, reply);
         });
         let answer = answer.await.unwrap_or(Err(Failure::Closed));
-        outcome(answer, command, patience)
+        outcome(answer, || command, patience)
     }
 
     /// Proposes many commands at once. They are committed or refused one by one, in order; other proposals may come between.
@@ -234,21 +240,22 @@ impl<S: StateMachine> Replicated<S> {
     /// # Cancel safety
     ///
     /// As for [`propose`](Self::propose).
-    pub async fn propose_all<C: Into<Arc<S::Command>>>(
+    pub async fn propose_all(
         &self,
-        commands: impl IntoIterator<Item = C>,
+        commands: impl IntoIterator<Item = S::Command>,
     ) -> Vec<Result<Committed, ProposeError<S>>> {
-        let commands: Vec<Arc<S::Command>> = commands.into_iter().map(Into::into).collect();
-        if commands.is_empty() {
+        let commands = Proposals::new(commands);
+        if commands.len() == 0 {
             return Vec::new();
         }
         let id = self.shared.id;
-        let orders = commands.iter().map(|command| Command::change::<S>(id, Arc::clone(command))).collect();
+        let orders = commands.iter().map(|command| Command::change::<S>(id, command)).collect();
         let (reply, answers) = oneshot::channel();
         self.shared.on_a_core(move |host| host.propose_all(orders, reply));
         let answers = answers.await.unwrap_or_default();
         let answers = answers.into_iter().chain(std::iter::repeat_with(|| Err(Failure::Closed)));
-        commands.into_iter().zip(answers).map(|(command, answer)| outcome(answer, command, None)).collect()
+        let answers = answers.take(commands.len()).enumerate();
+        answers.map(|(at, answer)| outcome(answer, || commands.get(at), None)).collect()
     }
 
     /// Puts a command into the order without a vote and without waiting: every core commits it, none can refuse. `prepare` is not
@@ -307,20 +314,24 @@ fn no_core() -> ! {
 
 fn outcome<S: StateMachine>(
     answer: Answer,
-    command: Arc<S::Command>,
+    command: impl FnOnce() -> Proposal<S::Command>,
     patience: Option<Duration>,
 ) -> Result<Committed, ProposeError<S>> {
-    Err(match answer {
+    let failure = match answer {
         Ok(version) => return Ok(Committed { version }),
-        Err(Failure::Refused { by, denial: Denial::Refused(reason) }) => match reason.downcast() {
+        Err(failure) => failure,
+    };
+    let command = command();
+    Err(match failure {
+        Failure::Refused { by, denial: Denial::Refused(reason) } => match reason.downcast() {
             Ok(reason) => ProposeError::Refused { by, reason, command },
             Err(_) => unreachable!("a state machine refuses with its own type"),
         },
-        Err(Failure::Refused { by, denial: Denial::Panicked }) => ProposeError::Panicked { by, command },
-        Err(Failure::Stalled { core, task }) => {
+        Failure::Refused { by, denial: Denial::Panicked } => ProposeError::Panicked { by, command },
+        Failure::Stalled { core, task } => {
             ProposeError::Stalled { core, waited: patience.unwrap_or_default(), task, command }
         }
-        Err(Failure::Refused { denial: Denial::Closed | Denial::Exists, .. } | Failure::Closed) => {
+        Failure::Refused { denial: Denial::Closed | Denial::Exists, .. } | Failure::Closed => {
             ProposeError::Closed { command }
         }
     })

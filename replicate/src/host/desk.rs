@@ -12,8 +12,9 @@ pub(crate) struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    pub(crate) fn new(links: &'a dyn Links) -> Self {
-        Self { links, answers: Vec::new(), has_advanced: false, has_left: false }
+    /// `answers` is empty memory for them.
+    pub(crate) fn new(links: &'a dyn Links, answers: Vec<(Seq, Outcome<Denial>)>) -> Self {
+        Self { links, answers, has_advanced: false, has_left: false }
     }
 }
 

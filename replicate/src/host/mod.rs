@@ -32,11 +32,11 @@ use crate::objects::Objects;
 use crate::replica::contain;
 use crate::slots::Spot;
 use crate::{
-    Agreement, Command, CoreId, CoreSet, ObjectId, Outcome, Policy, Replicas, Seq, StateMachine, Time,
-    Version, Wire,
+    Agreement, Command, CoreId, CoreSet, Denial, ObjectId, Outcome, Policy, Replicas, Seq, StateMachine,
+    Time, Version, Wire,
 };
 use desk::Desk;
-use waiters::{Waiter, Waiters, Watchers};
+use waiters::{Waiters, Watchers};
 
 /// Something to do when the agreement is not at work.
 type Later = Box<dyn FnOnce(&Host)>;
@@ -69,6 +69,7 @@ pub struct InUse;
 
 impl Policy for InUse {
     const COMPARE: bool = cfg!(debug_assertions);
+    const OBSERVE: bool = false;
 }
 
 /// One core's part.
@@ -81,6 +82,8 @@ pub struct Host {
     links: Rc<dyn Links>,
     gateway: Arc<dyn Gateway>,
     waiters: RefCell<Waiters>,
+    /// Empty; kept for its memory.
+    answers: Cell<Vec<(Seq, Outcome<Denial>)>>,
     watchers: RefCell<Watchers>,
     /// What was asked for by code that the agreement itself was running.
     later: RefCell<VecDeque<Later>>,
@@ -120,6 +123,7 @@ impl Host {
             links,
             gateway,
             waiters: RefCell::default(),
+            answers: Cell::default(),
             watchers: RefCell::default(),
             later: RefCell::default(),
             leaving: RefCell::default(),
@@ -139,7 +143,7 @@ impl Host {
 
     /// Lets the protocol act, then tells whoever waits. What is asked for meanwhile comes after it.
     fn act<R>(&self, f: impl FnOnce(&mut Part, &mut Desk<'_>) -> R) -> R {
-        let mut desk = Desk::new(&*self.links);
+        let mut desk = Desk::new(&*self.links, self.answers.take());
         let result = {
             let mut part = self.part.borrow_mut();
             let result = f(&mut part, &mut desk);
@@ -160,9 +164,10 @@ impl Host {
             if seq == Seq::NONE {
                 self.joining.take().into_iter().for_each(|tell| tell(!is_refused));
             }
-            let waiter = self.waiters.borrow_mut().take(seq);
-            if let Some(waiter) = waiter {
-                contain(|| waiter.answer(Failure::of(outcome, &*self.links)));
+            let answer = Failure::of(outcome, &*self.links);
+            let complete = self.waiters.borrow_mut().answer(seq, answer);
+            if let Some(complete) = complete {
+                contain(|| complete.send());
             }
         }
         if desk.has_left {
@@ -171,6 +176,7 @@ impl Host {
         if desk.has_advanced {
             self.tell_watchers();
         }
+        self.answers.set(desk.answers);
         result
     }
 
@@ -198,6 +204,9 @@ impl Host {
     }
 
     fn tell_watchers(&self) {
+        if self.watchers.borrow().is_empty() {
+            return;
+        }
         let due = {
             let part = self.part.borrow();
             let changed = |object| part.objects().changed(object);
@@ -304,22 +313,21 @@ impl Host {
     /// Proposes a command; where this core may not, has another core do it. If that cannot be, `reply` is dropped.
     pub(crate) fn propose(&self, command: Command, deadline: Option<Time>, reply: oneshot::Sender<Answer>) {
         self.enter_order(move |host| {
-            let waiter = Waiter::One(reply);
-            host.act(|part, desk| host.put(part, desk, command, deadline, waiter));
+            host.act(|part, desk| {
+                // In place before the proposal is made: a core alone decides at once.
+                host.waiters.borrow_mut().put(part.next_seq(), reply);
+                let proposed = part.propose(command, deadline, desk);
+                debug_assert!(proposed.is_ok(), "it is a member");
+            });
         });
     }
 
     /// Proposes commands, which become one answer together.
     pub(crate) fn propose_all(&self, commands: Vec<Command>, reply: oneshot::Sender<Vec<Answer>>) {
         self.enter_order(move |host| {
-            let batch = waiters::Batch::new(commands.len(), reply);
             host.act(|part, desk| {
-                // In place before the proposals are made, as in `put`.
-                let first = part.next_seq();
-                for at in 0..commands.len() {
-                    let seq = Seq(first.0 + at as u64);
-                    host.waiters.borrow_mut().put(seq, Waiter::Many(batch.clone(), at));
-                }
+                // In place before the proposals are made, as above.
+                host.waiters.borrow_mut().put_all(part.next_seq(), commands.len(), reply);
                 let proposed = part.propose_all(commands, desk);
                 debug_assert!(proposed.is_ok(), "it is a member");
             });
@@ -331,20 +339,6 @@ impl Host {
         self.enter_order(move |host| {
             host.act(|part, desk| part.announce(command, desk).is_ok());
         });
-    }
-
-    fn put(
-        &self,
-        part: &mut Part,
-        desk: &mut Desk<'_>,
-        command: Command,
-        deadline: Option<Time>,
-        waiter: Waiter,
-    ) {
-        // In place before the proposal is made: a core alone decides at once.
-        self.waiters.borrow_mut().put(part.next_seq(), waiter);
-        let proposed = part.propose(command, deadline, desk);
-        debug_assert!(proposed.is_ok(), "it is a member");
     }
 
     /// Has `order` run here when the agreement is not at work, or on another core if this is no member.

@@ -1,9 +1,7 @@
 //! Who waits for what.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::Location;
-use std::rc::Rc;
 use std::task::Waker;
 
 use multikernel_channels::oneshot;
@@ -33,78 +31,77 @@ impl Failure {
     }
 }
 
-/// Proposals that are answered together.
-pub(crate) struct Batch {
-    answers: Vec<Option<Answer>>,
-    missing: usize,
-    reply: Option<oneshot::Sender<Vec<Answer>>>,
-}
-
-impl Batch {
-    pub(crate) fn new(size: usize, reply: oneshot::Sender<Vec<Answer>>) -> Rc<RefCell<Self>> {
-        let answers = (0..size).map(|_| None).collect();
-        Rc::new(RefCell::new(Self { answers, missing: size, reply: Some(reply) }))
-    }
-
-    /// What to send to whom, if this was the last.
-    fn answer(&mut self, at: usize, answer: Answer) -> Option<(oneshot::Sender<Vec<Answer>>, Vec<Answer>)> {
-        self.answers[at] = Some(answer);
-        self.missing -= 1;
-        let reply = self.reply.take_if(|_| self.missing == 0)?;
-        Some((reply, self.answers.drain(..).flatten().collect()))
-    }
-}
-
-/// Who waits for the answer to a proposal.
-pub(crate) enum Waiter {
+/// Who waits for proposals that were made together, and what they have come to.
+enum Reply {
     One(oneshot::Sender<Answer>),
-    Many(Rc<RefCell<Batch>>, usize),
+    Many { answers: Vec<Option<Answer>>, missing: usize, reply: oneshot::Sender<Vec<Answer>> },
 }
 
-impl Waiter {
-    pub(crate) fn answer(self, answer: Answer) {
+/// What somebody has waited for. To be sent when nothing is borrowed, because it wakes.
+#[must_use]
+pub(crate) enum Complete {
+    One(oneshot::Sender<Answer>, Answer),
+    Many(oneshot::Sender<Vec<Answer>>, Vec<Answer>),
+}
+
+impl Complete {
+    pub(crate) fn send(self) {
+        // Nobody may wait any more: then the answer is dropped.
         match self {
-            // Nobody may wait any more: then the answer is dropped.
-            Self::One(reply) => drop(reply.send(answer)),
-            Self::Many(batch, at) => {
-                let last = batch.borrow_mut().answer(at, answer);
-                last.into_iter().for_each(|(reply, answers)| drop(reply.send(answers)));
-            }
+            Self::One(reply, answer) => drop(reply.send(answer)),
+            Self::Many(reply, answers) => drop(reply.send(answers)),
         }
     }
 }
 
-/// Those who wait for proposals of this core, by number. Numbers are given out in order and answered about so.
-#[derive(Default)]
-pub(crate) struct Waiters {
-    /// The number of the first.
+struct Waiting {
+    /// The number of the first proposal, and how many there are.
     first: u64,
-    waiters: VecDeque<Option<Waiter>>,
+    count: u64,
+    reply: Reply,
 }
+
+/// Those who wait for proposals of this core, in the order of their numbers, which is about that of the answers.
+#[derive(Default)]
+pub(crate) struct Waiters(VecDeque<Waiting>);
 
 impl Waiters {
-    pub(crate) fn put(&mut self, seq: Seq, waiter: Waiter) {
-        if self.waiters.is_empty() {
-            self.first = seq.0;
-        }
+    pub(crate) fn put(&mut self, seq: Seq, reply: oneshot::Sender<Answer>) {
+        self.0.push_back(Waiting { first: seq.0, count: 1, reply: Reply::One(reply) });
+    }
+
+    /// As many proposals, with numbers from this one on, that are answered together.
+    pub(crate) fn put_all(&mut self, first: Seq, count: usize, reply: oneshot::Sender<Vec<Answer>>) {
+        let answers = (0..count).map(|_| None).collect();
+        let reply = Reply::Many { answers, missing: count, reply };
+        self.0.push_back(Waiting { first: first.0, count: count as u64, reply });
+    }
+
+    /// What a proposal has come to. If it was the last that somebody waits for, all of it comes back.
+    pub(crate) fn answer(&mut self, seq: Seq, answer: Answer) -> Option<Complete> {
         // Announcements have numbers and nobody who waits.
-        let at = self.index(seq).expect("numbers only grow");
-        self.waiters.resize_with(at, || None);
-        self.waiters.push_back(Some(waiter));
-    }
-
-    pub(crate) fn take(&mut self, seq: Seq) -> Option<Waiter> {
-        let at = self.index(seq)?;
-        let waiter = self.waiters.get_mut(at)?.take();
-        while let Some(None) = self.waiters.front() {
-            self.waiters.pop_front();
-            self.first += 1;
+        let at = match self.0.front() {
+            Some(front) if seq.0 < front.first + front.count => 0,
+            _ => self.0.partition_point(|waiting| waiting.first + waiting.count <= seq.0),
+        };
+        let waiting = self.0.get_mut(at).filter(|waiting| waiting.first <= seq.0)?;
+        if let Reply::Many { answers, missing, .. } = &mut waiting.reply {
+            let answered = answers[(seq.0 - waiting.first) as usize].replace(answer);
+            debug_assert!(answered.is_none(), "a proposal ends once");
+            *missing -= 1;
+            if *missing > 0 {
+                return None;
+            }
+            let Some(Waiting { reply: Reply::Many { answers, reply, .. }, .. }) = self.0.remove(at) else {
+                unreachable!("it is still there")
+            };
+            let answers = answers.into_iter().map(|answer| answer.expect("none is missing")).collect();
+            return Some(Complete::Many(reply, answers));
         }
-        waiter
-    }
-
-    fn index(&self, seq: Seq) -> Option<usize> {
-        usize::try_from(seq.0.checked_sub(self.first)?).ok()
+        match self.0.remove(at)?.reply {
+            Reply::One(reply) => Some(Complete::One(reply, answer)),
+            Reply::Many { .. } => unreachable!("it is one"),
+        }
     }
 }
 
