@@ -29,8 +29,8 @@ pub(crate) struct Home<C, R> {
     owed: CoreSet,
     /// The core that joins in this round has its snapshot.
     welcomed: bool,
-    /// For how many rounds a core has been taken for asleep.
-    asleep: BTreeMap<CoreId, u32>,
+    /// Cores that are taken for asleep, and the last round that each is known to have applied.
+    asleep: BTreeMap<CoreId, Version>,
 }
 
 impl<C, R> Home<C, R> {
@@ -107,7 +107,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         home.cut = prepared;
         home.refusal = None;
         home.welcomed = false;
-        let round = self.decided.round.next();
+        let (before, round) = (self.decided.round, self.decided.round.next());
         for core in others.iter() {
             fx.post(core, Message::Prepare { round, batch: batch.clone(), welcome: None });
         }
@@ -118,7 +118,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
             Deed::View(_) => false,
         });
         for core in others.iter() {
-            if may_skip && home.sleeps(core, fx) {
+            if may_skip && home.sleeps(core, before, fx) {
                 home.missing.remove(core);
                 home.undone.remove(core);
             } else {
@@ -285,7 +285,8 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         let Some(Round { batch, .. }) = &self.prepared else { unreachable!("a home decides its round") };
         let batch = batch.clone();
         let others = self.others();
-        let decision = Decision { round: self.decided.round.next(), cut, refused: refusal.is_some() };
+        let before = self.decided.round;
+        let decision = Decision { round: before.next(), cut, refused: refusal.is_some() };
         if !P::PUBLISH_LATE {
             fx.deciding(decision.round);
         }
@@ -319,7 +320,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         }
         for core in audience.iter() {
             // R5, R8. A core that waits for an answer has to hear what rides on this.
-            if change.is_some() || home.owed.contains(core) || !home.sleeps(core, fx) {
+            if change.is_some() || home.owed.contains(core) || !home.sleeps(core, before, fx) {
                 home.undone.insert(core);
                 fx.ring(core);
             } else {
@@ -383,6 +384,9 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         if let Some(command) = close {
             home.queue.push_back(Entry::of_the_protocol(me, Deed::Command(command)));
         }
+        if let Some(applied) = home.asleep.get_mut(&from) {
+            *applied = version.max(*applied);
+        }
         if is_latest {
             home.asleep.remove(&from);
             if P::COMPARE
@@ -437,14 +441,17 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
 }
 
 impl<C: Clone, R> Home<C, R> {
-    /// Whether a core may be taken to have done what was posted to it: it is asleep, and has not slept for too long (R8).
-    fn sleeps<O: Objects>(&mut self, core: CoreId, fx: &mut impl Effects<O>) -> bool {
+    /// Whether a core may be taken to have done what was posted to it: it is asleep, and does not lag too far behind `decided`, the last
+    /// decided round (R8). Half way it is woken, without waiting for it.
+    fn sleeps<O: Objects>(&mut self, core: CoreId, decided: Version, fx: &mut impl Effects<O>) -> bool {
         if !fx.is_asleep(core) {
             return false;
         }
-        let rounds = self.asleep.entry(core).or_insert(0);
-        *rounds += 1;
-        *rounds <= 2 * ROUNDS_ASLEEP
+        let lag = decided.0.saturating_sub(self.asleep.entry(core).or_insert(decided).0);
+        if lag == ROUNDS_ASLEEP / 2 {
+            fx.ring(core);
+        }
+        lag < ROUNDS_ASLEEP
     }
 
     /// Remembers who waits for this round, and takes back what it leaves undecided, in order.

@@ -17,8 +17,9 @@ pub const ANNOUNCEMENTS: usize = 1024;
 /// Numbers of objects below this are the runtime's own, the same in every Machine.
 pub const FIXED_OBJECTS: u64 = 16;
 
-/// How many rounds the home decides without hearing from a core that is asleep. Then it rings, and waits for its vote.
-pub const ROUNDS_ASLEEP: u32 = 64;
+/// How many rounds the home decides without hearing from a core that is asleep. Half way it rings; at the end it waits. Half of it
+/// takes longer than a core needs to wake.
+pub const ROUNDS_ASLEEP: u64 = 256;
 
 /// A core that has kept the home waiting for longer than this is reported.
 pub const STALL: Duration = Duration::from_secs(1);

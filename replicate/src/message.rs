@@ -246,5 +246,18 @@ pub enum Message<C, R, S> {
     Fence,
 }
 
+impl<C, R, S> Message<C, R, S> {
+    /// Whether this says nothing more to a home that has got `next` right behind it. A Vote is done with when its round is applied; an
+    /// earlier Done, when a later round is, or is voted on.
+    pub(crate) fn is_told_by(&self, next: &Self) -> bool {
+        match (self, next) {
+            (Self::Vote { round, .. }, Self::Done { version, .. }) => round <= version,
+            (Self::Done { version, close: None, .. }, Self::Done { version: later, .. }) => version < later,
+            (Self::Done { version, close: None, .. }, Self::Vote { round, .. }) => version < round,
+            _ => false,
+        }
+    }
+}
+
 /// The messages about these objects.
 pub type Wire<O> = Message<<O as Objects>::Command, <O as Objects>::Refusal, <O as Objects>::Snapshot>;

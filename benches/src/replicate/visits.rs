@@ -190,7 +190,13 @@ impl StateMachine for Total {
     }
 }
 
+/// Proposals before the clock starts: the other core may have gone to sleep between two visits.
+const WARM_UP: u64 = 64;
+
 async fn propose_one_by_one(total: Replicated<Total>, count: u64) -> Result<(Duration, Histogram<u64>)> {
+    for _ in 0..WARM_UP {
+        total.propose(1).await?;
+    }
     let start = Instant::now();
     for _ in 0..count {
         total.propose(1).await?;
@@ -208,6 +214,9 @@ async fn propose_one_by_one(total: Replicated<Total>, count: u64) -> Result<(Dur
 }
 
 async fn propose_in_batches(total: Replicated<Total>, size: u64, batches: u64) -> Result<Duration> {
+    for _ in 0..WARM_UP {
+        total.propose(1).await?;
+    }
     let start = Instant::now();
     for _ in 0..batches {
         for answer in total.propose_all((0..size).map(|_| 1)).await {
@@ -242,7 +251,7 @@ pub(super) fn one(case: Case, from: usize) -> Offer {
     let open = move |machine: &Rc<Machine>| {
         proposing(machine, move |machine, total, count| {
             let (took, latency) = machine.start(from, move || propose_one_by_one(total, count)).wait()?;
-            Ok((Sample { latency: Some(latency), ..Sample::of(took, count) }, 2 * count))
+            Ok((Sample { latency: Some(latency), ..Sample::of(took, count) }, WARM_UP + 2 * count))
         })
     };
     (case, Box::new(open))
@@ -254,7 +263,7 @@ pub(super) fn batches() -> Vec<Offer> {
             proposing(machine, move |machine, total, count| {
                 let batches = count.div_ceil(size);
                 let took = machine.start(HOME, move || propose_in_batches(total, size, batches)).wait()?;
-                Ok((Sample::of(took, batches * size), batches * size))
+                Ok((Sample::of(took, batches * size), WARM_UP + batches * size))
             })
         };
         (Case::Batch(size), Box::new(open))

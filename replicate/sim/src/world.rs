@@ -122,7 +122,13 @@ impl<P: Policy> World<P> {
                 }
             }
             Event::Wake(core, sleep) => {
-                if self.net.sleeps[core.index()] == sleep {
+                if self.net.sleeps[core.index()] != sleep {
+                    return;
+                }
+                if self.net.rng.percent(50) && self.read_asleep(core) {
+                    let later = self.net.now + 1 + self.net.rng.below(500);
+                    self.net.at(later, event);
+                } else {
                     self.wake(core);
                 }
             }
@@ -227,7 +233,7 @@ impl<P: Policy> World<P> {
             self.net.at(deadline.0.max(self.net.now + 1), Event::Tick(core));
         }
         state.part = Some(part);
-        if moved && self.waking != Some(core) {
+        if moved && self.waking != Some(core) && !self.net.asleep.contains(core) {
             self.read_letters(core);
             self.read_settled(core);
             self.try_leave(core);
@@ -286,6 +292,25 @@ impl<P: Policy> World<P> {
             self.read_settled(core);
             self.try_leave(core);
         }
+    }
+
+    /// A core that is about to wake reads a little, while the others still take it for asleep. Says whether it found anything.
+    fn read_asleep(&mut self, core: CoreId) -> bool {
+        if !self.net.asleep.contains(core) {
+            return false;
+        }
+        let mut has_read = false;
+        for _ in 0..=self.net.rng.below(4) {
+            let full = |from: &CoreId| !self.net.rings[Net::ring_at(*from, core)].is_empty();
+            let rings: Vec<_> = self.known.iter().filter(full).collect();
+            if rings.is_empty() || !self.net.running.contains(core) {
+                break;
+            }
+            let from = self.net.rng.one_of(&rings);
+            self.read(from, core);
+            has_read = true;
+        }
+        has_read
     }
 
     fn read_letters(&mut self, core: CoreId) {

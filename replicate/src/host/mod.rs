@@ -35,7 +35,7 @@ use crate::{
     Agreement, Command, CoreId, CoreSet, Denial, ObjectId, Outcome, Policy, Replicas, Seq, StateMachine,
     Time, Version, Wire,
 };
-use desk::Desk;
+use desk::{Desk, Reply};
 use waiters::{Waiters, Watchers};
 
 /// Something to do when the agreement is not at work.
@@ -84,6 +84,8 @@ pub struct Host {
     waiters: RefCell<Waiters>,
     /// Empty; kept for its memory.
     answers: Cell<Vec<(Seq, Outcome<Denial>)>>,
+    /// What is to be said to the home when all has been read.
+    reply: RefCell<Reply>,
     watchers: RefCell<Watchers>,
     /// What was asked for by code that the agreement itself was running.
     later: RefCell<VecDeque<Later>>,
@@ -124,6 +126,7 @@ impl Host {
             gateway,
             waiters: RefCell::default(),
             answers: Cell::default(),
+            reply: RefCell::default(),
             watchers: RefCell::default(),
             later: RefCell::default(),
             leaving: RefCell::default(),
@@ -143,7 +146,12 @@ impl Host {
 
     /// Lets the protocol act, then tells whoever waits. What is asked for meanwhile comes after it.
     fn act<R>(&self, f: impl FnOnce(&mut Part, &mut Desk<'_>) -> R) -> R {
-        let mut desk = Desk::new(&*self.links, self.answers.take());
+        self.act_on(false, f)
+    }
+
+    /// `reads`: on a message, and more may be there.
+    fn act_on<R>(&self, reads: bool, f: impl FnOnce(&mut Part, &mut Desk<'_>) -> R) -> R {
+        let mut desk = Desk::new(&*self.links, &self.reply, reads, self.answers.take());
         let result = {
             let mut part = self.part.borrow_mut();
             let result = f(&mut part, &mut desk);
@@ -232,7 +240,7 @@ impl Host {
 
     /// A message from that core. After the last that is there comes [`after_reading`](Self::after_reading).
     pub fn receive(&self, from: CoreId, message: Wire<Replicas>) {
-        self.act(|part, desk| part.receive(from, message, desk));
+        self.act_on(true, |part, desk| part.receive(from, message, desk));
     }
 
     /// That core has dropped its end, and all that it sent has been read.
@@ -240,8 +248,9 @@ impl Host {
         self.act(|part, desk| part.gone(core, desk));
     }
 
-    /// All that had been sent has been read.
+    /// All that had been sent has been read, or as much as is read at once.
     pub fn after_reading(&self) {
+        Desk::new(&*self.links, &self.reply, false, Vec::new()).flush();
         self.catch_up();
     }
 

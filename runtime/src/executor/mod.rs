@@ -331,6 +331,7 @@ impl Core {
         self.rang.set(false);
         self.wake_from(|core, woken| {
             drive(core, if sleep { wait } else { Wait::No }, woken);
+            self.seat.read_asleep();
             self.mailbox().doorbell.unpark();
             // Before anything runs, and be it a waker: other cores may have gone on without us.
             self.seat.read_to_the_end();

@@ -64,6 +64,14 @@ impl Seat {
         self.read_at_most(AGREEMENT_READS);
     }
 
+    /// Reads what other cores have said while this one slept, which they may go on taking it to do: a home need not wait while a sleeper
+    /// makes up for many rounds. Bounded, because they go on.
+    pub(crate) fn read_asleep(&self) {
+        if self.has_news() {
+            self.read_at_most(limits::RING);
+        }
+    }
+
     /// Reads all that other cores have said. Right after a sleep, before anything runs.
     pub(crate) fn read_to_the_end(&self) {
         // SeqCst: pairs with the fence in `is_asleep`. Either this sees what was posted, or that sees this core awake.
@@ -149,7 +157,9 @@ impl Links for Wires {
         // SeqCst: pairs with the fence in `read_to_the_end`.
         fence(Ordering::SeqCst);
         let core = &self.machine.cores[core.index()];
-        core.doorbell.state() == State::Parked && core.load.sleeps_over_rounds()
+        // Rung: somebody has seen to it that it wakes, and it has not.
+        let sleeps = matches!(core.doorbell.state(), State::Parked | State::Rung);
+        sleeps && core.load.sleeps_over_rounds()
     }
 
     fn deciding(&self, version: Version) {
