@@ -1,91 +1,46 @@
 #!/usr/bin/env bash
-# Runs every example: those that end by themselves, then the HTTP server, with both drivers. Bounded in time.
+# Runs the examples, each with both drivers and bounded in time. One that has a file in smoke/ is driven by it; the others
+# end by themselves. `smoke.sh NAME..` runs only those named.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-bin=${CARGO_TARGET_DIR:-target}/release
-work=$(mktemp -d)
-server=
+# How many seconds a program may take with one driver: if it ends by itself, and if it is driven.
+readonly BY_ITSELF=30 DRIVEN=120
 
-tidy() {
-    [ -z "$server" ] || kill -KILL "$server" 2>/dev/null || true
-    rm -rf "$work"
-}
-trap tidy EXIT
+bin=$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")/release
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 
-# fail MESSAGE LOG
-fail() {
-    printf 'smoke: %s; it said:\n' "$1" >&2
-    cat "$2" >&2
-    exit 1
-}
-
-# The address that the server prints once it listens.
-url_in() {
-    local _
-    for _ in {1..100}; do
-        grep --only-matching --max-count 1 'http://127\.0\.0\.1:[0-9]*' "$1" | head -n 1 && return
-        kill -0 "$server" 2>/dev/null || return 1
-        sleep 0.1
+# A file or a folder each.
+programs() {
+    local source
+    for source in examples/src/bin/*; do
+        basename "$source" .rs
     done
-    return 1
 }
 
-# ended SECONDS: waits for the server, and gives its exit code; 124 if it does not end.
-ended() {
-    timeout "$1" tail --pid="$server" --follow /dev/null || return
-    local id=$server
-    server=
-    wait "$id"
+# run NAME DRIVER
+run() {
+    local name=$1 driver=$2 code=0
+    local -x MULTIKERNEL_DRIVER=$driver SMOKE_PROGRAM=$bin/$name
+    if [ -e "examples/smoke/$name.sh" ]; then
+        timeout --kill-after 10 "$DRIVEN" bash "examples/smoke/$name.sh" </dev/null >"$log" 2>&1 || code=$?
+    else
+        timeout --kill-after 10 "$BY_ITSELF" "$SMOKE_PROGRAM" </dev/null >"$log" 2>&1 || code=$?
+    fi
+    if [ "$code" != 0 ]; then
+        printf 'smoke: %s with %s: exit code %d (124: it took too long); it said:\n' "$name" "$driver" "$code" >&2
+        cat "$log" >&2
+        exit 1
+    fi
+    printf 'smoke: %s with %s\n' "$name" "$driver"
 }
 
-get() {
-    curl --silent --show-error --fail --max-time 10 "$@" >"$work/curl.log" 2>&1 || {
-        tail -n 5 "$work/curl.log" >&2
-        return 1
-    }
-}
-
-serve() {
-    local driver=$1 log=$work/http-$1.log url port code=0
-    MULTIKERNEL_DRIVER=$driver "$bin/http" 127.0.0.1:0 >"$log" 2>&1 &
-    server=$!
-    url=$(url_in "$log") || fail "http ($driver) tells no address" "$log"
-    port=${url##*:}
-
-    get "$url/" || fail "http ($driver) does not answer" "$log"
-    # One connection, many requests; then many connections at once.
-    get "$url/?"{1..50} || fail "http ($driver) does not keep a connection" "$log"
-    get --parallel --parallel-max 32 --header 'Connection: close' "$url/?"{1..100} ||
-        fail "http ($driver) fails under parallel requests" "$log"
-    # Who sends nonsense suffers alone.
-    exec 3<>"/dev/tcp/127.0.0.1/$port"
-    printf 'nonsense\r\n\r\n' >&3
-    timeout 10 cat <&3 >/dev/null || fail "http ($driver) holds on to nonsense" "$log"
-    exec 3>&-
-    get "$url/" || fail "http ($driver) does not answer after nonsense" "$log"
-
-    kill -TERM "$server"
-    ended 15 || code=$?
-    [ "$code" = 0 ] || fail "http ($driver) ended with $code after SIGTERM" "$log"
-    printf 'smoke: http with %s\n' "$driver"
-}
-
-# A bad address is one plain line and exit code 1.
-refuse() {
-    local log=$work/http-refuse.log code=0
-    timeout 15 "$bin/http" nowhere >"$log" 2>&1 || code=$?
-    [ "$code" = 1 ] || fail "http with a bad address ended with $code" "$log"
-    [ "$(wc -l <"$log")" = 1 ] || fail "http says more than one line about a bad address" "$log"
-}
-
+names=("$@")
+[ $# -gt 0 ] || mapfile -t names < <(programs)
 cargo build --release --package multikernel-examples --bins
-for source in examples/src/bin/*.rs; do
-    name=$(basename "$source" .rs)
-    [ "$name" != http ] || continue
-    timeout 30 "$bin/$name" >"$work/$name.log" 2>&1 || fail "$name failed ($?)" "$work/$name.log"
-    printf 'smoke: %s\n' "$name"
+for name in "${names[@]}"; do
+    for driver in uring epoll; do
+        run "$name" "$driver"
+    done
 done
-serve uring
-serve epoll
-refuse
