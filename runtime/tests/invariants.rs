@@ -35,6 +35,7 @@ const UNSAFE: &[&str] = &[
     "runtime/src/driver/epoll/mod.rs",
     "runtime/src/driver/file.rs",
     "runtime/src/driver/file_op.rs",
+    "runtime/src/driver/foreign.rs",
     "runtime/src/driver/fork.rs",
     "runtime/src/driver/mod.rs",
     "runtime/src/driver/recv.rs",

@@ -20,6 +20,18 @@
 //! # }).unwrap().unwrap();
 //! ```
 
+mod async_fd;
+mod async_fd_error;
+mod async_fd_guard;
+mod async_fd_wait;
+
+/// Waiting for descriptors of other libraries.
+pub mod unix {
+    pub use super::async_fd::AsyncFd;
+    pub use super::async_fd_error::{AsyncFdRegisterError, TryIoError};
+    pub use super::async_fd_guard::{AsyncFdReadyGuard, AsyncFdReadyMutGuard};
+}
+
 pub use std::io::{Error, ErrorKind, Result, SeekFrom};
 
 pub use crate::driver::{Interest, Ready};
@@ -27,7 +39,7 @@ pub use crate::driver::{Interest, Ready};
 #[cfg(feature = "tokio")]
 pub use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, AsyncWrite,
-    AsyncWriteExt, BufReader, BufStream, BufWriter, DuplexStream, Empty, Join, Lines, ReadBuf, ReadHalf,
-    Repeat, SimplexStream, Sink, Split, Take, WriteHalf, copy, copy_bidirectional,
+    AsyncWriteExt, BufReader, BufStream, BufWriter, Chain, DuplexStream, Empty, Join, Lines, ReadBuf,
+    ReadHalf, Repeat, SimplexStream, Sink, Split, Take, WriteHalf, copy, copy_bidirectional,
     copy_bidirectional_with_sizes, copy_buf, duplex, empty, join, repeat, simplex, sink, split,
 };

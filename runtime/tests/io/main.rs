@@ -1,0 +1,4 @@
+//! Descriptors of others, standard streams and copying, on both drivers.
+
+mod async_fd;
+mod common;
