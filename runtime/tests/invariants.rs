@@ -49,6 +49,8 @@ const UNSAFE: &[&str] = &[
     "runtime/src/fs/buffer.rs",
     "runtime/src/fs/operation.rs",
     "runtime/src/fs/shared_file.rs",
+    "runtime/src/io/copy.rs",
+    "runtime/src/io/pipe.rs",
     "runtime/src/machine/call.rs",
     "runtime/src/machine/cpus.rs",
     "runtime/src/machine/mailbox.rs",

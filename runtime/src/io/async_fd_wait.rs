@@ -244,7 +244,7 @@ impl<T: AsRawFd> AsyncFd<T> {
     /// let socket = AsyncFd::new(ours)?;
     /// # theirs.shutdown(std::net::Shutdown::Write)?;
     /// let guard = poll_fn(|cx| socket.poll_write_ready(cx)).await?;
-    /// assert!(guard.ready().is_readable());
+    /// assert!(guard.ready().is_writable());
     /// # std::io::Result::Ok(())
     /// # }).unwrap().unwrap();
     /// ```
@@ -273,7 +273,7 @@ impl<T: AsRawFd> AsyncFd<T> {
     /// let mut socket = AsyncFd::new(ours)?;
     /// # theirs.shutdown(std::net::Shutdown::Write)?;
     /// let ready = poll_fn(|cx| socket.poll_write_ready_mut(cx).map_ok(|guard| guard.ready())).await?;
-    /// assert!(ready.is_readable());
+    /// assert!(ready.is_writable());
     /// # std::io::Result::Ok(())
     /// # }).unwrap().unwrap();
     /// ```

@@ -23,6 +23,11 @@ impl StreamIo {
         StreamIo { source: Source::new(fd) }
     }
 
+    #[cfg(feature = "tokio")] // for copying, which is in terms of its traits
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
     pub(crate) fn socket(&self) -> SockRef<'_> {
         SockRef::from(self)
     }
