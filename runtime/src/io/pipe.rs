@@ -136,6 +136,15 @@ pub(super) fn keep_buffer(buffer: Box<[u8]>) {
     }
 }
 
+/// Whether a read would find bytes.
+pub(super) fn has_bytes(socket: BorrowedFd<'_>) -> bool {
+    let mut byte = 0_u8;
+    let room = ptr::from_mut(&mut byte).cast();
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: there is room for one byte.
+    unsafe { libc::recv(socket.as_raw_fd(), room, 1, flags) > 0 }
+}
+
 /// True when a write to a peer that is gone would end the process: splice(2) cannot be told to leave the signal out.
 pub(super) fn broken_pipes_kill() -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::ReadBuf;
 
 use super::Interest;
-use super::pipe::{Pipe, broken_pipes_kill, keep_buffer, take_buffer};
+use super::pipe::{Pipe, broken_pipes_kill, has_bytes, keep_buffer, take_buffer};
 use crate::compat::tokio::poll_read;
 use crate::limits::{COPY_BYTES, COPY_BYTES_PER_POLL, PIPE_PATIENCE, SMALL_PIECES};
 use crate::net::StreamIo;
@@ -42,8 +42,6 @@ enum Way {
     Pipe {
         /// Pieces in a row that a buffer would have held.
         small: u8,
-        /// Attempts in a row that found nothing.
-        dry: u8,
     },
 }
 
@@ -156,26 +154,18 @@ impl Pump {
             self.pipe = Some(pipe);
         }
         let pipe = self.pipe.as_mut().expect("just made sure of");
-        let mut tried = false;
-        let filled = from.source().poll_io(cx, Interest::READABLE, || {
-            tried = true;
-            pipe.fill(from.as_fd())
+        let filled = from.source().poll_io(cx, Interest::READABLE, || match pipe.fill(from.as_fd()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && has_bytes(from.as_fd()) => Ok(None),
+            filled => filled.map(Some),
         });
-        match filled {
-            Poll::Pending => {
-                self.found_nothing(tried);
-                Poll::Pending
-            }
-            Poll::Ready(Ok(got)) => {
-                self.found(got);
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(error)) if is_refusal(&error) => {
-                self.refused();
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        match ready!(filled) {
+            Ok(Some(got)) => self.found(got),
+            // Bytes that splice(2) does not see: urgent data is in the way. A plain read gets past it.
+            Ok(None) => self.leave_pipe(1),
+            Err(error) if is_refusal(&error) => self.refused(),
+            Err(error) => return Poll::Ready(Err(error)),
         }
+        Poll::Ready(Ok(()))
     }
 
     /// From so many bytes at once on, a pipe costs less.
@@ -186,20 +176,9 @@ impl Pump {
     fn found(&mut self, got: usize) {
         self.ended = got == 0;
         let large = self.large();
-        let Way::Pipe { small, dry } = &mut self.way else { return };
-        *dry = 0;
+        let Way::Pipe { small } = &mut self.way else { return };
         *small = if got < large { *small + 1 } else { 0 };
         if *small == SMALL_PIECES {
-            self.leave_pipe(1);
-        }
-    }
-
-    /// The second attempt in a row that finds nothing came after an event. It may be that splice(2) will not see what
-    /// there is (it stops at urgent data, for one): then a plain read gets on.
-    fn found_nothing(&mut self, tried: bool) {
-        let Way::Pipe { dry, .. } = &mut self.way else { return };
-        *dry += u8::from(tried);
-        if *dry == 2 {
             self.leave_pipe(1);
         }
     }
@@ -208,7 +187,7 @@ impl Pump {
         if broken_pipes_kill() {
             self.patience = None;
         } else {
-            self.way = Way::Pipe { small: 0, dry: 0 };
+            self.way = Way::Pipe { small: 0 };
         }
     }
 

@@ -14,7 +14,7 @@ use multikernel::io::{Interest, Ready};
 use multikernel::task::yield_now;
 use multikernel::{spawn_on, time};
 
-use crate::common::{give_up_after, on_both, poll_once};
+use crate::common::{alone, descriptors, give_up_after, on_both, poll_once};
 
 fn check(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
@@ -293,4 +293,33 @@ fn guests_wait_too() {
         assert_eq!(guard.try_io(|fd| fd.get_ref().read(&mut [0; 4])).unwrap().unwrap(), 1);
         drop(late.await.unwrap().unwrap());
     });
+}
+
+#[test]
+fn every_descriptor_comes_back() {
+    // In a process of its own: other tests open and close descriptors meanwhile.
+    alone("async_fd::inner_descriptors", "every descriptor came back");
+}
+
+#[test]
+#[ignore = "run by another test, alone in its process"]
+fn inner_descriptors() {
+    on_both(1, || async {
+        let before = descriptors();
+        for waits in 0..10 {
+            let (reader, writer) = pipe()?;
+            let (reader, writer) = (AsyncFd::new(reader)?, AsyncFd::new(writer)?);
+            assert_eq!(descriptors(), before + 4);
+            give_up_after(waits, reader.readable()).await;
+            give_up_after(waits, writer.writable()).await;
+            drop(writer);
+            let reader = reader.into_inner();
+            assert_eq!(descriptors(), before + 1);
+            drop(reader);
+            assert!(AsyncFd::new(File::open("/proc/self/exe")?).is_err());
+            assert_eq!(descriptors(), before);
+        }
+        Ok(())
+    });
+    println!("every descriptor came back");
 }

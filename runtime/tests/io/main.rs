@@ -2,3 +2,5 @@
 
 mod async_fd;
 mod common;
+#[cfg(feature = "tokio")]
+mod copy;
