@@ -81,6 +81,9 @@ pub(crate) const STREAM_AFTER_WAITS: Option<u8> = Some(4);
 /// Receive buffers from the heap that a core keeps for later.
 pub(crate) const SPARE_BUFFERS: usize = 128;
 
+/// Bytes that wait to be written to a standard stream, and that one read of the standard input takes at most.
+pub(crate) const STDIO_BYTES: usize = 64 * 1024;
+
 /// Bytes that a copy between two streams reads at once, as in tokio, unless its caller says otherwise.
 pub(crate) const COPY_BYTES: usize = 8192;
 

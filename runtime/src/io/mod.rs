@@ -30,6 +30,12 @@ mod copy;
 mod pipe;
 #[cfg(feature = "tokio")]
 mod pump;
+#[cfg(feature = "tokio")]
+mod stdin;
+#[cfg(feature = "tokio")]
+mod stdio;
+#[cfg(feature = "tokio")]
+mod stdout;
 #[cfg(all(test, feature = "tokio"))]
 mod tests_copy;
 
@@ -46,6 +52,10 @@ pub use crate::driver::{Interest, Ready};
 
 #[cfg(feature = "tokio")]
 pub use copy::{copy, copy_bidirectional, copy_bidirectional_with_sizes};
+#[cfg(feature = "tokio")]
+pub use stdin::{Stdin, stdin};
+#[cfg(feature = "tokio")]
+pub use stdout::{Stderr, Stdout, stderr, stdout};
 #[cfg(feature = "tokio")]
 pub use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, AsyncWrite,

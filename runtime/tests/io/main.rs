@@ -4,3 +4,7 @@ mod async_fd;
 mod common;
 #[cfg(feature = "tokio")]
 mod copy;
+#[cfg(feature = "tokio")]
+mod names;
+#[cfg(feature = "tokio")]
+mod stdio;
