@@ -28,7 +28,7 @@ fail() {
 said_in() {
     local _
     for _ in {1..100}; do
-        grep --only-matching --max-count 1 "$2" "$1" | head -n 1 && return
+        grep --only-matching --max-count 1 "$2" "$1" 2>/dev/null | head -n 1 && return
         kill -0 "$3" 2>/dev/null || return 1
         sleep 0.1
     done
