@@ -81,6 +81,28 @@ pub(crate) const STREAM_AFTER_WAITS: Option<u8> = Some(4);
 /// Receive buffers from the heap that a core keeps for later.
 pub(crate) const SPARE_BUFFERS: usize = 128;
 
+/// Bytes that wait to be written to a standard stream, and that one read of the standard input takes at most.
+pub(crate) const STDIO_BYTES: usize = 64 * 1024;
+
+/// Bytes that a copy between two streams reads at once, as in tokio, unless its caller says otherwise.
+pub(crate) const COPY_BYTES: usize = 8192;
+
+/// Bytes that one direction of a copy may have in its pipe. What Linux gives a pipe to begin with, so that a pipe costs
+/// one system call; one user's pipes of that size may be 1,024 until Linux makes them smaller.
+pub(crate) const PIPE_BYTES: usize = 64 * 1024;
+
+/// Pipes, and buffers of [`COPY_BYTES`], that a core keeps for the next copy. Copies hold one only while bytes are in it.
+pub(crate) const SPARE_PIPES: usize = 16;
+
+/// A direction of a copy that has moved so much in one poll lets others have their turn.
+pub(crate) const COPY_BYTES_PER_POLL: usize = 1024 * 1024;
+
+/// After so many pieces in a row that a buffer would have held, a copy goes back from its pipe to the buffer.
+pub(crate) const SMALL_PIECES: u8 = 4;
+
+/// Full buffers after which a copy that could not have a pipe asks for one again.
+pub(crate) const PIPE_PATIENCE: u16 = 256;
+
 /// Files that are open at once in a Machine's file table, those included that are closed and still have operations in
 /// flight. As many places each core's io_uring has for them.
 pub(crate) const FILES: usize = 1024;
@@ -91,6 +113,7 @@ pub(crate) const LONGEST_TRANSFER: usize = 0x7fff_f000;
 // What Linux takes as the size of a registered table.
 const _: () = assert!(FILES >= 1 && FILES <= 1 << 15);
 const _: () = assert!(LONGEST_TRANSFER <= i32::MAX as usize);
+const _: () = assert!(COPY_BYTES < PIPE_BYTES && PIPE_BYTES < COPY_BYTES_PER_POLL);
 const _: () = assert!(POLLS_PER_TURN.is_multiple_of(POLLS_PER_LOOK));
 const _: () =
     assert!(RECYCLED_TASK_BYTES.is_multiple_of(64) && RECYCLED_TASK_BYTES < RECYCLED_BYTES_PER_CLASS);

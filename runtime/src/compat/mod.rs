@@ -11,4 +11,4 @@ mod futures_io;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 #[cfg(feature = "tokio")]
-mod tokio;
+pub(crate) mod tokio;

@@ -26,7 +26,7 @@ unsafe fn fill(
     Poll::Ready(Ok(got))
 }
 
-fn poll_read(io: &StreamIo, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+pub(crate) fn poll_read(io: &StreamIo, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
     // SAFETY: what is received is all that is written.
     unsafe { fill(buf, |unfilled| io.poll_read(cx, unfilled)) }.map_ok(drop)
 }

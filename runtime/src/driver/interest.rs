@@ -61,6 +61,10 @@ impl Interest {
         Interest(self.0 & !other.0)
     }
 
+    pub(crate) const fn both(self, other: Interest) -> Interest {
+        Interest(self.0 & other.0)
+    }
+
     pub(crate) const fn overlaps(self, other: Interest) -> bool {
         self.0 & other.0 != 0
     }

@@ -6,6 +6,7 @@
 mod epoll;
 mod file;
 mod file_op;
+mod foreign;
 mod fork;
 mod handover;
 mod interest;
@@ -49,6 +50,7 @@ pub(crate) use file::{FileId, FileRefusal, Place};
 #[cfg(test)]
 pub(crate) use file_op::Lease;
 pub(crate) use file_op::{FileOp, Order, Outcome, Work};
+pub(crate) use foreign::Seen;
 pub use interest::{Interest, Ready};
 pub use recv_buf::RecvBuf;
 pub(crate) use running::parcel;

@@ -42,8 +42,10 @@ pub(super) struct Slot {
     pub(super) leaving: bool,
     /// Reads in a row that had to wait, twice; odd while one waits.
     waits: u8,
-    /// Why the driver stopped watching, for the next one who asks.
-    fault: i32,
+    /// Why the driver stopped watching, for the next one who asks: an error number, which fits.
+    fault: i16,
+    /// Counts what arrived, so that who declares readiness used up does not mean what came later.
+    tick: u16,
     /// Which of the ring's streams is this socket's.
     pub(super) stream: u32,
     reader: Option<Waker>,
@@ -93,6 +95,7 @@ impl Slot {
             leaving: false,
             waits: 0,
             fault: 0,
+            tick: 0,
             stream: NO_STREAM,
             reader: None,
             writer: None,
@@ -134,13 +137,24 @@ impl Slot {
         self.waits = if self.waits.is_multiple_of(2) { 0 } else { self.waits & !1 };
     }
 
+    pub(super) fn tick(&self) -> u16 {
+        self.tick
+    }
+
+    /// What was found at `tick` is used up, unless something has arrived since.
+    pub(super) fn use_up(&mut self, tick: u16, ready: Ready) {
+        if self.tick == tick {
+            self.ready = self.ready.without(ready);
+        }
+    }
+
     pub(super) fn take_fault(&mut self) -> i32 {
-        mem::take(&mut self.fault)
+        mem::take(&mut self.fault).into()
     }
 
     /// The driver stopped watching `interest` because of `errno`. Whoever waits finds out by trying again.
     pub(super) fn fail(&mut self, interest: Interest, errno: i32, woken: &mut Vec<Waker>) {
-        self.fault = errno;
+        self.fault = i16::try_from(errno).unwrap_or(libc::EIO as i16);
         let ready = if interest.is_readable() { Ready::READABLE } else { Ready::WRITABLE };
         self.arrive(ready, woken);
     }
@@ -160,6 +174,7 @@ impl Slot {
     /// Takes in readiness the driver reported and collects those who waited for it.
     pub(super) fn arrive(&mut self, ready: Ready, woken: &mut Vec<Waker>) {
         self.ready |= ready;
+        self.tick = self.tick.wrapping_add(1);
         if ready.is_readable() {
             woken.extend(self.reader.take());
         }

@@ -206,6 +206,23 @@ impl Source {
         })
     }
 
+    /// [`Source::try_io`] for what can be called only once, and meets `Interrupted` itself.
+    pub(crate) fn try_io_once<R>(
+        &self,
+        interest: Interest,
+        f: impl FnOnce() -> io::Result<R>,
+    ) -> io::Result<R> {
+        let mut f = Some(f);
+        let once = || {
+            let f = f.take().expect("it is called again only after Interrupted, which is hidden");
+            match f() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Err(error)),
+                result => result.map(Ok),
+            }
+        };
+        self.try_io(interest, once)?
+    }
+
     /// Says that the last attempt got less than it asked for, so the next one would find nothing.
     ///
     /// Only for streams, where a short read or write proves it. Saves the attempt that would only learn `WouldBlock`.
@@ -305,6 +322,14 @@ impl Source {
                 }
             }
         }
+    }
+
+    /// Ends all registrations of a file that lives on elsewhere. True when there was one.
+    pub(super) fn end_registrations(&mut self) -> bool {
+        let Some(descriptor) = self.descriptor.take() else { return false };
+        let registered = *self.first.get_mut() != 0;
+        self.give_up(descriptor, Afterlife::FileLivesOn);
+        registered
     }
 
     /// Ends every registration of `descriptor`; the last core to let go closes it.

@@ -26,7 +26,7 @@ impl Gate {
     }
 
     /// How many calls have failed so far.
-    pub(super) fn refused(&self) -> usize {
+    pub(crate) fn refused(&self) -> usize {
         self.refused.load(SeqCst)
     }
 

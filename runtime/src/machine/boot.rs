@@ -163,6 +163,7 @@ where
     for thread in threads {
         let _ = thread.join(); // it has aborted the process if it panicked
     }
+    machine.blocking.settle(None);
     match output.unwrap_or_else(|failure| resume_unwind(failure)) {
         Ok(output) => Ok(output),
         Err(error) => match error.try_into_panic() {

@@ -136,6 +136,7 @@ impl Runtime {
                 let _ = thread.join(); // it has aborted the process if it panicked
             }
         }
+        machine.blocking.settle(deadline);
     }
 }
 

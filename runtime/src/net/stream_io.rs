@@ -23,6 +23,11 @@ impl StreamIo {
         StreamIo { source: Source::new(fd) }
     }
 
+    #[cfg(feature = "tokio")] // for copying, which is in terms of its traits
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
     pub(crate) fn socket(&self) -> SockRef<'_> {
         SockRef::from(self)
     }
@@ -192,15 +197,7 @@ impl StreamIo {
 
     /// Calls `f` once, unless it is known that it would block.
     pub(crate) fn try_io<R>(&self, interest: Interest, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        let mut f = Some(f);
-        let once = || {
-            let f = f.take().expect("a source calls again only after Interrupted, which is hidden from it");
-            match f() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Err(error)),
-                result => result.map(Ok),
-            }
-        };
-        self.source.try_io(interest, once)?
+        self.source.try_io_once(interest, f)
     }
 
     pub(crate) async fn async_io<R>(

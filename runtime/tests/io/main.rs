@@ -1,0 +1,10 @@
+//! Descriptors of others, standard streams and copying, on both drivers.
+
+mod async_fd;
+mod common;
+#[cfg(feature = "tokio")]
+mod copy;
+#[cfg(feature = "tokio")]
+mod names;
+#[cfg(feature = "tokio")]
+mod stdio;
