@@ -9,6 +9,8 @@ use std::io;
 mod hub;
 pub mod unix;
 
+pub(crate) use hub::{Line, line};
+
 /// Completes when the process gets the interrupt signal, which Ctrl-C in a terminal sends.
 ///
 /// Only signals that come after the first poll count. As for [`unix::signal`], the default action is gone for good
