@@ -19,9 +19,9 @@
 //! or the dropping thread has none, the thread that handles [signals](crate::signal) takes over. So zombies last no
 //! longer than it takes to hear of them, and children outlive Machines without becoming any.
 //!
-//! A child gets what std gives it: no signal is blocked in it, `SIGPIPE` kills it again, and it inherits no descriptor
-//! but its standard streams, for all of the runtime's are closed on exec. It is not tied to the CPU of a pinned core that
-//! started it.
+//! A child gets what std gives it: `SIGPIPE` kills it again, and it inherits no descriptor but its standard streams, for
+//! all of the runtime's are closed on exec. The runtime blocks no signals, so none is blocked in a child, unless you block
+//! it on the core that starts the child. A child is not tied to the CPU of a pinned core.
 
 mod child;
 mod command;
