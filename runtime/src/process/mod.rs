@@ -30,6 +30,8 @@ mod orphans;
 mod pipe;
 mod running;
 mod stdio;
+#[cfg(test)]
+mod tests;
 
 pub use child::Child;
 pub use command::Command;

@@ -39,6 +39,11 @@ impl Line {
         drop(old);
     }
 
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.waiting).len()
+    }
+
     /// Wakes the listeners, unless it is another signal that has come.
     ///
     /// A listener enters the list before it looks at `count`. So either the list taken here has it, or it looks after

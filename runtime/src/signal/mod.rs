@@ -7,6 +7,8 @@
 use std::io;
 
 mod hub;
+#[cfg(test)]
+mod tests;
 pub mod unix;
 
 pub(crate) use hub::{Line, line};
