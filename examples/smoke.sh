@@ -79,6 +79,28 @@ refuse() {
     [ "$(wc -l <"$log")" = 1 ] || fail "http says more than one line about a bad address" "$log"
 }
 
+# SIGTERM ends the runner, its commands, what they have started, and those who do not listen.
+stop_runner() {
+    local driver=$1 log=$work/runner-$1.log code=0 pids pid _
+    MULTIKERNEL_DRIVER=$driver "$bin/runner" 'echo pid $$; exec sleep 300' 'sleep 300 & echo pid $!; wait' \
+        "trap '' TERM; echo pid \$\$; while true; do sleep 1; done" >"$log" 2>&1 &
+    server=$!
+    for _ in {1..100}; do
+        [ "$(grep --count pid "$log")" != 3 ] || break
+        sleep 0.1
+    done
+    pids=$(sed -n 's/.* pid //p' "$log")
+    [ "$(wc -w <<<"$pids")" = 3 ] || fail "runner ($driver) does not start its commands" "$log"
+
+    kill -TERM "$server"
+    ended 15 || code=$?
+    [ "$code" = 143 ] || fail "runner ($driver) ended with $code after SIGTERM" "$log"
+    for pid in $pids; do
+        ! kill -0 "$pid" 2>/dev/null || fail "runner ($driver) left process $pid" "$log"
+    done
+    printf 'smoke: runner is stopped with %s\n' "$driver"
+}
+
 cargo build --release --package multikernel-examples --bins
 for source in examples/src/bin/*.rs; do
     name=$(basename "$source" .rs)
@@ -88,4 +110,6 @@ for source in examples/src/bin/*.rs; do
 done
 serve uring
 serve epoll
+stop_runner uring
+stop_runner epoll
 refuse
