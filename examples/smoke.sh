@@ -79,6 +79,16 @@ refuse() {
     [ "$(wc -l <"$log")" = 1 ] || fail "http says more than one line about a bad address" "$log"
 }
 
+# Whether a process ends soon. Whoever inherits it may take its time to reap it.
+is_gone() {
+    local _
+    for _ in {1..50}; do
+        grep --quiet '^State:[[:space:]]*[^ZX]' "/proc/$1/status" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    return 1
+}
+
 # SIGTERM ends the runner, its commands, what they have started, and those who do not listen.
 stop_runner() {
     local driver=$1 log=$work/runner-$1.log code=0 pids pid _
@@ -96,7 +106,7 @@ stop_runner() {
     ended 15 || code=$?
     [ "$code" = 143 ] || fail "runner ($driver) ended with $code after SIGTERM" "$log"
     for pid in $pids; do
-        ! kill -0 "$pid" 2>/dev/null || fail "runner ($driver) left process $pid" "$log"
+        is_gone "$pid" || fail "runner ($driver) left process $pid" "$log"
     done
     printf 'smoke: runner is stopped with %s\n' "$driver"
 }
