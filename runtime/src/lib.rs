@@ -30,6 +30,7 @@
 //! | [`net`], [`io`] | TCP; the traits and helpers of asynchronous I/O |
 //! | [`fs`] | files that all cores share |
 //! | [`time`] | sleeping, time limits, intervals |
+//! | [`process`] | starting other programs, their pipes, waiting for their end |
 //! | [`signal`] | Ctrl-C and other signals |
 //! | [`compat`] | the traits of tokio, `futures` and hyper |
 //!
@@ -70,6 +71,8 @@ pub(crate) mod machine {
 }
 #[cfg(not(loom))]
 pub mod net;
+#[cfg(not(loom))]
+pub mod process;
 #[cfg(not(loom))]
 pub mod signal;
 pub mod task;

@@ -58,6 +58,10 @@ const UNSAFE: &[&str] = &[
     "runtime/src/machine/mailbox.rs",
     "runtime/src/net/stream_io.rs",
     "runtime/src/net/tcp_stream.rs",
+    "runtime/src/process/command_unix.rs",
+    "runtime/src/process/pipe.rs",
+    "runtime/src/process/running.rs",
+    "runtime/src/process/stdio.rs",
     "runtime/src/signal/hub.rs",
     "runtime/src/task/header.rs",
     "runtime/src/task/home.rs",
@@ -92,6 +96,7 @@ const LOCKS: &[(&str, &str)] = &[
     ("runtime/src/machine/registry.rs", "cancelling or registering on a core that may have ended"),
     ("runtime/src/machine/runtime.rs", "the end of a Machine"),
     ("runtime/src/net/tcp_listener.rs", "poll_accept by several tasks; accept itself takes none"),
+    ("runtime/src/process/orphans.rs", "children that outlive the core that left them, at SIGCHLD"),
     ("runtime/src/signal/hub.rs", "waiting for a signal"),
     ("runtime/src/task/join.rs", "makes the payload of a panic Sync; never contended"),
 ];

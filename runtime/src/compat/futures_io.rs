@@ -9,6 +9,7 @@ use futures::io::{AsyncRead, AsyncWrite};
 use crate::net::TcpStream;
 use crate::net::stream_io::as_uninit;
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::process::{ChildStderr, ChildStdin, ChildStdout};
 
 macro_rules! reads {
     ($($name:ty),*) => {$(
@@ -63,3 +64,21 @@ macro_rules! writes {
 
 reads!(TcpStream, ReadHalf<'_>, OwnedReadHalf);
 writes!(TcpStream, WriteHalf<'_>, OwnedWriteHalf);
+
+macro_rules! reads_pipe {
+    ($($name:ty),*) => {$(
+        impl AsyncRead for $name {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                // SAFETY: `Pipe::poll_read` writes only what it has read.
+                self.io().poll_read(cx, unsafe { as_uninit(buf) })
+            }
+        }
+    )*};
+}
+
+reads_pipe!(ChildStdout, ChildStderr);
+writes!(ChildStdin);

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::net::{StreamIo, TcpStream};
+use crate::process::{ChildStderr, ChildStdin, ChildStdout};
 
 /// Lets `receive` fill the unfilled part of `buf`; it says how many bytes it wrote to the front.
 ///
@@ -119,3 +120,21 @@ macro_rules! writes {
 
 reads!(TcpStream, ReadHalf<'_>, OwnedReadHalf);
 writes!(TcpStream, WriteHalf<'_>, OwnedWriteHalf);
+
+macro_rules! reads_pipe {
+    ($($name:ty),*) => {$(
+        impl AsyncRead for $name {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                // SAFETY: what is read is all that is written.
+                unsafe { fill(buf, |unfilled| self.io().poll_read(cx, unfilled)) }.map_ok(drop)
+            }
+        }
+    )*};
+}
+
+reads_pipe!(ChildStdout, ChildStderr);
+writes!(ChildStdin);

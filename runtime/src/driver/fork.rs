@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static FORKED: AtomicBool = AtomicBool::new(false);
 
-pub(super) fn is_forked_child() -> bool {
+pub(crate) fn is_forked_child() -> bool {
     // Relaxed: written by the only thread that a forked child has at that time.
     FORKED.load(Ordering::Relaxed)
 }

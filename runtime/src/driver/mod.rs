@@ -60,7 +60,8 @@ pub(crate) use source::Source;
 
 use epoll::Epoll;
 use file::Files;
-use fork::{is_forked_child, watch_for_forks};
+pub(crate) use fork::is_forked_child;
+use fork::watch_for_forks;
 use mailbox::Mailbox;
 use recv_buf::Region;
 use slots::{Key, Leftover, Remains, Slots};

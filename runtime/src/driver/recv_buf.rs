@@ -113,7 +113,7 @@ impl RecvBuf {
         RecvBuf { memory: Memory::Shared { region, id }, start: start.into(), end: end.into() }
     }
 
-    pub(super) fn heap(bytes: Vec<u8>) -> RecvBuf {
+    pub(crate) fn heap(bytes: Vec<u8>) -> RecvBuf {
         let end = u32::try_from(bytes.len()).expect("no longer than a receive buffer");
         RecvBuf { memory: Memory::Heap(bytes), start: 0, end }
     }

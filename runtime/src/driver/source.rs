@@ -125,7 +125,7 @@ impl Source {
     }
 
     /// [`Source::poll_io`] without the budget, for a source that does not stream.
-    pub(super) fn attempt<R>(
+    pub(crate) fn attempt<R>(
         &self,
         core: Option<&Resources>,
         cx: &mut Context<'_>,

@@ -144,6 +144,24 @@ pub(crate) fn unpinned() -> Option<Vec<usize>> {
     (wider != affinity).then_some(wider)
 }
 
+/// Calls `f`, which starts a process, with the mask that the thread had before we pinned it: the process inherits it, and
+/// may go by it when it decides on its number of threads.
+pub(crate) fn while_unpinned<R>(f: impl FnOnce() -> R) -> R {
+    let Some(wider) = unpinned() else { return f() };
+    let widen = || -> io::Result<KeepAffinity> {
+        let before = KeepAffinity::of_current_thread()?;
+        cpus::set_affinity(&wider)?;
+        Ok(before)
+    };
+    match widen() {
+        Ok(_restored_at_the_end) => f(),
+        Err(error) => {
+            tracing::warn!(%error, "a process is tied to the CPU of the core that starts it");
+            f()
+        }
+    }
+}
+
 /// A CPU for each core, or none. The CPUs stay claimed until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Plan<'r> {

@@ -12,9 +12,12 @@ use crate::machine::{cpus, pinning};
 use crate::task::quietly;
 
 /// Listeners of one signal.
-pub(super) struct Line {
+#[derive(Default)]
+pub(crate) struct Line {
     /// How often the signal has come; written by the handler.
     count: AtomicU64,
+    /// What `count` was when the listeners were last woken; for the thread that wakes alone.
+    told: AtomicU64,
     waiting: Mutex<HashMap<u64, Waker>>,
 }
 
@@ -25,18 +28,32 @@ impl Line {
     }
 
     /// Has `waker` woken at the next signal, in place of what `listener` waited with before.
-    pub(super) fn wait(&self, listener: u64, waker: &Waker) {
+    pub(crate) fn wait(&self, listener: u64, waker: &Waker) {
         let waker = waker.clone();
         let old = lock(&self.waiting).insert(listener, waker);
         drop(old);
     }
 
-    pub(super) fn leave(&self, listener: u64) {
+    pub(crate) fn leave(&self, listener: u64) {
         let old = lock(&self.waiting).remove(&listener);
         drop(old);
     }
 
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.waiting).len()
+    }
+
+    /// Wakes the listeners, unless it is another signal that has come.
+    ///
+    /// A listener enters the list before it looks at `count`. So either the list taken here has it, or it looks after
+    /// this has looked, and sees what this saw.
     fn wake(&self) {
+        let count = self.count();
+        // Relaxed: only one thread gets here.
+        if self.told.swap(count, Ordering::Relaxed) == count {
+            return;
+        }
         let waiting = std::mem::take(&mut *lock(&self.waiting));
         for waker in waiting.into_values() {
             quietly(|| waker.wake());
@@ -69,8 +86,16 @@ fn hub() -> io::Result<&'static Hub> {
         if let Some(Err(error)) = cpus.as_deref().map(cpus::set_affinity) {
             tracing::warn!(%error, "the thread that waits for signals stays on the CPU of the core that started it");
         }
-        let mut bytes = [0; 64];
-        while read.read(&mut bytes).is_ok_and(|count| count > 0) {
+        let mut bytes = [0; 4096];
+        loop {
+            match read.read(&mut bytes) {
+                // By the handler of somebody else, who did not ask for calls to be restarted.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Ok(1..) => {}
+                Ok(0) | Err(_) => {
+                    return tracing::error!("nothing wakes those who wait for signals any more");
+                }
+            }
             let lines: Vec<_> =
                 HUB.get().map(|hub| lock(&hub.lines).values().cloned().collect()).unwrap_or_default();
             lines.iter().for_each(|line| line.wake());
@@ -81,7 +106,7 @@ fn hub() -> io::Result<&'static Hub> {
 }
 
 /// The listeners of `signal`; installs the handler if this is the first.
-pub(super) fn line(signal: i32) -> io::Result<Arc<Line>> {
+pub(crate) fn line(signal: i32) -> io::Result<Arc<Line>> {
     let hub = hub()?;
     let mut lines = lock(&hub.lines);
     if let Some(line) = lines.get(&signal) {
@@ -93,7 +118,7 @@ pub(super) fn line(signal: i32) -> io::Result<Arc<Line>> {
             format!("signal {signal} cannot be listened to"),
         ));
     }
-    let line = Arc::new(Line { count: AtomicU64::new(0), waiting: Mutex::default() });
+    let line = Arc::new(Line::default());
     let counted = line.clone();
     let handler = move || {
         // Release pairs with the Acquire in `count`.

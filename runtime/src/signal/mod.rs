@@ -7,7 +7,11 @@
 use std::io;
 
 mod hub;
+#[cfg(test)]
+mod tests;
 pub mod unix;
+
+pub(crate) use hub::{Line, line};
 
 /// Completes when the process gets the interrupt signal, which Ctrl-C in a terminal sends.
 ///

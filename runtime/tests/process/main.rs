@@ -1,0 +1,11 @@
+//! Other programs, on both drivers. Without the feature `tokio`, what needs no traits.
+
+mod cancel;
+mod common;
+mod ends;
+mod inheritance;
+mod orphans;
+mod pipes;
+mod shortage;
+#[cfg(feature = "tokio")]
+mod traits;
