@@ -18,20 +18,28 @@ use crate::task::id::Id;
 /// assert_eq!(error.to_string(), format!("task {} panicked: no such page", error.id()));
 /// # }).unwrap();
 /// ```
-pub struct JoinError {
-    id: Id,
-    /// None: cancelled. The mutex makes the error `Sync`, which users of error crates expect; it is never contended.
+pub struct JoinError(Repr);
+
+/// As an enum it leaves room in its tag for the outcomes around it: an output of one word makes a result of two.
+enum Repr {
+    Cancelled(Id),
     /// Boxed because every task has room for its error.
-    panic: Option<Box<Mutex<Box<dyn Any + Send>>>>,
+    Panicked(Box<Panicked>),
+}
+
+struct Panicked {
+    id: Id,
+    /// The mutex makes the error `Sync`, which users of error crates expect; it is never contended.
+    payload: Mutex<Box<dyn Any + Send>>,
 }
 
 impl JoinError {
     pub(crate) fn cancelled(id: Id) -> Self {
-        Self { id, panic: None }
+        Self(Repr::Cancelled(id))
     }
 
     pub(crate) fn panicked(payload: Box<dyn Any + Send>, id: Id) -> Self {
-        Self { id, panic: Some(Box::new(Mutex::new(payload))) }
+        Self(Repr::Panicked(Box::new(Panicked { id, payload: Mutex::new(payload) })))
     }
 
     /// Which task it was.
@@ -46,7 +54,10 @@ impl JoinError {
     /// # }).unwrap();
     /// ```
     pub fn id(&self) -> Id {
-        self.id
+        match &self.0 {
+            Repr::Cancelled(id) => *id,
+            Repr::Panicked(panic) => panic.id,
+        }
     }
 
     /// The task was aborted, or its runtime ended.
@@ -60,7 +71,7 @@ impl JoinError {
     /// # }).unwrap();
     /// ```
     pub fn is_cancelled(&self) -> bool {
-        self.panic.is_none()
+        matches!(self.0, Repr::Cancelled(_))
     }
 
     /// The task panicked: in a poll, or when its future was dropped.
@@ -73,7 +84,7 @@ impl JoinError {
     /// # }).unwrap();
     /// ```
     pub fn is_panic(&self) -> bool {
-        self.panic.is_some()
+        matches!(self.0, Repr::Panicked(_))
     }
 
     /// The panic's payload, for [`std::panic::resume_unwind`].
@@ -116,14 +127,17 @@ impl JoinError {
     /// # }).unwrap();
     /// ```
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
-        match self.panic {
-            Some(payload) => Ok((*payload).into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())),
-            None => Err(self),
+        match self.0 {
+            Repr::Panicked(panic) => {
+                Ok(panic.payload.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
+            }
+            Repr::Cancelled(_) => Err(self),
         }
     }
 
     fn message(&self) -> Option<String> {
-        let payload = self.panic.as_ref()?.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let Repr::Panicked(panic) = &self.0 else { return None };
+        let payload = panic.payload.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let text = payload.downcast_ref::<&str>().copied();
         text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).map(str::to_owned)
     }
@@ -132,9 +146,9 @@ impl JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.message() {
-            _ if self.is_cancelled() => write!(f, "task {} was cancelled", self.id),
-            Some(message) => write!(f, "task {} panicked: {message}", self.id),
-            None => write!(f, "task {} panicked", self.id),
+            _ if self.is_cancelled() => write!(f, "task {} was cancelled", self.id()),
+            Some(message) => write!(f, "task {} panicked: {message}", self.id()),
+            None => write!(f, "task {} panicked", self.id()),
         }
     }
 }
@@ -142,9 +156,9 @@ impl fmt::Display for JoinError {
 impl fmt::Debug for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.message() {
-            _ if self.is_cancelled() => write!(f, "JoinError::Cancelled({})", self.id),
-            Some(message) => write!(f, "JoinError::Panicked({}, {message:?}, ..)", self.id),
-            None => write!(f, "JoinError::Panicked({}, ..)", self.id),
+            _ if self.is_cancelled() => write!(f, "JoinError::Cancelled({})", self.id()),
+            Some(message) => write!(f, "JoinError::Panicked({}, {message:?}, ..)", self.id()),
+            None => write!(f, "JoinError::Panicked({}, ..)", self.id()),
         }
     }
 }
@@ -154,5 +168,16 @@ impl std::error::Error for JoinError {}
 impl From<JoinError> for std::io::Error {
     fn from(error: JoinError) -> Self {
         std::io::Error::other(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_result_of_a_small_task_is_small() {
+        assert_eq!(size_of::<std::task::Poll<Result<(), JoinError>>>(), 16);
+        assert_eq!(size_of::<std::task::Poll<Result<u64, JoinError>>>(), 16);
     }
 }

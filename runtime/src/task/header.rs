@@ -95,8 +95,8 @@ pub(crate) struct Header {
     pub(crate) connection: Cell<bool>,
 
     // Everyone's fields: atomic.
+    pub(crate) done: AtomicBool, // in what the flags leave of their word
     pub(crate) id: LazyId,
-    pub(crate) done: AtomicBool,
     remote: AtomicUsize,
     shared_refs: AtomicIsize,
     pub(crate) remote_joiner: AtomicWaker,

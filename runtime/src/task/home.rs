@@ -31,7 +31,7 @@ pub(crate) struct Home {
     live: Cell<isize>,
     /// Tasks not complete yet.
     pending: Cell<u32>,
-    /// The task that is being polled or cancelled; [`NAMELESS`] while one is being completed.
+    /// The task that is being polled, or was last and is alive; [`NAMELESS`] while one is being completed.
     current: Cell<*const Header>,
     /// The core is ending: what arrives is cancelled instead of run.
     ending: Cell<bool>,
@@ -69,11 +69,17 @@ pub(super) fn polled() -> Option<Id> {
     let home = HOME.with(|home| home.get());
     // SAFETY: as in `if_current`.
     let current = unsafe { home.as_ref() }?.current.get();
+    being_polled(current).map(|header| header.id.get())
+}
+
+/// The current task, unless its poll is over.
+fn being_polled<'a>(current: *const Header) -> Option<&'a Header> {
     if current == NAMELESS {
         return None;
     }
-    // SAFETY: a task that is being polled or cancelled is alive until that is over, and then no longer the current one.
-    unsafe { current.as_ref() }.map(|header| header.id.get())
+    // SAFETY: the current task has not completed, or there would be another or none. So its home keeps it.
+    let header = unsafe { current.as_ref() }?;
+    matches!(header.phase.get(), Phase::Running | Phase::RunningWoken).then_some(header)
 }
 
 /// In place of a current task: there is one, but its memory may be gone.
@@ -259,16 +265,17 @@ impl Home {
         if complete {
             self.current.set(NAMELESS);
             self.finish(task);
+            self.current.set(null());
         } else if header.phase.replace(Phase::Idle) == Phase::RunningWoken {
             header.phase.set(Phase::Queued);
             self.queue.push(task);
         }
-        self.current.set(null());
         true
     }
 
     /// Cancels the task that is due to be polled. False when it will not be.
     #[cold]
+    #[inline(never)] // which leaves `run_one` a register
     fn cancel(&self, task: TaskRef) -> bool {
         let header = task.header();
         header.aborted.set(false);
@@ -278,7 +285,7 @@ impl Home {
 
     /// Whether a task is being polled or completed.
     pub(crate) fn is_polling(&self) -> bool {
-        !self.current.get().is_null()
+        self.current.get() == NAMELESS || being_polled(self.current.get()).is_some()
     }
 
     fn finish(&self, task: TaskRef) {

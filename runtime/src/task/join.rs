@@ -130,21 +130,6 @@ impl<T> JoinHandle<T> {
         self.task.expect(TAKEN).header().id.get()
     }
 
-    /// The output, and the handle's reference to the task.
-    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<(Result<T, JoinError>, TaskRef)> {
-        let progress = std::task::ready!(poll_proceed(cx));
-        let task = self.task.expect("polled again after it was ready");
-        if !self.watch(cx.waker()) {
-            return Poll::Pending;
-        }
-        progress.made();
-        let mut output: Option<Result<T, JoinError>> = None;
-        // SAFETY: complete, and the handle has the claim to the output, which it gives up.
-        unsafe { (task.header().vtable.take_output)(task.as_ptr(), (&raw mut output).cast()) };
-        self.task = None;
-        Poll::Ready((output.expect("take_output stores it"), task))
-    }
-
     /// Has `waker` woken when the task has ended. True if it has already.
     pub(super) fn watch(&self, waker: &Waker) -> bool {
         self.task.is_none_or(|task| match task.home() {
@@ -153,9 +138,10 @@ impl<T> JoinHandle<T> {
         })
     }
 
-    /// As awaiting the handle, with a handle that still names the task afterwards.
+    /// As awaiting the handle, with another that still names the task afterwards.
     pub(super) fn poll_named(&mut self, cx: &mut Context<'_>) -> Poll<(AbortHandle, Result<T, JoinError>)> {
-        self.poll_output(cx).map(|(output, task)| (AbortHandle { task }, output))
+        let named = self.abort_handle();
+        Pin::new(self).poll(cx).map(|output| (named, output))
     }
 }
 
@@ -181,9 +167,22 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (output, task) = std::task::ready!(self.poll_output(cx));
+        let progress = std::task::ready!(poll_proceed(cx));
+        let task = self.task.expect("polled again after it was ready");
+        let ready = match task.home() {
+            Some(_) => poll_at_home(task, cx.waker()),
+            None => poll_elsewhere(task, cx.waker()),
+        };
+        if !ready {
+            return Poll::Pending;
+        }
+        progress.made();
+        let mut output: Option<Self::Output> = None;
+        // SAFETY: complete, and the handle has the claim to the output; it gives up both the claim and its reference.
+        unsafe { (task.header().vtable.take_output)(task.as_ptr(), (&raw mut output).cast()) };
+        self.task = None;
         task.release();
-        Poll::Ready(output)
+        Poll::Ready(output.expect("take_output stores it"))
     }
 }
 
