@@ -23,6 +23,23 @@ pub fn lift() {
     BUDGET.set(UNLIMITED);
 }
 
+/// Whether a poll may still succeed.
+#[inline]
+pub fn has_left() -> bool {
+    BUDGET.get() > 0
+}
+
+/// Runs `f` with a budget of its own.
+pub fn with<R>(budget: u8, f: impl FnOnce() -> R) -> R {
+    let _restore = Progress(BUDGET.replace(budget));
+    f()
+}
+
+/// Runs `f` without a limit.
+pub fn unlimited<R>(f: impl FnOnce() -> R) -> R {
+    with(UNLIMITED, f)
+}
+
 /// Takes one unit of the running task's budget. `Pending`, after waking the task, when none is left.
 ///
 /// A resource calls this first in each poll, and [`Progress::made`] when the poll turns out ready; a poll that ends

@@ -139,7 +139,8 @@ pub struct Doorbell {
     word: CachePadded<StateWord>,
     /// Alone on its line: the owner writes it at every poll, and only observers pay for reading it (R15).
     progress: CachePadded<AtomicU32>,
-    bell: Bell,
+    /// None: its owner sleeps elsewhere, and whoever must ring knows where.
+    bell: Option<Bell>,
 }
 
 impl Doorbell {
@@ -162,8 +163,19 @@ impl Doorbell {
         Ok(Self {
             word: CachePadded::new(StateWord::new()),
             progress: CachePadded::new(AtomicU32::new(0)),
-            bell: Bell::new()?,
+            bell: Some(Bell::new()?),
         })
+    }
+
+    /// A doorbell without a descriptor, for an owner that is woken by other means alone.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn silent() -> Self {
+        Self {
+            word: CachePadded::new(StateWord::new()),
+            progress: CachePadded::new(AtomicU32::new(0)),
+            bell: None,
+        }
     }
 
     /// What the owner waits for to become readable. Whoever wakes by other means leaves it alone.
@@ -181,7 +193,7 @@ impl Doorbell {
     /// ```
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.bell.as_ref().expect("a silent doorbell has no descriptor").as_fd()
     }
 
     /// Owner: from here on senders wake us. Look at every queue once more, and sleep only if all are empty. See
@@ -251,7 +263,7 @@ impl Doorbell {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn drain(&self) {
-        self.bell.drain();
+        self.bell.iter().for_each(Bell::drain);
     }
 
     /// Sender, after publishing a message: must *we* wake the owner? True for exactly one sender per sleep, and that one
@@ -282,7 +294,7 @@ impl Doorbell {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn ring(&self) {
-        self.bell.ring();
+        self.bell.iter().for_each(Bell::ring);
     }
 
     /// What the owner is doing, for observers. Old by the time it is read.

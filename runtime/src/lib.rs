@@ -31,12 +31,13 @@
 //! | [`fs`] | files that all cores share |
 //! | [`time`] | sleeping, time limits, intervals |
 //! | [`process`] | starting other programs, their pipes, waiting for their end |
+//! | `sync` | tokio's channels, locks and semaphores, with the feature `tokio` |
 //! | [`signal`] | Ctrl-C and other signals |
 //! | [`compat`] | the traits of tokio, `futures` and hyper |
 //!
 //! # Features
 //!
-//! - `tokio` (default): tokio's I/O traits for our types, its helpers in [`io`], its `select!` and `join!`. Tokio's
+//! - `tokio` (default): tokio's I/O traits for our types, its helpers in [`io`], its `sync`, `select!` and `join!`. Tokio's
 //!   runtime is not used.
 //! - `futures-io`: the I/O traits of the `futures` crate.
 //! - `hyper`: hyper's runtime traits.
@@ -75,6 +76,8 @@ pub mod net;
 pub mod process;
 #[cfg(not(loom))]
 pub mod signal;
+#[cfg(all(feature = "tokio", not(loom)))]
+pub mod sync;
 pub mod task;
 #[cfg(not(loom))]
 pub mod time;
@@ -98,7 +101,7 @@ pub mod runtime {
     pub use crate::machine::builder::{Builder, Polling};
     pub use crate::machine::membership::{RetireError, ReviveError};
     pub use crate::machine::pinning::{ParsePinningError, Pinning};
-    pub use crate::machine::runtime::{EnterGuard, Handle, Runtime};
+    pub use crate::machine::runtime::{EnterGuard, Handle, Runtime, RuntimeFlavor, TryCurrentError};
 }
 
 #[doc(hidden)]
@@ -144,6 +147,8 @@ pub mod machine_support {
 /// | `polling` | `"auto"`, `"off"`, or the longest time to poll before parking, such as `"50us"` or `"1ms"` |
 /// | `thread_name` | a string |
 /// | `max_blocking_threads` | a whole number of at least 1 |
+/// | `flavor` | `"multi_thread"`, `"current_thread"`: as in tokio, where one core is meant |
+/// | `worker_threads` | another name of `cores`, as in tokio |
 /// | `crate` | where this crate is, when it goes by another name: `crate = my_crate::multikernel` |
 ///
 /// Values are literals. Anything else, and a function that is not `async`, takes arguments or is generic, is an error

@@ -29,8 +29,11 @@ pub(crate) const REMOTE_WAKE: Duration = Duration::from_micros(20);
 /// Threads for blocking calls, unless the builder says otherwise.
 pub(crate) const BLOCKING_THREADS: usize = 64;
 
-/// A blocking thread that has had no work for this long ends.
+/// A blocking thread that has had no work for this long ends, unless the builder says otherwise.
 pub(crate) const BLOCKING_IDLE: Duration = Duration::from_secs(10);
+
+/// How long blocking calls wait before a thread for them is tried again, when the system has given none.
+pub(crate) const BLOCKING_RETRY: Duration = Duration::from_millis(50);
 
 /// How long a core waits for the system to give back what its driver has in flight.
 pub(crate) const DRIVER_PATIENCE: Duration = Duration::from_secs(1);

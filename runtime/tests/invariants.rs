@@ -67,6 +67,7 @@ const UNSAFE: &[&str] = &[
     "runtime/src/task/home.rs",
     "runtime/src/task/join.rs",
     "runtime/src/task/lazy.rs",
+    "runtime/src/task/local_set.rs",
     "runtime/src/task/mod.rs",
     "runtime/src/task/raw.rs",
     "runtime/src/task/recycle.rs",
@@ -98,7 +99,9 @@ const LOCKS: &[(&str, &str)] = &[
     ("runtime/src/net/tcp_listener.rs", "poll_accept by several tasks; accept itself takes none"),
     ("runtime/src/process/orphans.rs", "children that outlive the core that left them, at SIGCHLD"),
     ("runtime/src/signal/hub.rs", "waiting for a signal"),
-    ("runtime/src/task/join.rs", "makes the payload of a panic Sync; never contended"),
+    ("runtime/src/task/ended.rs", "the end of a task that is in a JoinSet, and taking its output"),
+    ("runtime/src/task/error.rs", "makes the payload of a panic Sync; never contended"),
+    ("runtime/src/task/tracker.rs", "waiting for the last task of a TaskTracker, and its end"),
 ];
 
 /// What loom runs: its atomics, cells and `Arc` come through `multikernel_channels::sync`.

@@ -70,7 +70,7 @@ fn a_panic_ends_its_task_alone() {
             for core in [0, 1] {
                 let error = spawn_on(CoreId::new(core), || async { panic!("on purpose") }).await.unwrap_err();
                 assert!(error.is_panic());
-                assert_eq!(error.to_string(), "the task panicked: on purpose");
+                assert_eq!(error.to_string(), format!("task {} panicked: on purpose", error.id()));
             }
             assert_eq!(spawn(async { 1 }).await.unwrap(), 1);
         })

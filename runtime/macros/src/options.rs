@@ -9,14 +9,26 @@ use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{Error, Expr, ExprLit, Ident, Lit, LitStr, Path, Result, Token};
 
-const NAMES: [&str; 7] =
-    ["cores", "driver", "pinning", "polling", "thread_name", "max_blocking_threads", "crate"];
+const NAMES: [&str; 9] = [
+    "cores",
+    "driver",
+    "pinning",
+    "polling",
+    "thread_name",
+    "max_blocking_threads",
+    "flavor",
+    "worker_threads",
+    "crate",
+];
+
+/// The options that say how many cores, of which one is enough, and what a second one is told.
+const COUNTS: [&str; 2] = ["cores", "worker_threads"];
 
 /// What the attribute asks for, each option as the tokens of one call on the builder.
 pub(crate) struct Options {
     /// Where the crate `multikernel` is.
     pub(crate) krate: TokenStream,
-    /// `.cores(2usize).driver(..)`, in the order they were written.
+    /// `.cores(2usize).driver(..)`, in the order they were written, but for `.flavor(..)`, which comes first.
     pub(crate) calls: TokenStream,
 }
 
@@ -51,10 +63,13 @@ impl Options {
                 continue;
             }
             match option.call(&krate) {
+                // It says how many cores there are unless something else does.
+                Ok(call) if name == "flavor" => calls = [call, calls].into_iter().collect(),
                 Ok(call) => calls.extend(call),
                 Err(error) => errors.push(error),
             }
         }
+        errors.extend(contradictions(&given));
         match combine(errors) {
             None => Ok(Options { krate, calls }),
             Some(error) => Err(error),
@@ -68,6 +83,30 @@ pub(crate) fn combine(errors: Vec<Error>) -> Option<Error> {
         all.combine(error);
         all
     })
+}
+
+/// Options that are right by themselves and do not go together.
+fn contradictions(given: &[Given]) -> Vec<Error> {
+    let counts: Vec<_> =
+        given.iter().filter(|option| COUNTS.iter().any(|name| option.name == name)).collect();
+    let one_thread = given.iter().any(|option| match &option.value {
+        Value::Literal(Lit::Str(text)) => option.name == "flavor" && text.value() == "current_thread",
+        _ => false,
+    });
+    let mut errors = Vec::new();
+    for (index, option) in counts.iter().enumerate() {
+        let (name, span) = (&option.name, option.name.span());
+        if counts[..index].iter().any(|earlier| earlier.name != *name) {
+            errors
+                .push(Error::new(span, "`cores` and `worker_threads` are two names for one thing: give one"));
+        }
+        if one_thread {
+            let text =
+                format!("`{name}` does not go with `flavor = \"current_thread\"`, which means one core");
+            errors.push(Error::new(span, text));
+        }
+    }
+    errors
 }
 
 impl Parse for Given {
@@ -122,7 +161,8 @@ impl Given {
         let name = self.name.to_string();
         let method = format_ident!("{name}", span = Span::call_site());
         let value = match name.as_str() {
-            "cores" | "max_blocking_threads" => at_least_one(&name, literal)?,
+            "cores" | "worker_threads" | "max_blocking_threads" => at_least_one(&name, literal)?,
+            "flavor" => variant(&name, literal, &quote!(#krate::runtime::RuntimeFlavor), &FLAVORS)?,
             "driver" => variant(&name, literal, &quote!(#krate::runtime::DriverChoice), &DRIVERS)?,
             "pinning" => variant(&name, literal, &quote!(#krate::runtime::Pinning), &PINNINGS)?,
             "polling" => polling(literal, &quote!(#krate::runtime::Polling))?,
@@ -134,6 +174,7 @@ impl Given {
 
 const DRIVERS: [(&str, &str); 3] = [("auto", "Auto"), ("uring", "Uring"), ("epoll", "Epoll")];
 const PINNINGS: [(&str, &str); 3] = [("auto", "Auto"), ("always", "Always"), ("never", "Never")];
+const FLAVORS: [(&str, &str); 2] = [("current_thread", "CurrentThread"), ("multi_thread", "MultiThread")];
 
 /// A whole number that is not zero.
 fn at_least_one(name: &str, literal: &Lit) -> Result<TokenStream> {
@@ -218,7 +259,7 @@ fn string<'a>(name: &str, literal: &'a Lit) -> Result<&'a LitStr> {
 
 fn wrong_type(name: &str) -> String {
     let kind = match name {
-        "cores" | "max_blocking_threads" => "a whole number",
+        "cores" | "worker_threads" | "max_blocking_threads" => "a whole number",
         "crate" => "a path without quotes",
         "polling" => "a string; a time carries its unit",
         _ => "a string",
@@ -234,18 +275,14 @@ fn example(name: &str) -> &'static str {
         "polling" => "polling = \"50us\"",
         "thread_name" => "thread_name = \"web\"",
         "max_blocking_threads" => "max_blocking_threads = 64",
+        "flavor" => "flavor = \"current_thread\"",
+        "worker_threads" => "worker_threads = 2",
         _ => "crate = my_crate::multikernel",
     }
 }
 
 fn unknown(name: &Ident) -> Error {
-    let hint = match name.to_string().as_str() {
-        // What people bring along from other runtimes.
-        "worker_threads" => "; the number of threads is `cores = 2`",
-        "flavor" => "; one thread is `cores = 1`",
-        _ => "",
-    };
-    Error::new(name.span(), format!("unknown option `{name}`{hint}; the options are {}", list(&NAMES, '`')))
+    Error::new(name.span(), format!("unknown option `{name}`; the options are {}", list(&NAMES, '`')))
 }
 
 /// `a`, `b` and `c`.

@@ -24,6 +24,11 @@ mod stand_in {
         pub enum Pinning {
             Never,
         }
+        #[derive(Debug)]
+        pub enum RuntimeFlavor {
+            CurrentThread,
+            MultiThread,
+        }
         pub enum Polling {
             Off,
             For(Duration),
@@ -43,6 +48,14 @@ mod stand_in {
             }
             pub fn cores(mut self, cores: usize) -> Builder {
                 self.asked += &format!(" {cores} cores");
+                self
+            }
+            pub fn worker_threads(mut self, threads: usize) -> Builder {
+                self.asked += &format!(" {threads} threads");
+                self
+            }
+            pub fn flavor(mut self, flavor: RuntimeFlavor) -> Builder {
+                self.asked += &format!(" {flavor:?}");
                 self
             }
             pub fn driver(mut self, driver: DriverChoice) -> Builder {
@@ -99,6 +112,22 @@ async fn every_option() -> String {
 #[test]
 fn options_reach_the_builder() {
     assert_eq!(every_option(), "new 2 cores Epoll Never 50µs 64 blocking");
+}
+
+#[multikernel_macros::main(crate = stand_in, worker_threads = 4, flavor = "multi_thread")]
+async fn as_in_tokio() -> String {
+    ASKED.with_borrow(String::clone)
+}
+
+#[multikernel_macros::main(crate = stand_in, flavor = "current_thread")]
+async fn one_thread() -> String {
+    ASKED.with_borrow(String::clone)
+}
+
+#[test]
+fn tokios_options_reach_the_builder() {
+    assert_eq!(as_in_tokio(), "new MultiThread 4 threads");
+    assert_eq!(one_thread(), "new CurrentThread");
 }
 
 /// What `?`, `return`, a type that only the signature names, and a value that is not `Send` need from inference.

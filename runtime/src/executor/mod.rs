@@ -59,8 +59,6 @@ pub(crate) struct Core {
     pub(crate) retiring: RefCell<Option<Retiring>>,
     /// Somebody wants this core's loop to fail.
     pub(crate) doomed: Cell<bool>,
-    /// A task is being polled, or dropped.
-    polling_task: Cell<bool>,
     /// Drops the core-local state that was made here.
     at_end: RefCell<Vec<fn()>>,
     /// State of the small generator that breaks ties.
@@ -112,7 +110,6 @@ impl Core {
             ending: Cell::new(false),
             retiring: RefCell::default(),
             doomed: Cell::new(false),
-            polling_task: Cell::new(false),
             at_end: RefCell::new(Vec::new()),
         }
     }
@@ -139,7 +136,7 @@ impl Core {
                     let result = catch_unwind(AssertUnwindSafe(f));
                     match &result {
                         Ok(_) => self.end(),
-                        Err(_) if self.polling_task.get() => drop(AbortOnPanic),
+                        Err(_) if self.home.is_polling() => drop(AbortOnPanic),
                         Err(_) => self.die(),
                     }
                     drop(clear); // nothing can be spawned here any more
@@ -227,9 +224,7 @@ impl Core {
                     self.submit_rings();
                 }
                 context::begin_poll();
-                self.polling_task.set(true);
                 let was_there = self.home.run_one();
-                self.polling_task.set(false);
                 if !was_there {
                     return self.note_turn(polls, started.elapsed(), Duration::ZERO);
                 }

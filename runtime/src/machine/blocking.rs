@@ -1,33 +1,49 @@
 //! Threads for calls that block, such as looking up a name.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::pin::Pin;
+use std::sync::atomic::AtomicU8;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
+use multikernel_channels::sync::Ordering;
 
-use crate::limits::BLOCKING_IDLE;
-use crate::machine::cpus;
-use crate::task::quietly;
+use crate::limits::BLOCKING_RETRY;
+use crate::machine::builder::Hooks;
+use crate::machine::runtime::Handle;
+use crate::machine::{Machine, cpus};
+use crate::task::id::{self, Id};
+use crate::task::{Revoke, quietly};
 
-type Job = Box<dyn FnOnce() + Send>;
-
-/// A bounded pool: a thread is started when none is idle, and ends after some idle time. When all are busy, calls
-/// wait in a queue; none is refused.
+/// A bounded pool: a thread is started when none is idle, and ends after some idle time. When all are busy, or when
+/// the system gives no thread, calls wait in a queue; none is refused.
 #[derive(Clone)]
 pub(crate) struct Blocking(Arc<Shared>);
+
+/// What the builder was told about the pool.
+pub(crate) struct Settings {
+    pub(crate) limit: usize,
+    /// How long a thread waits for work before it ends.
+    pub(crate) keep_alive: Duration,
+    pub(crate) name: String,
+    /// Where the threads may run, if whoever starts one may be pinned: a thread inherits that.
+    pub(crate) cpus: Option<Vec<usize>>,
+    pub(crate) hooks: Hooks,
+}
 
 struct Shared {
     state: Mutex<State>,
     work: Condvar,
     /// An owed job is done.
     settled: Condvar,
-    limit: usize,
-    name: String,
-    /// Where the threads may run, if whoever starts one may be pinned: a thread inherits that.
-    cpus: Option<Vec<usize>>,
+    settings: Settings,
+    /// Where the task runs that tries again when the system has given no thread.
+    machine: OnceLock<Weak<Machine>>,
 }
 
 #[derive(Default)]
@@ -40,55 +56,121 @@ struct State {
     threads: usize,
     idle: usize,
     closed: bool,
+    /// There are jobs and no thread, and a task tries again now and then.
+    starved: bool,
+}
+
+impl State {
+    fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty() || !self.owed.is_empty()
+    }
+}
+
+/// A call that waits for a thread.
+pub(crate) struct Job {
+    call: Box<dyn FnOnce() + Send>,
+    /// The task whose call it is.
+    id: Option<Id>,
+}
+
+impl Job {
+    pub(crate) fn named(self, id: Id) -> Self {
+        Self { id: Some(id), ..self }
+    }
+}
+
+/// How far a call has come. Whoever moves it on first has decided.
+const WAITING: u8 = 0;
+const BEGUN: u8 = 1;
+const REVOKED: u8 = 2;
+
+/// The result of a call; a panic of the call comes out of the future. Dropping it takes back a call that has not begun,
+/// and lets one that has run on, and its result go.
+pub(crate) struct Call<T> {
+    stage: Arc<AtomicU8>,
+    outcome: oneshot::Receiver<thread::Result<T>>,
+}
+
+fn advance(stage: &AtomicU8, to: u8) -> bool {
+    // Relaxed: only who comes first matters; the call itself travels through the queue and the oneshot.
+    stage.compare_exchange(WAITING, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
+impl<T> Future for Call<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        match std::task::ready!(Pin::new(&mut self.outcome).poll(cx)) {
+            Ok(Ok(value)) => Poll::Ready(value),
+            Ok(Err(payload)) => resume_unwind(payload),
+            Err(oneshot::Canceled) => Poll::Pending, // the runtime is ending, and this task with it
+        }
+    }
+}
+
+impl<T> Revoke for Call<T> {
+    fn revoke(&self) -> bool {
+        advance(&self.stage, REVOKED)
+    }
+}
+
+impl<T> Drop for Call<T> {
+    fn drop(&mut self) {
+        self.revoke();
+    }
+}
+
+/// A call of `f`, to be [submitted](Blocking::submit), and what becomes of it.
+pub(crate) fn prepare<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> (Call<T>, Job) {
+    let (send, outcome) = oneshot::channel();
+    let stage = Arc::new(AtomicU8::new(WAITING));
+    let at = stage.clone();
+    let call = Box::new(move || {
+        if advance(&at, BEGUN) {
+            let _ = send.send(catch_unwind(AssertUnwindSafe(f))); // or nobody waits for it any more
+        }
+    });
+    (Call { stage, outcome }, Job { call, id: None })
 }
 
 impl Blocking {
-    pub(crate) fn new(limit: usize, name: &str, cpus: Option<Vec<usize>>) -> Self {
-        let name = format!("{name}-blocking");
-        Self(Arc::new(Shared {
-            state: Mutex::default(),
-            work: Condvar::new(),
-            settled: Condvar::new(),
-            limit: limit.max(1),
-            name,
-            cpus,
-        }))
+    pub(crate) fn new(settings: Settings) -> Self {
+        let (state, work, settled, machine) = Default::default();
+        Self(Arc::new(Shared { state, work, settled, settings, machine }))
+    }
+
+    /// The pool is this Machine's.
+    pub(crate) fn belong_to(&self, machine: Weak<Machine>) {
+        let _ = self.0.machine.set(machine); // once
     }
 
     /// Runs `f` on a thread of the pool; a panic of `f` comes out of the future.
     ///
     /// Dropping the future lets a call that has begun run on, and its result go.
     pub(crate) async fn run<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> T {
-        let (send, receive) = oneshot::channel();
-        self.submit(Box::new(move || {
-            if !send.is_canceled() {
-                let _ = send.send(catch_unwind(AssertUnwindSafe(f)));
-            }
-        }));
-        match receive.await {
-            Ok(Ok(value)) => value,
-            Ok(Err(payload)) => resume_unwind(payload),
-            Err(oneshot::Canceled) => std::future::pending().await, // the runtime is ending, and this task with it
-        }
+        let (call, job) = prepare(f);
+        self.submit(job);
+        call.await
     }
 
     /// Runs `job` on a thread of the pool, unless the runtime ends before: then it is dropped.
     pub(crate) fn start(&self, job: impl FnOnce() + Send + 'static) {
-        self.submit(Box::new(job));
+        self.submit(Job { call: Box::new(job), id: None });
     }
 
     /// Runs `job` on a thread of the pool, or while the runtime ends: see [`settle`](Self::settle).
     pub(crate) fn owe(&self, job: impl FnOnce() + Send + 'static) {
         let mut state = self.0.lock();
-        state.owed.push_back(Box::new(job));
+        state.owed.push_back(Job { call: Box::new(job), id: None });
         state.owing += 1;
         self.find_thread(state);
     }
 
-    fn submit(&self, job: Job) {
+    pub(crate) fn submit(&self, job: Job) {
         let mut state = self.0.lock();
         if state.closed {
-            return;
+            drop(state);
+            return quietly(|| drop(job));
         }
         state.jobs.push_back(job);
         self.find_thread(state);
@@ -97,15 +179,11 @@ impl Blocking {
     fn find_thread(&self, mut state: MutexGuard<'_, State>) {
         if state.idle >= state.jobs.len() + state.owed.len() {
             self.0.work.notify_one();
-        } else if state.threads < self.0.limit {
-            let shared = self.0.clone();
-            let spawned = thread::Builder::new().name(self.0.name.clone()).spawn(move || shared.work());
-            match spawned {
-                Ok(_) => state.threads += 1,
-                Err(error) if state.threads > 0 => {
-                    tracing::warn!(%error, "no more threads for blocking calls")
-                }
-                Err(error) => panic!("no thread for a blocking call: {error}"),
+        } else if !state.starved {
+            state.starved = !self.grow(&mut state);
+            if state.starved {
+                drop(state);
+                self.keep_trying();
             }
         }
     }
@@ -139,6 +217,39 @@ impl Blocking {
         }
     }
 
+    /// Starts a thread if there may be one more. False when there is none at all.
+    fn grow(&self, state: &mut State) -> bool {
+        if state.threads >= self.0.settings.limit {
+            return true;
+        }
+        let shared = self.0.clone();
+        match thread::Builder::new().name(self.0.settings.name.clone()).spawn(move || shared.work()) {
+            Ok(_) => state.threads += 1,
+            Err(error) => {
+                let threads = state.threads;
+                tracing::warn!(%error, threads, "no more threads for blocking calls, which wait");
+            }
+        }
+        state.threads > 0
+    }
+
+    /// Nothing else would start a thread when the system has one again.
+    fn keep_trying(&self) {
+        let Some(machine) = self.0.machine.get().and_then(Weak::upgrade) else { return };
+        let pool = self.clone();
+        let trying = async move {
+            loop {
+                crate::time::sleep(BLOCKING_RETRY).await;
+                let mut state = pool.0.lock();
+                state.starved = !state.closed && state.has_jobs() && !pool.grow(&mut state);
+                if !state.starved {
+                    return;
+                }
+            }
+        };
+        drop(Handle { machine }.spawn(trying));
+    }
+
     /// Drops what has not begun. Calls under way run on by themselves.
     pub(crate) fn close(&self) {
         let jobs = {
@@ -147,7 +258,7 @@ impl Blocking {
             std::mem::take(&mut state.jobs)
         };
         self.0.work.notify_all();
-        quietly(|| drop(jobs));
+        jobs.into_iter().for_each(|job| quietly(|| drop(job)));
     }
 }
 
@@ -158,19 +269,26 @@ impl Shared {
 
     /// Runs an owed job.
     fn pay(&self, job: Job) -> MutexGuard<'_, State> {
-        quietly(job);
+        quietly(job.call);
         let mut state = self.lock();
         state.owing -= 1;
         self.settled.notify_all();
         state
     }
 
+    /// A thread of the pool, from its first line to its last.
     fn work(&self) {
-        if let Some(cpus) = &self.cpus
+        if let Some(cpus) = &self.settings.cpus
             && let Err(error) = cpus::set_affinity(cpus)
         {
             tracing::warn!(%error, "a thread for blocking calls stays on the CPU of the core that started it");
         }
+        self.settings.hooks.started();
+        self.work_off();
+        self.settings.hooks.stopping();
+    }
+
+    fn work_off(&self) {
         let mut state = self.lock();
         loop {
             if let Some(job) = state.owed.pop_front() {
@@ -180,7 +298,7 @@ impl Shared {
             }
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
-                quietly(job);
+                quietly(|| id::in_call(job.id, job.call));
                 state = self.lock();
                 continue;
             }
@@ -188,11 +306,11 @@ impl Shared {
                 break;
             }
             state.idle += 1;
-            let (next, wait) =
-                self.work.wait_timeout(state, BLOCKING_IDLE).unwrap_or_else(PoisonError::into_inner);
+            let waited = self.work.wait_timeout(state, self.settings.keep_alive);
+            let (next, wait) = waited.unwrap_or_else(PoisonError::into_inner);
             state = next;
             state.idle -= 1;
-            if wait.timed_out() && state.jobs.is_empty() && state.owed.is_empty() {
+            if wait.timed_out() && !state.has_jobs() {
                 break;
             }
         }

@@ -14,12 +14,12 @@ use multikernel_channels::sync::{Arc, Ordering};
 use crate::context::{self, Resources};
 use crate::driver::{self, Reactor};
 use crate::executor::{self, Core};
-use crate::machine::blocking::Blocking;
+use crate::machine::blocking::{self, Blocking};
 use crate::machine::builder::{Builder, Polling};
 use crate::machine::mailbox::Mailbox;
 use crate::machine::runtime::Runtime;
 use crate::machine::{Machine, pinning, registry};
-use crate::task::{self, JoinError};
+use crate::task;
 use crate::time::Timers;
 
 /// Decides what the builder left open, and makes the parts that all cores share.
@@ -40,8 +40,14 @@ fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, pinning::Plan<'static>)>
     mailboxes.iter().for_each(registry::enlist);
     let pins = pinning::plan(builder.pinning, cores, &available, &pinning::REGISTRY);
     let cpus = pins.pins().then_some(available.cpus);
-    let blocking = Blocking::new(builder.max_blocking_threads, &builder.thread_name, cpus);
-    Ok((Machine::new(mailboxes, driver, polling, blocking, builder.ring_entries), pins))
+    let blocking = Blocking::new(blocking::Settings {
+        limit: builder.max_blocking_threads,
+        keep_alive: builder.thread_keep_alive,
+        name: format!("{}-blocking", builder.thread_name),
+        cpus,
+        hooks: builder.hooks.clone(),
+    });
+    Ok((Machine::new(mailboxes, driver, polling, blocking, builder), pins))
 }
 
 /// On the core's own thread: opens its driver.
@@ -72,8 +78,10 @@ fn core_thread(machine: Arc<Machine>, index: usize, cpu: Option<usize>, ready: m
     };
     let _ = ready.send(Ok(()));
     drop(ready);
+    machine.hooks.started();
     let _ = core.enter(|| core.run(|| false)); // it has said so if it failed
     core.close();
+    machine.hooks.stopping();
     machine.report_end(index);
 }
 
@@ -81,7 +89,7 @@ fn core_thread(machine: Arc<Machine>, index: usize, cpu: Option<usize>, ready: m
 fn start(
     machine: &Arc<Machine>,
     pins: &pinning::Plan<'_>,
-    name: &str,
+    builder: &Builder,
     from: usize,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let (ready, started) = mpsc::channel();
@@ -89,7 +97,10 @@ fn start(
     let mut failed = None;
     for index in from..machine.cores.len() {
         let (machine, ready, cpu) = (machine.clone(), ready.clone(), pins.cpu(index));
-        let thread = thread::Builder::new().name(format!("{name}-{index}"));
+        let mut thread = thread::Builder::new().name(format!("{}-{index}", builder.thread_name));
+        if let Some(bytes) = builder.thread_stack_size {
+            thread = thread.stack_size(bytes);
+        }
         match thread.spawn(move || core_thread(machine, index, cpu, ready)) {
             Ok(thread) => threads.push(thread),
             Err(error) => {
@@ -120,8 +131,8 @@ fn start(
 
 pub(crate) fn build(builder: &Builder) -> io::Result<Runtime> {
     let (machine, pins) = plan(builder)?;
-    let threads = start(&machine, &pins, &builder.thread_name, 0)?;
-    Ok(Runtime::new(machine, threads, pins))
+    let threads = start(&machine, &pins, builder, 0)?;
+    Ok(Runtime::of(machine, threads, pins))
 }
 
 pub(crate) fn run<F, Fut>(builder: &Builder, main: F) -> io::Result<Fut::Output>
@@ -146,29 +157,25 @@ where
             return Err(error);
         }
     };
-    let threads = start(&machine, &pins, &builder.thread_name, 1)?;
+    let threads = start(&machine, &pins, builder, 1)?;
+    machine.hooks.started();
     let output = core.enter(|| {
-        let main = catch_unwind(AssertUnwindSafe(main)).map_err(JoinError::panicked)?;
+        let main = catch_unwind(AssertUnwindSafe(main))?;
         let handle = task::spawn_at_home(&core.home, main, Location::caller(), false);
         core.run(|| handle.is_finished());
         context::begin_poll(); // the last task polled may have left no budget
         let taken = pin!(handle).poll(&mut Context::from_waker(Waker::noop()));
         let Poll::Ready(output) = taken else { unreachable!("it is finished, or the Machine has stopped") };
-        output
+        output.map_err(|error| error.try_into_panic().expect("nobody can abort the main task"))
     });
     machine.stop();
     core.close();
+    machine.hooks.stopping();
     machine.report_end(0);
     machine.blocking.close();
     for thread in threads {
         let _ = thread.join(); // it has aborted the process if it panicked
     }
     machine.blocking.settle(None);
-    match output.unwrap_or_else(|failure| resume_unwind(failure)) {
-        Ok(output) => Ok(output),
-        Err(error) => match error.try_into_panic() {
-            Ok(payload) => resume_unwind(payload),
-            Err(_) => unreachable!("nobody can abort the main task"),
-        },
-    }
+    Ok(output.flatten().unwrap_or_else(|payload| resume_unwind(payload)))
 }

@@ -1,14 +1,17 @@
 //! How a Machine is asked for.
 
 use std::future::Future;
-use std::io;
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use crate::driver::DriverChoice;
 use crate::limits;
 use crate::machine::boot;
+use crate::machine::handle::RuntimeFlavor;
 use crate::machine::pinning::Pinning;
 use crate::machine::runtime::Runtime;
+use crate::task::quietly;
 
 /// Whether a core polls for messages before it parks.
 ///
@@ -55,7 +58,37 @@ pub struct Builder {
     pub(crate) polling: Polling,
     pub(crate) thread_name: String,
     pub(crate) max_blocking_threads: usize,
+    pub(crate) thread_keep_alive: Duration,
+    pub(crate) thread_stack_size: Option<usize>,
+    pub(crate) hooks: Hooks,
+    pub(crate) flavor: RuntimeFlavor,
     pub(crate) ring_entries: u32,
+}
+
+/// What the user has called when a thread of the runtime starts and ends.
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    pub(crate) start: Option<Hook>,
+    pub(crate) stop: Option<Hook>,
+}
+
+type Hook = Arc<dyn Fn() + Send + Sync>;
+
+impl Hooks {
+    pub(crate) fn started(&self) {
+        self.start.iter().for_each(|hook| quietly(|| hook()));
+    }
+
+    pub(crate) fn stopping(&self) {
+        self.stop.iter().for_each(|hook| quietly(|| hook()));
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (start, stop) = (self.start.is_some(), self.stop.is_some());
+        f.debug_struct("Hooks").field("start", &start).field("stop", &stop).finish()
+    }
 }
 
 impl Default for Builder {
@@ -84,6 +117,10 @@ impl Builder {
             polling: Polling::Auto,
             thread_name: "multikernel".into(),
             max_blocking_threads: limits::BLOCKING_THREADS,
+            thread_keep_alive: limits::BLOCKING_IDLE,
+            thread_stack_size: None,
+            hooks: Hooks::default(),
+            flavor: RuntimeFlavor::MultiThread,
             ring_entries: limits::RING_ENTRIES,
         }
     }
@@ -207,7 +244,9 @@ impl Builder {
 
     /// How many threads may run blocking calls, such as name look-ups, at a time. Further calls wait.
     ///
-    /// The default is 64. Threads are started when they are needed, and end after ten seconds without work.
+    /// The default is 64. Threads are started when they are needed, and end after
+    /// [some time](Self::thread_keep_alive) without work. If the system gives no thread, calls wait for those there are,
+    /// or until it gives one.
     ///
     /// # Panics
     /// If `threads` is zero.

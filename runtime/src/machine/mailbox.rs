@@ -10,6 +10,7 @@ use std::panic::Location;
 use std::ptr::{NonNull, null_mut};
 
 use crossbeam_utils::CachePadded;
+use futures::task::AtomicWaker;
 use multikernel_channels::doorbell::Doorbell;
 use multikernel_channels::inbox::{Batch, Closed, Inbox, Link, Linked};
 use multikernel_channels::sync::{
@@ -180,6 +181,8 @@ pub(crate) struct Mailbox {
     outstanding: AtomicIsize,
     /// Wakes the parked owner; the runtime's knows about io_uring, the models' does not.
     ring: fn(&Mailbox),
+    /// Who polls the owner, if that is no core but a set of tasks within one.
+    pub(crate) poller: AtomicWaker,
 }
 
 impl Mailbox {
@@ -189,9 +192,24 @@ impl Mailbox {
         index: u32,
         ring: fn(&Mailbox),
     ) -> io::Result<Arc<Self>> {
+        Ok(Self::with(Doorbell::new()?, uid, machine, index, ring))
+    }
+
+    /// The mailbox of a set of tasks within a core, or on a thread that is none.
+    pub(crate) fn of_set(uid: CoreUid) -> Arc<Self> {
+        Self::with(Doorbell::silent(), uid, uid.0, 0, |mailbox| mailbox.poller.wake())
+    }
+
+    fn with(
+        doorbell: Doorbell,
+        uid: CoreUid,
+        machine: NonZeroU64,
+        index: u32,
+        ring: fn(&Mailbox),
+    ) -> Arc<Self> {
         let mailbox = Arc::new(Self {
             inbox: CachePadded::new(Inbox::new()),
-            doorbell: Doorbell::new()?,
+            doorbell,
             load: CachePadded::new(Load::default()),
             uid,
             machine,
@@ -200,9 +218,10 @@ impl Mailbox {
             ring_fd: AtomicI32::new(-1),
             outstanding: AtomicIsize::new(UNMERGED),
             ring,
+            poller: AtomicWaker::new(),
         });
         mailbox.this.store(Arc::as_ptr(&mailbox).cast_mut(), Ordering::Relaxed); // published with the `Arc`
-        Ok(mailbox)
+        mailbox
     }
 
     /// The address by which tasks know their mailbox.

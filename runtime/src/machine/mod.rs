@@ -18,6 +18,7 @@ mod bell;
 pub(crate) mod blocking;
 pub(crate) mod boot;
 pub(crate) mod builder;
+mod builder_names;
 pub(crate) mod call;
 pub(crate) mod cgroup;
 mod core_id;
@@ -25,6 +26,7 @@ mod core_local;
 pub(crate) mod cpus;
 #[cfg(test)]
 mod fixture;
+pub(crate) mod handle;
 pub(crate) mod mailbox;
 #[cfg(test)]
 mod mailbox_tests;
@@ -41,6 +43,8 @@ pub use core_local::{CoreLocal, CoreLocalSlot};
 
 use agreement::Rings;
 use blocking::Blocking;
+use builder::{Builder, Hooks};
+use handle::RuntimeFlavor;
 use mailbox::Mailbox;
 
 pub(crate) const NO_MACHINE: &str = "this must be called on a core of a multikernel runtime, inside \
@@ -51,6 +55,8 @@ pub(crate) struct Machine {
     pub(crate) cores: Box<[Arc<Mailbox>]>,
     pub(crate) driver: DriverInfo,
     pub(crate) polling: Option<Duration>,
+    pub(crate) flavor: RuntimeFlavor,
+    pub(crate) hooks: Hooks,
     pub(crate) blocking: Blocking,
     /// Through which the cores agree.
     pub(crate) rings: Arc<Rings>,
@@ -73,22 +79,26 @@ impl Machine {
         driver: DriverInfo,
         polling: Option<Duration>,
         blocking: Blocking,
-        ring_entries: u32,
+        builder: &Builder,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|this| Self {
+        let machine = Arc::new_cyclic(|this| Self {
             rings: agreement::rings(cores.len()),
             deciding: Arc::new(Deciding::new(0)),
             gateway: agreement::gateway(this.clone()),
             cores,
             driver,
             polling,
+            flavor: builder.flavor,
+            hooks: builder.hooks.clone(),
             blocking,
-            ring_entries,
+            ring_entries: builder.ring_entries,
             stopping: AtomicBool::new(false),
             quiet: AtomicUsize::new(0),
             ended: Mutex::new(0),
             all_ended: Condvar::new(),
-        })
+        });
+        machine.blocking.belong_to(Arc::downgrade(&machine));
+        machine
     }
 
     pub(crate) fn driver_settings(&self) -> driver::Settings {

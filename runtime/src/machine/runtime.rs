@@ -2,24 +2,25 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::Location;
+use std::io;
 use std::sync::Mutex;
 use std::thread::JoinHandle as Thread;
 use std::time::{Duration, Instant};
 
 use multikernel_channels::sync::Arc;
 
-use crate::context::{self, GuestGuard};
 use crate::driver::DriverInfo;
 use crate::executor;
-use crate::machine::{CoreId, Machine, pinning, placement};
-use crate::task::{self, JoinHandle};
+use crate::machine::builder::Builder;
+pub use crate::machine::handle::{EnterGuard, Handle, RuntimeFlavor, TryCurrentError};
+use crate::machine::{Machine, pinning};
+use crate::task::JoinHandle;
 
 /// A Machine whose cores all have threads of their own.
 ///
 /// Dropping it ends it: every future is dropped on its core, and the threads are joined, however long their last
-/// polls take; [`shutdown_timeout`](Self::shutdown_timeout) waits no longer than it is told. Both panic on one of its
-/// own cores, which would wait for itself.
+/// polls take, which panics on one of its own cores. [`shutdown_timeout`](Self::shutdown_timeout) waits no longer than it
+/// is told, [`shutdown_background`](Self::shutdown_background) not at all.
 ///
 /// # Examples
 /// ```
@@ -40,8 +41,25 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    pub(crate) fn new(machine: Arc<Machine>, threads: Vec<Thread<()>>, pins: pinning::Plan<'static>) -> Self {
+    pub(crate) fn of(machine: Arc<Machine>, threads: Vec<Thread<()>>, pins: pinning::Plan<'static>) -> Self {
         Self { handle: Handle { machine }, threads: Mutex::new(Some(threads)), _pins: pins }
+    }
+
+    /// One core for each available CPU, each on a thread of its own. As `Builder::new().build()`.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multikernel::runtime::Runtime;
+    ///
+    /// let runtime = Runtime::new()?;
+    /// assert_eq!(runtime.block_on(async { 6 * 7 }), 42);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn new() -> io::Result<Self> {
+        Builder::new().build()
     }
 
     /// A handle for spawning from anywhere. Clone it to keep it.
@@ -74,6 +92,40 @@ impl Runtime {
         F::Output: Send + 'static,
     {
         self.handle.spawn(future)
+    }
+
+    /// Runs a function that blocks on a thread kept for that. As [`Handle::spawn_blocking`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let runtime = multikernel::runtime::Builder::new().cores(1).build()?;
+    /// let read = runtime.spawn_blocking(|| std::fs::read_to_string("/proc/sys/kernel/ostype"));
+    /// assert_eq!(runtime.block_on(read)??.trim(), "Linux");
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_blocking<F, T>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.handle.spawn_blocking(f)
+    }
+
+    /// Makes the calling thread a guest: until the guard is dropped, `spawn` and the like work on it. As
+    /// [`Handle::enter`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let runtime = multikernel::runtime::Builder::new().cores(1).build()?;
+    /// let guard = runtime.enter();
+    /// let task = multikernel::spawn(async { 6 * 7 });
+    /// drop(guard);
+    /// assert_eq!(runtime.block_on(task)?, 42);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn enter(&self) -> EnterGuard<'_> {
+        self.handle.enter()
     }
 
     /// Runs a future on the calling thread until it completes. As [`Handle::block_on`].
@@ -124,6 +176,24 @@ impl Runtime {
         self.end(Some(patience));
     }
 
+    /// Ends the runtime without waiting for it. The one way to end it from one of its own cores.
+    ///
+    /// Its threads end as soon as their polls do. As [`shutdown_timeout`](Self::shutdown_timeout) without patience.
+    ///
+    /// # Examples
+    /// A task ends the runtime that it runs on:
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// let runtime = Builder::new().cores(1).build()?;
+    /// let handle = runtime.handle().clone();
+    /// let last = handle.spawn(async move { runtime.shutdown_background() });
+    /// # futures::executor::block_on(last)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn shutdown_background(self) {
+        self.end(Some(Duration::ZERO));
+    }
+
     fn end(&self, patience: Option<Duration>) {
         let machine = &self.handle.machine;
         let threads = self.threads.lock().expect("never held across a panic").take();
@@ -144,6 +214,9 @@ impl Drop for Runtime {
     /// # Panics
     /// On a core of this runtime, which would wait for itself.
     fn drop(&mut self) {
+        if self.threads.get_mut().is_ok_and(|threads| threads.is_none()) {
+            return; // it has been shut down
+        }
         let own =
             executor::with(|core| core.is_some_and(|core| Arc::ptr_eq(&core.machine, &self.handle.machine)));
         if own {
@@ -160,204 +233,5 @@ impl Drop for Runtime {
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Runtime").field(&self.handle).finish()
-    }
-}
-
-/// A reference to a running Machine, for spawning on it from any thread.
-///
-/// It does not keep the Machine running. When the Machine has ended, what is spawned with it is cancelled at once.
-///
-/// # Examples
-/// ```
-/// # let runtime = multikernel::runtime::Builder::new().cores(1).build()?;
-/// let handle = runtime.handle().clone();
-/// drop(runtime);
-/// let late = handle.spawn(async { "nobody runs this" });
-/// # let is_cancelled = futures::executor::block_on(late).unwrap_err().is_cancelled();
-/// # assert!(is_cancelled);
-/// # std::io::Result::Ok(())
-/// ```
-#[derive(Clone)]
-pub struct Handle {
-    pub(crate) machine: Arc<Machine>,
-}
-
-impl Handle {
-    /// The handle of the Machine that the calling thread is a core or a guest of.
-    ///
-    /// # Panics
-    /// On a thread that is neither; [`try_current`](Self::try_current) does not.
-    ///
-    /// # Examples
-    /// ```
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// use multikernel::runtime::Handle;
-    ///
-    /// let handle = Handle::current();
-    /// let joined = std::thread::spawn(move || handle.block_on(async { 7 })).join();
-    /// assert_eq!(joined.unwrap(), 7);
-    /// # }).unwrap();
-    /// ```
-    pub fn current() -> Self {
-        Self::try_current().unwrap_or_else(|| panic!("{}", crate::machine::NO_MACHINE))
-    }
-
-    /// The handle of the Machine that the calling thread is a core or a guest of, if any.
-    ///
-    /// # Examples
-    /// A library that spawns where it can, and does without elsewhere:
-    /// ```
-    /// use multikernel::runtime::Handle;
-    ///
-    /// fn refresh_in_background() -> bool {
-    ///     let Some(handle) = Handle::try_current() else { return false };
-    ///     handle.spawn(async { /* .. */ });
-    ///     true
-    /// }
-    /// assert!(!refresh_in_background());
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// assert!(refresh_in_background()); // on a core
-    /// # }).unwrap();
-    /// ```
-    pub fn try_current() -> Option<Self> {
-        let machine = executor::with(|core| core.map(|core| core.machine.clone()));
-        Some(Self { machine: machine.or_else(context::guest_machine)? })
-    }
-
-    /// Spawns a task on this Machine: on the calling core if it is one of its cores, else on the one with the fewest
-    /// tasks.
-    ///
-    /// # Examples
-    /// A thread that is no core hands over its work:
-    /// ```
-    /// # multikernel::runtime::Builder::new().cores(2).run(|| async {
-    /// # use multikernel::runtime::Handle;
-    /// let handle = Handle::current();
-    /// let watcher = std::thread::spawn(move || {
-    ///     // .. something has changed ..
-    ///     handle.spawn(async { "reloaded" })
-    /// });
-    /// assert_eq!(watcher.join().unwrap().await.unwrap(), "reloaded");
-    /// # }).unwrap();
-    /// ```
-    #[track_caller]
-    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        let at = Location::caller();
-        executor::with(|core| match core {
-            Some(core) if Arc::ptr_eq(&core.machine, &self.machine) => {
-                task::spawn_at_home(&core.home, future, at, false)
-            }
-            _ => task::spawn_elsewhere(placement::balanced(&self.machine, 0), future, at, false),
-        })
-    }
-
-    /// Runs a future on the calling thread until it completes. Its sockets and sleeps are registered with one of the
-    /// cores; tasks it spawns run on the cores.
-    ///
-    /// # Panics
-    /// On a core: it would keep its other tasks from running. If the future panics.
-    ///
-    /// # Examples
-    /// ```
-    /// use multikernel::time::{Duration, sleep};
-    ///
-    /// # let runtime = multikernel::runtime::Builder::new().cores(1).build()?;
-    /// let handle = runtime.handle();
-    /// handle.block_on(async {
-    ///     sleep(Duration::from_millis(1)).await; // a core keeps the time
-    ///     assert!(multikernel::CoreId::try_current().is_none()); // but this is no core
-    /// });
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        assert!(
-            executor::with(|core| core.is_none()),
-            "block_on would keep this core's other tasks from running: await the future instead"
-        );
-        let _guest = context::enter_as_guest(&self.machine);
-        futures::executor::block_on(future)
-    }
-
-    /// Makes the calling thread a guest: until the guard is dropped, `spawn` and the like work on it.
-    ///
-    /// Guards are dropped in the reverse of their order.
-    ///
-    /// # Examples
-    /// For code that spawns but has no handle:
-    /// ```
-    /// fn start_service() {
-    ///     multikernel::spawn(async { /* .. */ });
-    /// }
-    ///
-    /// # let runtime = multikernel::runtime::Builder::new().cores(1).build()?;
-    /// let guard = runtime.handle().enter();
-    /// start_service();
-    /// drop(guard);
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn enter(&self) -> EnterGuard<'_> {
-        EnterGuard { _guest: context::enter_as_guest(&self.machine), _handle: self }
-    }
-
-    /// Which driver the cores use, and why.
-    ///
-    /// # Examples
-    /// ```
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// use multikernel::runtime::Handle;
-    ///
-    /// println!("serving by {}", Handle::current().driver().kind);
-    /// # }).unwrap();
-    /// ```
-    pub fn driver(&self) -> &DriverInfo {
-        &self.machine.driver
-    }
-
-    /// The Machine's cores, from core 0 on.
-    ///
-    /// # Examples
-    /// ```
-    /// # let runtime = multikernel::runtime::Builder::new().cores(2).build()?;
-    /// let indices: Vec<_> = runtime.handle().cores().map(|core| core.index()).collect();
-    /// assert_eq!(indices, [0, 1]);
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn cores(&self) -> impl ExactSizeIterator<Item = CoreId> + use<> {
-        (0..self.machine.cores.len()).map(CoreId::new)
-    }
-}
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { cores, driver, .. } = &*self.machine;
-        f.debug_struct("Handle").field("cores", &cores.len()).field("driver", &driver.kind).finish()
-    }
-}
-
-/// From [`Handle::enter`]: while it lives, its thread is a guest of the runtime.
-///
-/// # Examples
-/// ```
-/// # let runtime = multikernel::runtime::Builder::new().cores(1).build()?;
-/// use multikernel::runtime::{EnterGuard, Handle};
-///
-/// let guard: EnterGuard<'_> = runtime.handle().enter();
-/// assert!(Handle::try_current().is_some());
-/// drop(guard);
-/// assert!(Handle::try_current().is_none());
-/// # std::io::Result::Ok(())
-/// ```
-pub struct EnterGuard<'a> {
-    _guest: GuestGuard,
-    _handle: &'a Handle,
-}
-
-impl fmt::Debug for EnterGuard<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("EnterGuard")
     }
 }

@@ -7,7 +7,7 @@ use crate::context;
 use crate::executor::{self, Core};
 use crate::machine::runtime::Handle;
 use crate::machine::{CoreId, Machine, placement};
-use crate::task::{self, JoinHandle};
+use crate::task::{self, JoinHandle, local_set};
 
 /// Starts a task, here unless there is a reason to go elsewhere.
 ///
@@ -96,8 +96,10 @@ where
 
 /// Starts a task on this core. It never leaves it, so it need not be `Send`.
 ///
+/// Within a [`LocalSet`](crate::task::LocalSet), the task is added to the set instead.
+///
 /// # Panics
-/// On a thread that is not a core.
+/// On a thread that is not a core, outside a `LocalSet`.
 ///
 /// # Examples
 /// ```
@@ -116,8 +118,12 @@ where
     F::Output: 'static,
 {
     let at = Location::caller();
+    if let Some(set) = local_set::current() {
+        return set.spawn(future, at);
+    }
     executor::with(|core| {
-        let core = core.expect("spawn_local must be called on a core of a multikernel runtime");
+        let core =
+            core.expect("spawn_local must be called on a core of a multikernel runtime, or in a LocalSet");
         task::spawn_at_home(&core.home, future, at, false)
     })
 }
@@ -152,10 +158,10 @@ where
 {
     let at = Location::caller();
     let handle = Handle::current();
-    spawn_on_machine(&handle.machine, core, make, at)
+    on_machine(&handle.machine, core, make, at)
 }
 
-fn spawn_on_machine<F, Fut>(
+pub(crate) fn on_machine<F, Fut>(
     machine: &Machine,
     core: CoreId,
     make: F,
@@ -204,13 +210,18 @@ where
     let handle = Handle::current();
     let live = handle.machine.cores.iter().filter(|core| core.load.standing().is_part());
     let live = live.map(|core| CoreId::new(core.index as usize));
-    live.map(|core| spawn_on_machine(&handle.machine, core, make.clone(), at)).collect()
+    live.map(|core| on_machine(&handle.machine, core, make.clone(), at)).collect()
 }
 
 /// Runs a function that blocks on a thread kept for that, and gives its result to the handle.
 ///
-/// At most [`max_blocking_threads`](crate::runtime::Builder::max_blocking_threads) run at a time; further calls wait.
-/// Aborting the handle of a call that has begun lets it run to its end unobserved.
+/// At most [`max_blocking_threads`](crate::runtime::Builder::max_blocking_threads) run at a time; further calls wait in
+/// a queue without bound, so put a semaphore before calls that outsiders can cause. Calls start in the order in which
+/// they were made.
+///
+/// Aborting the handle takes back a call that has not begun. One that has begun runs to its end, and the handle gives
+/// its result. When the runtime ends, calls that have not begun never do, and those under way run on by themselves,
+/// unobserved; a program that returns from `main` does not wait for them.
 ///
 /// # Panics
 /// As [`spawn`]. A panic of `f` becomes a [`JoinError`](crate::task::JoinError).
@@ -228,7 +239,5 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let handle = Handle::current();
-    let blocking = handle.machine.blocking.clone();
-    handle.spawn(async move { blocking.run(f).await })
+    Handle::current().spawn_blocking(f)
 }

@@ -10,6 +10,7 @@ use multikernel_channels::sync::{AtomicBool, AtomicIsize, AtomicUsize, Cell, Ord
 
 use crate::machine::mailbox::{Arrival, Envelope, Mailbox};
 use crate::task::home::{self, Home};
+use crate::task::id::LazyId;
 use crate::task::quietly;
 
 /// Where a task is in its life. Written and read by the home alone.
@@ -52,8 +53,9 @@ pub(crate) mod ask {
 pub(crate) struct VTable {
     /// Polls the future; true when the task has completed (the output is stored, the future dropped).
     pub(crate) poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> bool,
-    /// Drops the future and stores "cancelled" as the output.
-    pub(crate) cancel: unsafe fn(NonNull<Header>),
+    /// Drops the future and stores "cancelled" as the output. A blocking call that has begun refuses, and goes on,
+    /// unless it is `forced`: false then.
+    pub(crate) cancel: unsafe fn(NonNull<Header>, forced: bool) -> bool,
     /// Drops a stored output.
     pub(crate) drop_output: unsafe fn(NonNull<Header>),
     /// Moves a stored output into `*mut Result<T, JoinError>`.
@@ -93,7 +95,8 @@ pub(crate) struct Header {
     pub(crate) connection: Cell<bool>,
 
     // Everyone's fields: atomic.
-    pub(crate) done: AtomicBool,
+    pub(crate) done: AtomicBool, // in what the flags leave of their word
+    pub(crate) id: LazyId,
     remote: AtomicUsize,
     shared_refs: AtomicIsize,
     pub(crate) remote_joiner: AtomicWaker,
@@ -122,6 +125,7 @@ impl Header {
             joined_elsewhere: Cell::new(false),
             merged: Cell::new(false),
             connection: Cell::new(false),
+            id: LazyId::new(),
             done: AtomicBool::new(false),
             remote: AtomicUsize::new(0),
             shared_refs: AtomicIsize::new(0),
@@ -348,7 +352,7 @@ impl TaskRef {
         let newborn = header.remote.load(Ordering::Relaxed) & ask::ADOPT != 0;
         if newborn {
             // SAFETY: never adopted, so the future was never polled; it is with the message, and so with us.
-            unsafe { (header.vtable.cancel)(self.0) };
+            unsafe { (header.vtable.cancel)(self.0, true) };
             header.done.store(true, Ordering::Release); // pairs with the Acquire in the join handle
             self.answer_at_home();
         }

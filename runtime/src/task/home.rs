@@ -12,6 +12,7 @@ use multikernel_channels::sync::{Arc, Cell, Ordering, per_thread};
 
 use crate::machine::mailbox::{Arrival, Envelope, Mailbox};
 use crate::task::header::{Header, Phase, TaskRef};
+use crate::task::id::Id;
 use crate::task::recycle::Recycler;
 use crate::task::waker;
 
@@ -30,6 +31,8 @@ pub(crate) struct Home {
     live: Cell<isize>,
     /// Tasks not complete yet.
     pending: Cell<u32>,
+    /// The task that is being polled, or was last and is alive; [`NAMELESS`] while one is being completed.
+    current: Cell<*const Header>,
     /// The core is ending: what arrives is cancelled instead of run.
     ending: Cell<bool>,
     /// The core has left, or is about to: what comes from now on is cancelled at once.
@@ -61,6 +64,27 @@ pub(super) fn recycler<'a>() -> Option<&'a Recycler> {
     unsafe { home.as_ref() }.map(|home| &home.recycler)
 }
 
+/// The name of the task that this thread's home is polling.
+pub(super) fn polled() -> Option<Id> {
+    let home = HOME.with(|home| home.get());
+    // SAFETY: as in `if_current`.
+    let current = unsafe { home.as_ref() }?.current.get();
+    being_polled(current).map(|header| header.id.get())
+}
+
+/// The current task, unless its poll is over.
+fn being_polled<'a>(current: *const Header) -> Option<&'a Header> {
+    if current == NAMELESS {
+        return None;
+    }
+    // SAFETY: the current task has not completed, or there would be another or none. So its home keeps it.
+    let header = unsafe { current.as_ref() }?;
+    matches!(header.phase.get(), Phase::Running | Phase::RunningWoken).then_some(header)
+}
+
+/// In place of a current task: there is one, but its memory may be gone.
+const NAMELESS: *const Header = std::ptr::without_provenance(1);
+
 impl Home {
     pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
         Self {
@@ -70,6 +94,7 @@ impl Home {
             recycler: Recycler::new(),
             live: Cell::new(0),
             pending: Cell::new(0),
+            current: Cell::new(null()),
             ending: Cell::new(false),
             is_shut: Cell::new(false),
             held: RefCell::new(VecDeque::new()),
@@ -92,6 +117,26 @@ impl Home {
         self.mailbox.begin_tasks();
     }
 
+    /// The set of tasks that this is the home of begins, on the calling thread, which may be another home's.
+    pub(crate) fn open(&self) {
+        self.mailbox.begin_tasks();
+    }
+
+    /// Makes this the thread's home while `f` runs, in place of the one that is.
+    ///
+    /// # Safety
+    /// This is the thread that [opened](Self::open) it, and the home outlives `f`.
+    pub(crate) unsafe fn visit<R>(&self, f: impl FnOnce() -> R) -> R {
+        struct Restore(*const Home);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                HOME.with(|home| home.set(self.0));
+            }
+        }
+        let _restore = Restore(HOME.with(|home| home.replace(self)));
+        f()
+    }
+
     /// Completes every task: delivers what has come and cancels the rest. Nothing may be spawned here after this.
     pub(crate) fn finish_all(&self) {
         self.ending.set(true);
@@ -108,12 +153,18 @@ impl Home {
     pub(crate) fn leave(&self) {
         debug_assert!(self.list.first().is_none() && self.queue.is_empty(), "a task would outlive its home");
         HOME.with(|home| home.set(null()));
-        // SAFETY: this is the owner's thread, since `enter`.
+        self.close();
+    }
+
+    /// The rest of [`leave`](Self::leave), for what was not entered but [opened](Self::open). Not within a visit.
+    pub(crate) fn close(&self) {
+        self.is_shut.set(true);
+        // SAFETY: this is the owner's thread, since `enter` or `open`.
         for envelope in unsafe { self.mailbox.close() } {
             // SAFETY: just taken.
             unsafe { Envelope::deliver(envelope, Arrival::Closed) };
         }
-        // SAFETY: as above; `enter` began them.
+        // SAFETY: as above; `enter` or `open` began them.
         unsafe { self.mailbox.end_tasks(self.live.get()) };
     }
 
@@ -204,23 +255,37 @@ impl Home {
         let header = task.header();
         debug_assert_eq!(header.phase.get(), Phase::Queued);
         header.phase.set(Phase::Running);
+        self.current.set(header);
         self.mailbox.load.note_poll(header.spawned_at);
-        let complete = if header.aborted.get() {
-            // SAFETY: the home's thread, the task is not complete, and nobody is polling it.
-            unsafe { (header.vtable.cancel)(task.as_ptr()) };
-            true
-        } else {
+        let complete = header.aborted.get() && self.cancel(task) || {
             let waker = waker::borrowed(task);
-            // SAFETY: as above.
+            // SAFETY: the home's thread, the task is not complete, and nobody is polling it.
             unsafe { (header.vtable.poll)(task.as_ptr(), &mut Context::from_waker(&waker)) }
         };
         if complete {
+            self.current.set(NAMELESS);
             self.finish(task);
+            self.current.set(null());
         } else if header.phase.replace(Phase::Idle) == Phase::RunningWoken {
             header.phase.set(Phase::Queued);
             self.queue.push(task);
         }
         true
+    }
+
+    /// Cancels the task that is due to be polled. False when it will not be.
+    #[cold]
+    #[inline(never)] // which leaves `run_one` a register
+    fn cancel(&self, task: TaskRef) -> bool {
+        let header = task.header();
+        header.aborted.set(false);
+        // SAFETY: as in `run_one`.
+        unsafe { (header.vtable.cancel)(task.as_ptr(), self.ending.get() || self.is_shut.get()) }
+    }
+
+    /// Whether a task is being polled or completed.
+    pub(crate) fn is_polling(&self) -> bool {
+        self.current.get() == NAMELESS || being_polled(self.current.get()).is_some()
     }
 
     fn finish(&self, task: TaskRef) {

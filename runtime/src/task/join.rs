@@ -1,19 +1,19 @@
 //! Waiting for a task, and ending it.
 
-use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
-use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 use multikernel_channels::budget::poll_proceed;
 use multikernel_channels::epoch;
 use multikernel_channels::sync::Ordering;
 
+use crate::task::error::JoinError;
 use crate::task::header::{Phase, TaskRef, ask};
+use crate::task::id::Id;
 use crate::task::quietly;
 
 /// Waits for a task and takes its output.
@@ -89,8 +89,9 @@ impl<T> JoinHandle<T> {
     /// assert!(handle.await.unwrap_err().is_cancelled());
     /// # }).unwrap();
     /// ```
+    #[track_caller]
     pub fn abort_handle(&self) -> AbortHandle {
-        let task = self.task.expect("the output was taken already");
+        let task = self.task.expect(TAKEN);
         task.retain();
         AbortHandle { task }
     }
@@ -110,7 +111,41 @@ impl<T> JoinHandle<T> {
     pub fn is_finished(&self) -> bool {
         self.task.is_none_or(is_done)
     }
+
+    /// The task's name.
+    ///
+    /// # Panics
+    /// If this handle has given the output already.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let task = multikernel::spawn(async { multikernel::task::id() });
+    /// let id = task.id();
+    /// assert_eq!(task.await.unwrap(), id);
+    /// # }).unwrap();
+    /// ```
+    #[track_caller]
+    pub fn id(&self) -> Id {
+        self.task.expect(TAKEN).header().id.get()
+    }
+
+    /// Has `waker` woken when the task has ended. True if it has already.
+    pub(super) fn watch(&self, waker: &Waker) -> bool {
+        self.task.is_none_or(|task| match task.home() {
+            Some(_) => poll_at_home(task, waker),
+            None => poll_elsewhere(task, waker),
+        })
+    }
+
+    /// As awaiting the handle, with another that still names the task afterwards.
+    pub(super) fn poll_named(&mut self, cx: &mut Context<'_>) -> Poll<(AbortHandle, Result<T, JoinError>)> {
+        let named = self.abort_handle();
+        Pin::new(self).poll(cx).map(|output| (named, output))
+    }
 }
+
+const TAKEN: &str = "the output was taken already";
 
 fn is_done(task: TaskRef) -> bool {
     task.header().done.load(Ordering::Acquire) // pairs with the Release at completion
@@ -273,6 +308,19 @@ impl AbortHandle {
     pub fn is_finished(&self) -> bool {
         is_done(self.task)
     }
+
+    /// The task's name. As [`JoinHandle::id`].
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let task = multikernel::spawn(async {});
+    /// assert_eq!(task.abort_handle().id(), task.id());
+    /// # }).unwrap();
+    /// ```
+    pub fn id(&self) -> Id {
+        self.task.header().id.get()
+    }
 }
 
 impl Clone for AbortHandle {
@@ -291,145 +339,5 @@ impl Drop for AbortHandle {
 impl fmt::Debug for AbortHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AbortHandle").field("finished", &self.is_finished()).finish()
-    }
-}
-
-/// Why a task has no output: it was ended, or it panicked.
-///
-/// # Examples
-/// A task that panics does not take others with it:
-/// ```
-/// # multikernel::runtime::Builder::new_test().run(|| async {
-/// let request = multikernel::spawn(async { panic!("no such page") });
-/// let error = request.await.unwrap_err();
-/// assert!(error.is_panic());
-/// assert_eq!(error.to_string(), "the task panicked: no such page");
-/// # }).unwrap();
-/// ```
-pub struct JoinError(Repr);
-
-enum Repr {
-    Cancelled,
-    // The mutex makes the error `Sync`, which users of error crates expect; it is never contended. Boxed because every
-    // task has room for its error.
-    Panicked(Box<Mutex<Box<dyn Any + Send>>>),
-}
-
-impl JoinError {
-    pub(crate) fn cancelled() -> Self {
-        Self(Repr::Cancelled)
-    }
-
-    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
-        Self(Repr::Panicked(Box::new(Mutex::new(payload))))
-    }
-
-    /// The task was aborted, or its runtime ended.
-    ///
-    /// # Examples
-    /// ```
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// let task = multikernel::spawn(std::future::pending::<()>());
-    /// task.abort();
-    /// assert!(task.await.unwrap_err().is_cancelled());
-    /// # }).unwrap();
-    /// ```
-    pub fn is_cancelled(&self) -> bool {
-        matches!(self.0, Repr::Cancelled)
-    }
-
-    /// The task panicked: in a poll, or when its future was dropped.
-    ///
-    /// # Examples
-    /// ```
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// let task = multikernel::spawn(async { panic!() });
-    /// assert!(task.await.unwrap_err().is_panic());
-    /// # }).unwrap();
-    /// ```
-    pub fn is_panic(&self) -> bool {
-        matches!(self.0, Repr::Panicked(_))
-    }
-
-    /// The panic's payload, for [`std::panic::resume_unwind`].
-    ///
-    /// # Panics
-    /// If the task did not panic.
-    ///
-    /// # Examples
-    /// Panics in turn, as if the task had been called:
-    /// ```
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// # let caller = multikernel::spawn(async {
-    /// let task = multikernel::spawn(async { panic!("no such page") });
-    /// if let Err(error) = task.await
-    ///     && error.is_panic()
-    /// {
-    ///     std::panic::resume_unwind(error.into_panic());
-    /// }
-    /// # });
-    /// # assert_eq!(caller.await.unwrap_err().to_string(), "the task panicked: no such page");
-    /// # }).unwrap();
-    /// ```
-    pub fn into_panic(self) -> Box<dyn Any + Send> {
-        self.try_into_panic().expect("the task was cancelled, it did not panic")
-    }
-
-    /// The panic's payload, or the error back.
-    ///
-    /// # Errors
-    /// The error itself, if the task did not panic.
-    ///
-    /// # Examples
-    /// ```
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// let task = multikernel::spawn(async { panic!("no such page") });
-    /// match task.await.unwrap_err().try_into_panic() {
-    ///     Ok(payload) => assert_eq!(payload.downcast_ref(), Some(&"no such page")),
-    ///     Err(cancelled) => println!("{cancelled}"),
-    /// }
-    /// # }).unwrap();
-    /// ```
-    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
-        match self.0 {
-            Repr::Panicked(payload) => {
-                Ok((*payload).into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
-            }
-            Repr::Cancelled => Err(self),
-        }
-    }
-
-    fn message(&self) -> Option<String> {
-        let Repr::Panicked(payload) = &self.0 else { return None };
-        let payload = payload.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let text = payload.downcast_ref::<&str>().copied();
-        text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).map(str::to_owned)
-    }
-}
-
-impl fmt::Display for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.0, self.message()) {
-            (Repr::Cancelled, _) => f.write_str("the task was cancelled"),
-            (_, Some(message)) => write!(f, "the task panicked: {message}"),
-            (_, None) => f.write_str("the task panicked"),
-        }
-    }
-}
-
-impl fmt::Debug for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.message() {
-            _ if self.is_cancelled() => f.write_str("JoinError::Cancelled"),
-            message => f.debug_tuple("JoinError::Panicked").field(&message.unwrap_or_default()).finish(),
-        }
-    }
-}
-
-impl std::error::Error for JoinError {}
-
-impl From<JoinError> for std::io::Error {
-    fn from(error: JoinError) -> Self {
-        std::io::Error::other(error)
     }
 }

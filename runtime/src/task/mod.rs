@@ -66,23 +66,54 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
+#[cfg(not(loom))]
+pub mod coop;
+#[cfg(not(loom))]
+mod ended;
+mod error;
 pub(crate) mod header;
 pub(crate) mod home;
+pub(crate) mod id;
 mod join;
+#[cfg(not(loom))]
+mod join_set;
 mod lazy;
+#[cfg(not(loom))]
+mod local_key;
+#[cfg(not(loom))]
+pub(crate) mod local_set;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod raw;
 pub(crate) mod recycle;
+#[cfg(not(loom))]
+mod tracked;
+#[cfg(not(loom))]
+mod tracker;
 mod waker;
 mod yield_now;
 
 #[cfg(not(loom))]
 pub use crate::machine::spawn::{on_each_core, spawn, spawn_balanced, spawn_blocking, spawn_local, spawn_on};
-pub use join::{AbortHandle, JoinError, JoinHandle};
+#[cfg(not(loom))]
+pub use coop::{consume_budget, unconstrained};
+pub use error::JoinError;
+pub use id::{Id, id, try_id};
+pub use join::{AbortHandle, JoinHandle};
+#[cfg(not(loom))]
+pub use join_set::JoinSet;
+#[cfg(not(loom))]
+pub use local_key::{AccessError, LocalKey, TaskLocalFuture};
+#[cfg(not(loom))]
+pub use local_set::{LocalEnterGuard, LocalSet};
+#[cfg(not(loom))]
+pub use tracked::{TaskTrackerToken, TaskTrackerWaitFuture, TrackedFuture};
+#[cfg(not(loom))]
+pub use tracker::TaskTracker;
 pub use yield_now::{YieldNow, yield_now};
 
 pub(crate) use home::Home;
+pub(crate) use raw::Revoke;
 
 use crate::machine::mailbox::Mailbox;
 use multikernel_channels::sync::Ordering;
@@ -162,6 +193,44 @@ where
     // SAFETY: until its first poll, which happens there, a `Lazy` holds nothing but the closure, which is `Send`;
     // from then on it never leaves.
     unsafe { post_new(target, lazy::Lazy::new(make), at, false) }
+}
+
+/// What is spawned at a home that has closed: a task that is cancelled at once.
+pub(crate) fn spawn_refused<F>(
+    home: &Home,
+    future: F,
+    at: &'static Location<'static>,
+) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let task = raw::allocate(home.mailbox().this(), future, at);
+    // SAFETY: newborn. It goes nowhere: the inbox is closed, so it is dropped here, whatever it holds.
+    unsafe { task.post_newborn() };
+    // SAFETY: the second of the two references a task is born with.
+    unsafe { JoinHandle::new(task) }
+}
+
+/// Spawns the wait for a call that is made on some other thread, here or on the core behind `target`.
+pub(crate) fn spawn_call<F>(
+    home: Option<&Home>,
+    target: &Mailbox,
+    call: F,
+    at: &'static Location<'static>,
+) -> JoinHandle<F::Output>
+where
+    F: Future + Revoke + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let task = raw::allocate_call(target.this(), call, at);
+    match home {
+        Some(home) => home.adopt(task),
+        // SAFETY: newborn, and what it holds is `Send`.
+        None => unsafe { task.post_newborn() },
+    }
+    // SAFETY: the second of the two references a task is born with.
+    unsafe { JoinHandle::new(task) }
 }
 
 /// # Safety

@@ -1,6 +1,7 @@
 //! A task in memory: the header, then the future, whose place its output takes.
 
 use std::alloc::Layout;
+use std::any::Any;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -12,8 +13,9 @@ use std::task::{Context, Poll};
 use multikernel_channels::sync::UnsafeCell;
 
 use crate::machine::mailbox::Mailbox;
+use crate::task::error::JoinError;
 use crate::task::header::{Header, TaskRef, VTable};
-use crate::task::join::JoinError;
+use crate::task::id::Id;
 use crate::task::{home, quietly, recycle};
 
 type Output<F> = Result<<F as Future>::Output, JoinError>;
@@ -37,10 +39,39 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
+    allocate_with(Functions::<F>::VTABLE, mailbox, future, at)
+}
+
+/// The future of a call that is made elsewhere, and that cannot be ended there once it has begun.
+pub(crate) trait Revoke {
+    /// Takes the call back. False when it has begun.
+    fn revoke(&self) -> bool;
+}
+
+/// As [`allocate`], for a task that an abort does not end once its call has begun.
+pub(super) fn allocate_call<F>(mailbox: *const Mailbox, call: F, at: &'static Location<'static>) -> TaskRef
+where
+    F: Future + Revoke + 'static,
+    F::Output: 'static,
+{
+    allocate_with(Functions::<F>::CALL_VTABLE, mailbox, call, at)
+}
+
+/// The vtable is one of `F`'s.
+fn allocate_with<F>(
+    vtable: &'static VTable,
+    mailbox: *const Mailbox,
+    future: F,
+    at: &'static Location<'static>,
+) -> TaskRef
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
     let block = recycle::allocate(home::recycler(), Layout::new::<Task<F>>()).cast::<Task<F>>();
     let stage = UnsafeCell::new(Stage { future: ManuallyDrop::new(future) });
     // SAFETY: the block has this layout and is ours alone.
-    unsafe { block.write(Task { header: Header::new(mailbox, Functions::<F>::VTABLE, at), stage }) };
+    unsafe { block.write(Task { header: Header::new(mailbox, vtable, at), stage }) };
     // SAFETY: alive, with the two references it is born with.
     unsafe { TaskRef::new(block.cast()) }
 }
@@ -79,25 +110,37 @@ where
         let output = match result {
             Ok(Poll::Pending) => return false,
             Ok(Poll::Ready(output)) => Ok(output),
-            Err(payload) => Err(JoinError::panicked(payload)),
+            Err(payload) => Err(Self::panicked(task, payload)),
         };
         // SAFETY: the future is there and is not touched again.
-        unsafe { Self::replace(stage, output) };
+        unsafe { Self::replace(task, output) };
         true
     }
 
     /// # Safety
     /// As for `poll`.
-    unsafe fn cancel(task: NonNull<Header>) {
+    unsafe fn cancel(task: NonNull<Header>, _: bool) -> bool {
         // SAFETY: passed on to the caller.
-        unsafe { Self::replace(Self::stage(task), Err(JoinError::cancelled())) }
+        unsafe { Self::replace(task, Err(JoinError::cancelled(Self::id(task)))) }
+        true
+    }
+
+    fn id(task: NonNull<Header>) -> Id {
+        // SAFETY: alive, as in `stage`.
+        unsafe { task.as_ref() }.id.get()
+    }
+
+    #[cold]
+    fn panicked(task: NonNull<Header>, payload: Box<dyn Any + Send>) -> JoinError {
+        JoinError::panicked(payload, Self::id(task))
     }
 
     /// Drops the future and puts the output in its place. A panic of that drop becomes the output.
     ///
     /// # Safety
     /// The stage holds the future.
-    unsafe fn replace(stage: &UnsafeCell<Stage<F>>, output: Output<F>) {
+    unsafe fn replace(task: NonNull<Header>, output: Output<F>) {
+        let stage = Self::stage(task);
         let dropped = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: dropped in place, once; from here on the stage is empty.
             stage.with_mut(|stage| unsafe { ManuallyDrop::drop(&mut (*stage).future) })
@@ -106,7 +149,7 @@ where
             Ok(()) => output,
             Err(payload) => {
                 quietly(|| drop(output));
-                Err(JoinError::panicked(payload))
+                Err(Self::panicked(task, payload))
             }
         };
         // SAFETY: the stage is empty and ours.
@@ -129,5 +172,22 @@ where
         let output = Self::stage(task).with_mut(|stage| unsafe { ManuallyDrop::take(&mut (*stage).output) });
         // SAFETY: `to` is as the caller says.
         unsafe { to.cast::<Option<Output<F>>>().write(Some(output)) };
+    }
+}
+
+impl<F> Functions<F>
+where
+    F: Future + Revoke + 'static,
+    F::Output: 'static,
+{
+    const CALL_VTABLE: &'static VTable = &VTable { cancel: Self::cancel_call, ..*Self::VTABLE };
+
+    /// # Safety
+    /// As for `cancel`.
+    unsafe fn cancel_call(task: NonNull<Header>, forced: bool) -> bool {
+        // SAFETY: the stage holds the future, and nobody is polling it.
+        let revoked = Self::stage(task).with(|stage| unsafe { &(*stage).future }.revoke());
+        // SAFETY: passed on to the caller.
+        (revoked || forced) && unsafe { Self::cancel(task, forced) }
     }
 }

@@ -1,0 +1,10 @@
+//! Sets of tasks, values that belong to tasks, calls that block, and the names under which tokio's users look for them.
+
+mod blocking;
+mod common;
+mod coop;
+mod join_set;
+mod local_key;
+mod local_set;
+mod names;
+mod tracker;
