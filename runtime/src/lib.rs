@@ -141,6 +141,7 @@ pub mod machine_support {
 /// | `polling` | `"auto"`, `"off"`, or the longest time to poll before parking, such as `"50us"` or `"1ms"` |
 /// | `thread_name` | a string |
 /// | `max_blocking_threads` | a whole number of at least 1 |
+/// | `start_paused` | `true` or `false`: see [`time::pause`](time::pause()) |
 /// | `crate` | where this crate is, when it goes by another name: `crate = my_crate::multikernel` |
 ///
 /// Values are literals. Anything else, and a function that is not `async`, takes arguments or is generic, is an error

@@ -9,8 +9,8 @@ use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{Error, Expr, ExprLit, Ident, Lit, LitStr, Path, Result, Token};
 
-const NAMES: [&str; 7] =
-    ["cores", "driver", "pinning", "polling", "thread_name", "max_blocking_threads", "crate"];
+const NAMES: [&str; 8] =
+    ["cores", "driver", "pinning", "polling", "thread_name", "max_blocking_threads", "start_paused", "crate"];
 
 /// What the attribute asks for, each option as the tokens of one call on the builder.
 pub(crate) struct Options {
@@ -126,6 +126,7 @@ impl Given {
             "driver" => variant(&name, literal, &quote!(#krate::runtime::DriverChoice), &DRIVERS)?,
             "pinning" => variant(&name, literal, &quote!(#krate::runtime::Pinning), &PINNINGS)?,
             "polling" => polling(literal, &quote!(#krate::runtime::Polling))?,
+            "start_paused" => yes_or_no(&name, literal)?,
             _ => thread_name(literal)?,
         };
         Ok(quote!(.#method(#value)))
@@ -151,6 +152,13 @@ fn at_least_one(name: &str, literal: &Lit) -> Result<TokenStream> {
     let mut literal = Literal::usize_suffixed(number as usize);
     literal.set_span(int.span());
     Ok(quote!(#literal))
+}
+
+fn yes_or_no(name: &str, literal: &Lit) -> Result<TokenStream> {
+    match literal {
+        Lit::Bool(value) => Ok(quote!(#value)),
+        other => Err(Error::new(other.span(), wrong_type(name))),
+    }
 }
 
 /// One of the names in `values`, as the variant of `kind` beside it.
@@ -220,6 +228,7 @@ fn wrong_type(name: &str) -> String {
     let kind = match name {
         "cores" | "max_blocking_threads" => "a whole number",
         "crate" => "a path without quotes",
+        "start_paused" => "`true` or `false`",
         "polling" => "a string; a time carries its unit",
         _ => "a string",
     };
@@ -234,6 +243,7 @@ fn example(name: &str) -> &'static str {
         "polling" => "polling = \"50us\"",
         "thread_name" => "thread_name = \"web\"",
         "max_blocking_threads" => "max_blocking_threads = 64",
+        "start_paused" => "start_paused = true",
         _ => "crate = my_crate::multikernel",
     }
 }

@@ -29,7 +29,7 @@ use crate::machine::mailbox::{Mailbox, Standing};
 use crate::machine::membership::Retiring;
 use crate::machine::{Machine, registry};
 use crate::task::{Home, quietly};
-use crate::time::Instant;
+use crate::time::{Instant, clock};
 
 thread_local! {
     static CURRENT: Cell<*const Core> = const { Cell::new(std::ptr::null()) };
@@ -182,6 +182,8 @@ impl Core {
         }
         if self.home.has_runnable() {
             self.glance_at_driver();
+        } else if self.machine.clock.is_stopped() && self.jump() {
+            // On with what that has woken.
         } else if !self.poll_before_parking() {
             self.park(longest);
         }
@@ -221,7 +223,7 @@ impl Core {
         if !self.home.has_runnable() {
             return;
         }
-        let started = Instant::now();
+        let started = Instant::system();
         let mut polls = 0;
         while polls < POLLS_PER_TURN {
             let until = polls + if self.long_polls.get() { 1 } else { POLLS_PER_LOOK };
@@ -231,7 +233,7 @@ impl Core {
                 let was_there = self.home.run_one();
                 self.polling_task.set(false);
                 if !was_there {
-                    return self.note_turn(polls, started.elapsed(), Duration::ZERO);
+                    return self.note_turn(polls, started.system_elapsed(), Duration::ZERO);
                 }
                 polls += 1;
                 if self.rang.get() {
@@ -242,12 +244,14 @@ impl Core {
             self.deliver();
             // The clock costs more than a short poll: not at every look.
             let timed = self.long_polls.get() || polls.is_multiple_of(2 * POLLS_PER_LOOK);
-            if timed && started.elapsed() > TURN_TIME || self.resources.reactor.borrow().has_completions() {
+            if timed && started.system_elapsed() > TURN_TIME
+                || self.resources.reactor.borrow().has_completions()
+            {
                 break;
             }
         }
         // The queue is not empty: what is queued now waits about as long as this turn took.
-        let spent = started.elapsed();
+        let spent = started.system_elapsed();
         self.note_turn(polls, spent, spent);
     }
 
@@ -263,13 +267,33 @@ impl Core {
         if due.is_none() && agreement_due.is_none() {
             return;
         }
-        let now = Instant::now();
+        let system = Instant::system();
+        let now = clock::at(system);
         if due.is_some_and(|due| due <= now) {
             self.wake_from(|core, woken| core.timers.borrow_mut().advance(now, woken));
         }
-        if agreement_due.is_some_and(|due| due <= now) {
-            self.seat.tick(now);
+        if agreement_due.is_some_and(|due| due <= system) {
+            self.seat.tick(system);
         }
+    }
+
+    /// A task has moved the clock.
+    pub(crate) fn fire_local_timers(&self) {
+        self.wake_from(|core, woken| core.timers.borrow_mut().advance(Instant::now(), woken));
+    }
+
+    /// The clock is stopped, and nothing keeps it from jumping: it does, unless a last look finds something to do. False if
+    /// there is no timer to jump to.
+    fn jump(&self) -> bool {
+        let next = self.resources.timers.borrow().next_deadline();
+        let Some(next) = next.filter(|_| !self.machine.clock.is_held()) else { return false };
+        // After the look at the holds: mail posted under one is seen.
+        self.drive(Wait::No);
+        self.deliver();
+        if !self.home.has_runnable() && self.machine.clock.move_on(|_| next).is_ok() {
+            self.fire_local_timers();
+        }
+        true
     }
 
     /// Tasks wait: submit what is queued and take what is there, without waiting.
@@ -284,13 +308,13 @@ impl Core {
     fn poll_before_parking(&self) -> bool {
         let Some(limit) = self.polling.filter(|_| self.had_mail.replace(false)) else { return false };
         self.mailbox().doorbell.set_polling();
-        let started = Instant::now();
+        let started = Instant::system();
         let came = loop {
             // The clock costs more than a look.
             if (0..LOOKS_PER_CLOCK).any(|_| self.has_news() || self.has_completions()) {
                 break true;
             }
-            if started.elapsed() > limit || self.is_called() {
+            if started.system_elapsed() > limit || self.is_called() {
                 break false;
             }
         };
@@ -310,21 +334,14 @@ impl Core {
 
     /// Nothing can run: waits for the driver, the next timer or the doorbell.
     fn park(&self, longest: Wait) {
-        let timer = self.resources.timers.borrow().next_deadline();
-        let next = timer.into_iter().chain(self.seat.next_deadline()).min();
-        let wait = match (next, longest) {
-            (_, Wait::No) => Wait::No,
-            (Some(at), Wait::Forever) => Wait::For(at.saturating_duration_since(Instant::now())),
-            (Some(at), Wait::For(most)) => Wait::For(at.saturating_duration_since(Instant::now()).min(most)),
-            (None, longest) => longest,
-        };
+        let wait = self.longest_wait(longest);
         let mut woken = self.woken.take();
         self.hub.prepare_park(&mut woken);
         // Who posts or sends after these looks finds us asleep and rings or wakes; what was there before is seen
         // (channels, sleeping and waking).
         self.seat.prepare_park(self.home.holds_mail());
         self.mailbox().doorbell.prepare_park();
-        let stay = self.mailbox().has_mail() || self.seat.has_news() || self.is_called();
+        let stay = self.mailbox().has_mail() || self.seat.has_news() || self.is_called() || self.may_jump();
         let sleep = self.hub.may_sleep(&mut woken) && !stay;
         self.woken.set(woken);
         self.rang.set(false);
@@ -334,6 +351,27 @@ impl Core {
             // Before anything runs, and be it a waker: other cores may have gone on without us.
             self.seat.read_to_the_end();
         });
+    }
+
+    /// Until the next timer. While the clock is stopped, none comes by waiting.
+    fn longest_wait(&self, longest: Wait) -> Wait {
+        let system = Instant::system();
+        let timer =
+            self.resources.timers.borrow().next_deadline().filter(|_| !self.machine.clock.is_stopped());
+        let timer = timer.map(|at| at.saturating_duration_since(clock::at(system)));
+        let agreement = self.seat.next_deadline().map(|at| at.saturating_duration_since(system));
+        match (timer.into_iter().chain(agreement).min(), longest) {
+            (_, Wait::No) => Wait::No,
+            (Some(next), Wait::Forever) => Wait::For(next),
+            (Some(next), Wait::For(most)) => Wait::For(next.min(most)),
+            (None, longest) => longest,
+        }
+    }
+
+    /// Whether a stopped clock has a timer to jump to, and nobody keeps it from that any more.
+    fn may_jump(&self) -> bool {
+        let clock = &self.machine.clock;
+        clock.is_stopped() && !clock.is_held() && self.resources.timers.borrow().next_deadline().is_some()
     }
 
     /// The Machine has news that the loop is to look at: it stops, or all of it has.

@@ -10,6 +10,7 @@ use futures::channel::oneshot;
 use crate::limits::BLOCKING_IDLE;
 use crate::machine::cpus;
 use crate::task::quietly;
+use crate::time::clock::Clock;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -22,6 +23,8 @@ struct Shared {
     state: Mutex<State>,
     work: Condvar,
     limit: usize,
+    /// It does not jump while there is a call under way.
+    clock: Arc<Clock>,
     name: String,
     /// Where the threads may run, if whoever starts one may be pinned: a thread inherits that.
     cpus: Option<Vec<usize>>,
@@ -36,12 +39,13 @@ struct State {
 }
 
 impl Blocking {
-    pub(crate) fn new(limit: usize, name: &str, cpus: Option<Vec<usize>>) -> Self {
+    pub(crate) fn new(limit: usize, name: &str, cpus: Option<Vec<usize>>, clock: Arc<Clock>) -> Self {
         let name = format!("{name}-blocking");
         Self(Arc::new(Shared {
             state: Mutex::default(),
             work: Condvar::new(),
             limit: limit.max(1),
+            clock,
             name,
             cpus,
         }))
@@ -52,7 +56,9 @@ impl Blocking {
     /// Dropping the future lets a call that has begun run on, and its result go.
     pub(crate) async fn run<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> T {
         let (send, receive) = oneshot::channel();
+        let hold = self.0.clock.hold();
         self.submit(Box::new(move || {
+            let _until_the_result_is_sent = hold;
             if !send.is_canceled() {
                 let _ = send.send(catch_unwind(AssertUnwindSafe(f)));
             }

@@ -12,6 +12,7 @@ use multikernel_channels::epoch::Deciding;
 use multikernel_replicate::host::Gateway;
 
 use crate::driver::{self, DriverInfo};
+use crate::time::clock::Clock;
 
 pub(crate) mod agreement;
 mod bell;
@@ -52,6 +53,7 @@ pub(crate) struct Machine {
     pub(crate) driver: DriverInfo,
     pub(crate) polling: Option<Duration>,
     pub(crate) blocking: Blocking,
+    pub(crate) clock: Arc<Clock>,
     /// Through which the cores agree.
     pub(crate) rings: Arc<Rings>,
     /// The round that is being decided.
@@ -73,6 +75,7 @@ impl Machine {
         driver: DriverInfo,
         polling: Option<Duration>,
         blocking: Blocking,
+        clock: Arc<Clock>,
         ring_entries: u32,
     ) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
@@ -83,6 +86,7 @@ impl Machine {
             driver,
             polling,
             blocking,
+            clock,
             ring_entries,
             stopping: AtomicBool::new(false),
             quiet: AtomicUsize::new(0),

@@ -14,6 +14,7 @@ use crate::driver::DriverInfo;
 use crate::executor;
 use crate::machine::{CoreId, Machine, pinning, placement};
 use crate::task::{self, JoinHandle};
+use crate::time::guest;
 
 /// A Machine whose cores all have threads of their own.
 ///
@@ -278,7 +279,7 @@ impl Handle {
             "block_on would keep this core's other tasks from running: await the future instead"
         );
         let _guest = context::enter_as_guest(&self.machine);
-        futures::executor::block_on(future)
+        futures::executor::block_on(guest::as_guest(self.machine.clock.clone(), future))
     }
 
     /// Makes the calling thread a guest: until the guard is dropped, `spawn` and the like work on it.
