@@ -66,6 +66,7 @@ pub(crate) mod machine;
 /// The models of loom take tasks and the inboxes between them, not the Machine around them.
 #[cfg(loom)]
 pub(crate) mod machine {
+    pub(crate) mod figures;
     pub(crate) mod mailbox;
 }
 #[cfg(not(loom))]
@@ -94,6 +95,7 @@ pub mod runtime {
     pub use crate::driver::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};
     pub use crate::machine::builder::{Builder, Polling};
     pub use crate::machine::membership::{RetireError, ReviveError};
+    pub use crate::machine::metrics::{CoreMetrics, RuntimeMetrics};
     pub use crate::machine::pinning::{ParsePinningError, Pinning};
     pub use crate::machine::runtime::{EnterGuard, Handle, Runtime};
 }

@@ -29,7 +29,12 @@ use crate::machine::mailbox::{Mailbox, Standing};
 use crate::machine::membership::Retiring;
 use crate::machine::{Machine, registry};
 use crate::task::{Home, quietly};
-use crate::time::{Instant, clock};
+use crate::time::Instant;
+
+mod tally;
+mod timers;
+
+use tally::Tally;
 
 thread_local! {
     static CURRENT: Cell<*const Core> = const { Cell::new(std::ptr::null()) };
@@ -43,6 +48,7 @@ pub(crate) struct Core {
     pub(crate) seat: Seat,
     /// The channels that this core watches and owes a knock.
     hub: Hub,
+    tally: Tally,
     /// Wakers collected under a borrow, to be woken after it; kept for its memory.
     woken: Cell<Vec<Waker>>,
     /// How long to poll for messages before parking.
@@ -105,6 +111,7 @@ impl Core {
             seat: Seat::founder(&machine, index),
             machine,
             hub: Hub::new(),
+            tally: Tally::new(),
             woken: Cell::new(Vec::new()),
             had_mail: Cell::new(false),
             long_polls: Cell::new(false),
@@ -173,6 +180,7 @@ impl Core {
         self.tend_channels();
         self.tend_membership();
         self.mailbox().load.tasks.store(self.home.pending(), Ordering::Relaxed); // a figure
+        self.publish();
     }
 
     /// The second half: the driver. Waits, at most for `longest`, if there is nothing to do.
@@ -233,7 +241,7 @@ impl Core {
                 let was_there = self.home.run_one();
                 self.polling_task.set(false);
                 if !was_there {
-                    return self.note_turn(polls, started.system_elapsed(), Duration::ZERO);
+                    return self.note_turn(polls, started);
                 }
                 polls += 1;
                 if self.rang.get() {
@@ -250,50 +258,14 @@ impl Core {
                 break;
             }
         }
-        // The queue is not empty: what is queued now waits about as long as this turn took.
-        let spent = started.system_elapsed();
-        self.note_turn(polls, spent, spent);
+        self.note_turn(polls, started);
     }
 
-    fn note_turn(&self, polls: u32, spent: Duration, delay: Duration) {
-        let delay = u32::try_from(delay.as_nanos()).unwrap_or(u32::MAX);
+    fn note_turn(&self, polls: u32, started: Instant) {
+        let now = Instant::system();
+        let delay = self.tally.note_turn(&self.home, started, now);
         self.mailbox().load.delay.store(delay, Ordering::Relaxed); // a figure
-        self.long_polls.set(spent > TURN_TIME / POLLS_PER_LOOK * polls);
-    }
-
-    fn fire_timers(&self) {
-        let due = self.resources.timers.borrow().next_deadline();
-        let agreement_due = self.seat.next_deadline();
-        if due.is_none() && agreement_due.is_none() {
-            return;
-        }
-        let system = Instant::system();
-        let now = clock::at(system);
-        if due.is_some_and(|due| due <= now) {
-            self.wake_from(|core, woken| core.timers.borrow_mut().advance(now, woken));
-        }
-        if agreement_due.is_some_and(|due| due <= system) {
-            self.seat.tick(system);
-        }
-    }
-
-    /// A task has moved the clock.
-    pub(crate) fn fire_local_timers(&self) {
-        self.wake_from(|core, woken| core.timers.borrow_mut().advance(Instant::now(), woken));
-    }
-
-    /// The clock is stopped, and nothing keeps it from jumping: it does, unless a last look finds something to do. False if
-    /// there is no timer to jump to.
-    fn jump(&self) -> bool {
-        let next = self.resources.timers.borrow().next_deadline();
-        let Some(next) = next.filter(|_| !self.machine.clock.is_held()) else { return false };
-        // After the look at the holds: mail posted under one is seen.
-        self.drive(Wait::No);
-        self.deliver();
-        if !self.home.has_runnable() && self.machine.clock.move_on(|_| next).is_ok() {
-            self.fire_local_timers();
-        }
-        true
+        self.long_polls.set(now.saturating_duration_since(started) > TURN_TIME / POLLS_PER_LOOK * polls);
     }
 
     /// Tasks wait: submit what is queued and take what is there, without waiting.
@@ -345,33 +317,16 @@ impl Core {
         let sleep = self.hub.may_sleep(&mut woken) && !stay;
         self.woken.set(woken);
         self.rang.set(false);
+        if sleep && wait != Wait::No {
+            self.tally.parks.set(self.tally.parks.get() + 1);
+            self.publish();
+        }
         self.wake_from(|core, woken| {
             drive(core, if sleep { wait } else { Wait::No }, woken);
             self.mailbox().doorbell.unpark();
             // Before anything runs, and be it a waker: other cores may have gone on without us.
             self.seat.read_to_the_end();
         });
-    }
-
-    /// Until the next timer. While the clock is stopped, none comes by waiting.
-    fn longest_wait(&self, longest: Wait) -> Wait {
-        let system = Instant::system();
-        let timer =
-            self.resources.timers.borrow().next_deadline().filter(|_| !self.machine.clock.is_stopped());
-        let timer = timer.map(|at| at.saturating_duration_since(clock::at(system)));
-        let agreement = self.seat.next_deadline().map(|at| at.saturating_duration_since(system));
-        match (timer.into_iter().chain(agreement).min(), longest) {
-            (_, Wait::No) => Wait::No,
-            (Some(next), Wait::Forever) => Wait::For(next),
-            (Some(next), Wait::For(most)) => Wait::For(next.min(most)),
-            (None, longest) => longest,
-        }
-    }
-
-    /// Whether a stopped clock has a timer to jump to, and nobody keeps it from that any more.
-    fn may_jump(&self) -> bool {
-        let clock = &self.machine.clock;
-        clock.is_stopped() && !clock.is_held() && self.resources.timers.borrow().next_deadline().is_some()
     }
 
     /// The Machine has news that the loop is to look at: it stops, or all of it has.

@@ -91,6 +91,12 @@ impl Blocking {
         }
     }
 
+    /// Threads, those of them that are idle, and calls that wait for one.
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        let state = self.0.lock();
+        (state.threads, state.idle, state.jobs.len())
+    }
+
     /// Drops what has not begun. Calls under way run on by themselves.
     pub(crate) fn close(&self) {
         let jobs = {

@@ -24,12 +24,14 @@ pub(crate) mod cgroup;
 mod core_id;
 mod core_local;
 pub(crate) mod cpus;
+pub(crate) mod figures;
 #[cfg(test)]
 mod fixture;
 pub(crate) mod mailbox;
 #[cfg(test)]
 mod mailbox_tests;
 pub(crate) mod membership;
+pub(crate) mod metrics;
 pub(crate) mod objects;
 pub(crate) mod pinning;
 pub(crate) mod placement;

@@ -12,6 +12,7 @@ use multikernel_channels::sync::Arc;
 use crate::context::{self, GuestGuard};
 use crate::driver::DriverInfo;
 use crate::executor;
+use crate::machine::metrics::RuntimeMetrics;
 use crate::machine::{CoreId, Machine, pinning, placement};
 use crate::task::{self, JoinHandle};
 use crate::time::guest;
@@ -315,6 +316,21 @@ impl Handle {
     /// ```
     pub fn driver(&self) -> &DriverInfo {
         &self.machine.driver
+    }
+
+    /// What the cores have done so far.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// use multikernel::runtime::Handle;
+    ///
+    /// let metrics = Handle::current().metrics();
+    /// assert_eq!((metrics.num_workers(), metrics.num_alive_tasks()), (1, 1)); // this one
+    /// # }).unwrap();
+    /// ```
+    pub fn metrics(&self) -> RuntimeMetrics {
+        RuntimeMetrics::new(self.machine.clone())
     }
 
     /// The Machine's cores, from core 0 on.
