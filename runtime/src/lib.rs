@@ -39,6 +39,7 @@
 //!   runtime is not used.
 //! - `futures-io`: the I/O traits of the `futures` crate.
 //! - `hyper`: hyper's runtime traits.
+//! - `task-spans`: a span of `tracing` for each task, see [tracing tasks](task#tracing-tasks).
 #![cfg_attr(
     any(loom, not(any(feature = "tokio", feature = "futures-io", feature = "hyper"))),
     expect(dead_code, reason = "the models leave much out; without the traits nothing polls a stream")

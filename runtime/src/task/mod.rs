@@ -15,6 +15,23 @@
 //! The output must be `Send` too, but for `spawn_local`. All return a [`JoinHandle`], `on_each_core` one for each core:
 //! await it for the output, abort the task with it, or drop it and let the task go on.
 //!
+//! # Tracing tasks
+//! With the feature `task-spans`, each task has a span of [`tracing`](https://docs.rs/tracing) from its birth until its
+//! future is gone. The task is in it while it is polled, and while its future is dropped, so whatever it logs carries its
+//! name: target `multikernel::task`, level `TRACE`, and the fields `core` (where it lives), `loc.file`, `loc.line` and
+//! `loc.col` (where it was spawned). Without the feature there is nothing, not even a byte in the task.
+//!
+//! With a subscriber such as `tracing_subscriber::fmt` that lets `multikernel::task=trace` through,
+//! ```
+//! # multikernel::runtime::Builder::new_test().run(|| async {
+//! multikernel::spawn(async {
+//!     tracing::info!("connected");
+//! });
+//! # multikernel::task::yield_now().await;
+//! # }).unwrap();
+//! ```
+//! logs `task{core=0 loc.file="src/main.rs" loc.line=7 loc.col=5}: connected`.
+//!
 //! # Examples
 //! ```
 //! # multikernel::runtime::Builder::new().cores(2).run(|| async {
@@ -74,6 +91,7 @@ mod lazy;
 mod loom_tests;
 mod raw;
 pub(crate) mod recycle;
+mod span;
 mod waker;
 mod yield_now;
 
@@ -109,7 +127,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let task = raw::allocate(home.mailbox().this(), future, at);
+    let task = raw::allocate(home.mailbox(), future, at);
     if connection {
         task.header().connection.set(true);
         home.mailbox().load.connections.fetch_add(1, Ordering::Relaxed); // a figure
@@ -176,7 +194,7 @@ where
     F: Future + 'static,
     F::Output: Send + 'static,
 {
-    let task = raw::allocate(target.this(), future, at);
+    let task = raw::allocate(target, future, at);
     if connection {
         task.header().connection.set(true);
         target.load.connections.fetch_add(1, Ordering::Relaxed); // a figure
