@@ -41,6 +41,7 @@
 //!   runtime is not used.
 //! - `futures-io`: the I/O traits of the `futures` crate.
 //! - `hyper`: hyper's runtime traits.
+//! - `task-spans`: a span of `tracing` for each task, see [tracing tasks](task#tracing-tasks).
 #![cfg_attr(
     any(loom, not(any(feature = "tokio", feature = "futures-io", feature = "hyper"))),
     expect(dead_code, reason = "the models leave much out; without the traits nothing polls a stream")
@@ -68,6 +69,7 @@ pub(crate) mod machine;
 /// The models of loom take tasks and the inboxes between them, not the Machine around them.
 #[cfg(loom)]
 pub(crate) mod machine {
+    pub(crate) mod figures;
     pub(crate) mod mailbox;
 }
 #[cfg(not(loom))]
@@ -100,6 +102,7 @@ pub mod runtime {
     pub use crate::driver::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};
     pub use crate::machine::builder::{Builder, Polling};
     pub use crate::machine::membership::{RetireError, ReviveError};
+    pub use crate::machine::metrics::{CoreMetrics, RuntimeMetrics};
     pub use crate::machine::pinning::{ParsePinningError, Pinning};
     pub use crate::machine::runtime::{EnterGuard, Handle, Runtime, RuntimeFlavor, TryCurrentError};
 }
@@ -149,6 +152,7 @@ pub mod machine_support {
 /// | `max_blocking_threads` | a whole number of at least 1 |
 /// | `flavor` | `"multi_thread"`, `"current_thread"`: as in tokio, where one core is meant |
 /// | `worker_threads` | another name of `cores`, as in tokio |
+/// | `start_paused` | `true` or `false`: see [`time::pause`](time::pause()) |
 /// | `crate` | where this crate is, when it goes by another name: `crate = my_crate::multikernel` |
 ///
 /// Values are literals. Anything else, and a function that is not `async`, takes arguments or is generic, is an error

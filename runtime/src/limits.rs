@@ -65,6 +65,9 @@ pub(crate) const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Buffers in one vectored call; the system refuses more (`UIO_MAXIOV`).
 pub(crate) const BUFFERS_PER_CALL: usize = 1024;
 
+/// How often a busy core asks the system for how long it was kept from running. That costs about two microseconds.
+pub(crate) const RUN_DELAY_PAUSE: Duration = Duration::from_millis(100);
+
 const _: () = assert!(SHORTEST_ACCEPT_PAUSE.as_nanos() <= LONGEST_ACCEPT_PAUSE.as_nanos());
 /// Bytes of one receive buffer.
 pub(crate) const RECEIVE_BUFFER_BYTES: usize = 4096;

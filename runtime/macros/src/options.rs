@@ -9,7 +9,7 @@ use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{Error, Expr, ExprLit, Ident, Lit, LitStr, Path, Result, Token};
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "cores",
     "driver",
     "pinning",
@@ -18,6 +18,7 @@ const NAMES: [&str; 9] = [
     "max_blocking_threads",
     "flavor",
     "worker_threads",
+    "start_paused",
     "crate",
 ];
 
@@ -166,6 +167,7 @@ impl Given {
             "driver" => variant(&name, literal, &quote!(#krate::runtime::DriverChoice), &DRIVERS)?,
             "pinning" => variant(&name, literal, &quote!(#krate::runtime::Pinning), &PINNINGS)?,
             "polling" => polling(literal, &quote!(#krate::runtime::Polling))?,
+            "start_paused" => yes_or_no(&name, literal)?,
             _ => thread_name(literal)?,
         };
         Ok(quote!(.#method(#value)))
@@ -192,6 +194,13 @@ fn at_least_one(name: &str, literal: &Lit) -> Result<TokenStream> {
     let mut literal = Literal::usize_suffixed(number as usize);
     literal.set_span(int.span());
     Ok(quote!(#literal))
+}
+
+fn yes_or_no(name: &str, literal: &Lit) -> Result<TokenStream> {
+    match literal {
+        Lit::Bool(value) => Ok(quote!(#value)),
+        other => Err(Error::new(other.span(), wrong_type(name))),
+    }
 }
 
 /// One of the names in `values`, as the variant of `kind` beside it.
@@ -261,6 +270,7 @@ fn wrong_type(name: &str) -> String {
     let kind = match name {
         "cores" | "worker_threads" | "max_blocking_threads" => "a whole number",
         "crate" => "a path without quotes",
+        "start_paused" => "`true` or `false`",
         "polling" => "a string; a time carries its unit",
         _ => "a string",
     };
@@ -277,6 +287,7 @@ fn example(name: &str) -> &'static str {
         "max_blocking_threads" => "max_blocking_threads = 64",
         "flavor" => "flavor = \"current_thread\"",
         "worker_threads" => "worker_threads = 2",
+        "start_paused" => "start_paused = true",
         _ => "crate = my_crate::multikernel",
     }
 }

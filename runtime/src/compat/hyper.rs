@@ -135,6 +135,10 @@ impl Timer for CoreTimer {
         Box::pin(time::sleep_until(time::Instant::from_std(deadline)))
     }
 
+    fn now(&self) -> Instant {
+        time::Instant::now().into_std() // which stands still in a test that has stopped it
+    }
+
     fn reset(&self, sleep: &mut Pin<Box<dyn hyper::rt::Sleep>>, new_deadline: Instant) {
         match sleep.as_mut().downcast_mut_pin::<Sleep>() {
             Some(sleep) => sleep.reset(time::Instant::from_std(new_deadline)),

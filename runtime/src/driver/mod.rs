@@ -3,6 +3,7 @@
 //! Nothing here runs user code while the reactor is borrowed: wakers that are due are handed to the executor, and
 //! wakers that are not needed any more are handed back to be dropped outside.
 
+mod counts;
 mod epoll;
 mod file;
 mod file_op;

@@ -12,6 +12,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use super::counts::Counts;
 use super::interest::{Interest, Ready};
 use super::source::Descriptor;
 
@@ -243,11 +244,13 @@ pub(super) struct Slots {
     slots: Slab<Slot>,
     by_fd: Vec<u32>,
     last_generation: u32,
+    /// Here, where both drivers find it.
+    pub(super) counts: Counts,
 }
 
 impl Slots {
     pub(super) fn new() -> Slots {
-        Slots { slots: Slab::new(), by_fd: Vec::new(), last_generation: 0 }
+        Slots { slots: Slab::new(), by_fd: Vec::new(), last_generation: 0, counts: Counts::default() }
     }
 
     fn index_of(&self, descriptor: &Descriptor) -> Option<usize> {

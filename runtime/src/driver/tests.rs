@@ -52,7 +52,11 @@ pub(super) struct TestCore {
 
 pub(super) fn resources(uid: u64, reactor: Reactor) -> Resources {
     let uid = CoreUid(NonZeroU64::new(uid).unwrap());
-    Resources { uid, reactor: RefCell::new(reactor), timers: RefCell::new(Timers::new()) }
+    Resources {
+        uid,
+        reactor: RefCell::new(reactor),
+        timers: RefCell::new(Timers::new(crate::time::Instant::now())),
+    }
 }
 
 impl TestCore {

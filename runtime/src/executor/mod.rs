@@ -31,6 +31,11 @@ use crate::machine::{Machine, registry};
 use crate::task::{Home, quietly};
 use crate::time::Instant;
 
+mod tally;
+mod timers;
+
+use tally::Tally;
+
 thread_local! {
     static CURRENT: Cell<*const Core> = const { Cell::new(std::ptr::null()) };
 }
@@ -43,6 +48,7 @@ pub(crate) struct Core {
     pub(crate) seat: Seat,
     /// The channels that this core watches and owes a knock.
     hub: Hub,
+    tally: Tally,
     /// Wakers collected under a borrow, to be woken after it; kept for its memory.
     woken: Cell<Vec<Waker>>,
     /// How long to poll for messages before parking.
@@ -103,6 +109,7 @@ impl Core {
             seat: Seat::founder(&machine, index),
             machine,
             hub: Hub::new(),
+            tally: Tally::new(),
             woken: Cell::new(Vec::new()),
             had_mail: Cell::new(false),
             long_polls: Cell::new(false),
@@ -170,12 +177,15 @@ impl Core {
         self.tend_channels();
         self.tend_membership();
         self.mailbox().load.tasks.store(self.home.pending(), Ordering::Relaxed); // a figure
+        self.publish();
     }
 
     /// The second half: the driver. Waits, at most for `longest`, if there is nothing to do.
     fn wait(&self, longest: Wait) {
         if self.home.has_runnable() {
             self.glance_at_driver();
+        } else if self.machine.clock.is_stopped() && self.jump() {
+            // On with what that has woken.
         } else if !self.poll_before_parking() {
             self.park(longest);
         }
@@ -215,7 +225,7 @@ impl Core {
         if !self.home.has_runnable() {
             return;
         }
-        let started = Instant::now();
+        let started = Instant::system();
         let mut polls = 0;
         while polls < POLLS_PER_TURN {
             let until = polls + if self.long_polls.get() { 1 } else { POLLS_PER_LOOK };
@@ -226,7 +236,7 @@ impl Core {
                 context::begin_poll();
                 let was_there = self.home.run_one();
                 if !was_there {
-                    return self.note_turn(polls, started.elapsed(), Duration::ZERO);
+                    return self.note_turn(polls, started);
                 }
                 polls += 1;
             }
@@ -234,34 +244,20 @@ impl Core {
             self.deliver();
             // The clock costs more than a short poll: not at every look.
             let timed = self.long_polls.get() || polls.is_multiple_of(2 * POLLS_PER_LOOK);
-            if timed && started.elapsed() > TURN_TIME || self.resources.reactor.borrow().has_completions() {
+            if timed && started.system_elapsed() > TURN_TIME
+                || self.resources.reactor.borrow().has_completions()
+            {
                 break;
             }
         }
-        // The queue is not empty: what is queued now waits about as long as this turn took.
-        let spent = started.elapsed();
-        self.note_turn(polls, spent, spent);
+        self.note_turn(polls, started);
     }
 
-    fn note_turn(&self, polls: u32, spent: Duration, delay: Duration) {
-        let delay = u32::try_from(delay.as_nanos()).unwrap_or(u32::MAX);
+    fn note_turn(&self, polls: u32, started: Instant) {
+        let now = Instant::system();
+        let delay = self.tally.note_turn(&self.home, started, now);
         self.mailbox().load.delay.store(delay, Ordering::Relaxed); // a figure
-        self.long_polls.set(spent > TURN_TIME / POLLS_PER_LOOK * polls);
-    }
-
-    fn fire_timers(&self) {
-        let due = self.resources.timers.borrow().next_deadline();
-        let agreement_due = self.seat.next_deadline();
-        if due.is_none() && agreement_due.is_none() {
-            return;
-        }
-        let now = Instant::now();
-        if due.is_some_and(|due| due <= now) {
-            self.wake_from(|core, woken| core.timers.borrow_mut().advance(now, woken));
-        }
-        if agreement_due.is_some_and(|due| due <= now) {
-            self.seat.tick(now);
-        }
+        self.long_polls.set(now.saturating_duration_since(started) > TURN_TIME / POLLS_PER_LOOK * polls);
     }
 
     /// Tasks wait: submit what is queued and take what is there, without waiting.
@@ -280,13 +276,13 @@ impl Core {
             return true; // it found completions
         }
         self.mailbox().doorbell.set_polling();
-        let started = Instant::now();
+        let started = Instant::system();
         let came = loop {
             // The clock costs more than a look.
             if (0..LOOKS_PER_CLOCK).any(|_| self.has_news() || self.has_completions()) {
                 break true;
             }
-            if started.elapsed() > limit || self.is_called() {
+            if started.system_elapsed() > limit || self.is_called() {
                 break false;
             }
         };
@@ -306,24 +302,21 @@ impl Core {
 
     /// Nothing can run: waits for the driver, the next timer or the doorbell.
     fn park(&self, longest: Wait) {
-        let timer = self.resources.timers.borrow().next_deadline();
-        let next = timer.into_iter().chain(self.seat.next_deadline()).min();
-        let wait = match (next, longest) {
-            (_, Wait::No) => Wait::No,
-            (Some(at), Wait::Forever) => Wait::For(at.saturating_duration_since(Instant::now())),
-            (Some(at), Wait::For(most)) => Wait::For(at.saturating_duration_since(Instant::now()).min(most)),
-            (None, longest) => longest,
-        };
+        let wait = self.longest_wait(longest);
         let mut woken = self.woken.take();
         self.hub.prepare_park(&mut woken);
         // Who posts or sends after these looks finds us asleep and rings or wakes; what was there before is seen
         // (channels, sleeping and waking).
         self.seat.prepare_park(self.home.holds_mail());
         self.mailbox().doorbell.prepare_park();
-        let stay = self.mailbox().has_mail() || self.seat.has_news() || self.is_called();
+        let stay = self.mailbox().has_mail() || self.seat.has_news() || self.is_called() || self.may_jump();
         let sleep = self.hub.may_sleep(&mut woken) && !stay;
         self.woken.set(woken);
         self.rang.set(false);
+        if sleep && wait != Wait::No {
+            self.tally.parks.set(self.tally.parks.get() + 1);
+            self.publish();
+        }
         self.wake_from(|core, woken| {
             drive(core, if sleep { wait } else { Wait::No }, woken);
             self.seat.read_asleep();

@@ -8,6 +8,7 @@ use super::error::FileError;
 use crate::driver::{FileId, FileOp, Order, Outcome, StableBuf, Work, parcel};
 use crate::limits::LONGEST_TRANSFER;
 use crate::machine::runtime::Handle;
+use crate::time::clock;
 
 /// What became of a read or a write.
 ///
@@ -104,6 +105,7 @@ unsafe impl Work for Sync {
 
 /// Does the work on this core, or on some core if this thread is none.
 pub(super) async fn perform<W: Work>(file: FileId, work: W) -> (Result<usize, FileError>, Option<W>) {
+    let _time_waits_for_files = clock::hold();
     match FileOp::new(file, work).await {
         Outcome::Away(work) => match crate::spawn(perform_here(file, work)).await {
             Ok(done) => done,

@@ -19,6 +19,7 @@ use crate::machine::runtime::Handle;
 use crate::machine::{Machine, cpus};
 use crate::task::id::{self, Id};
 use crate::task::{Revoke, quietly};
+use crate::time::clock::{Clock, Hold};
 
 /// A bounded pool: a thread is started when none is idle, and ends after some idle time. When all are busy, or when
 /// the system gives no thread, calls wait in a queue; none is refused.
@@ -34,6 +35,8 @@ pub(crate) struct Settings {
     /// Where the threads may run, if whoever starts one may be pinned: a thread inherits that.
     pub(crate) cpus: Option<Vec<usize>>,
     pub(crate) hooks: Hooks,
+    /// It does not jump while there is a call under way.
+    pub(crate) clock: Arc<Clock>,
 }
 
 struct Shared {
@@ -71,6 +74,8 @@ pub(crate) struct Job {
     call: Box<dyn FnOnce() + Send>,
     /// The task whose call it is.
     id: Option<Id>,
+    /// Until the result is sent.
+    hold: Option<Hold>,
 }
 
 impl Job {
@@ -130,7 +135,7 @@ pub(crate) fn prepare<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static)
             let _ = send.send(catch_unwind(AssertUnwindSafe(f))); // or nobody waits for it any more
         }
     });
-    (Call { stage, outcome }, Job { call, id: None })
+    (Call { stage, outcome }, Job { call, id: None, hold: None })
 }
 
 impl Blocking {
@@ -155,18 +160,19 @@ impl Blocking {
 
     /// Runs `job` on a thread of the pool, unless the runtime ends before: then it is dropped.
     pub(crate) fn start(&self, job: impl FnOnce() + Send + 'static) {
-        self.submit(Job { call: Box::new(job), id: None });
+        self.submit(Job { call: Box::new(job), id: None, hold: None });
     }
 
     /// Runs `job` on a thread of the pool, or while the runtime ends: see [`settle`](Self::settle).
     pub(crate) fn owe(&self, job: impl FnOnce() + Send + 'static) {
         let mut state = self.0.lock();
-        state.owed.push_back(Job { call: Box::new(job), id: None });
+        state.owed.push_back(Job { call: Box::new(job), id: None, hold: None });
         state.owing += 1;
         self.find_thread(state);
     }
 
-    pub(crate) fn submit(&self, job: Job) {
+    pub(crate) fn submit(&self, mut job: Job) {
+        job.hold = Some(self.0.settings.clock.hold());
         let mut state = self.0.lock();
         if state.closed {
             drop(state);
@@ -250,6 +256,12 @@ impl Blocking {
         drop(Handle { machine }.spawn(trying));
     }
 
+    /// Threads, those of them that are idle, and calls that wait for one.
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        let state = self.0.lock();
+        (state.threads, state.idle, state.jobs.len() + state.owed.len())
+    }
+
     /// Drops what has not begun. Calls under way run on by themselves.
     pub(crate) fn close(&self) {
         let jobs = {
@@ -299,6 +311,7 @@ impl Shared {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
                 quietly(|| id::in_call(job.id, job.call));
+                drop(job.hold);
                 state = self.lock();
                 continue;
             }

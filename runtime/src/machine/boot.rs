@@ -20,13 +20,15 @@ use crate::machine::mailbox::Mailbox;
 use crate::machine::runtime::Runtime;
 use crate::machine::{Machine, pinning, registry};
 use crate::task;
-use crate::time::Timers;
+use crate::time::clock::Clock;
+use crate::time::{Instant, Timers};
 
 /// Decides what the builder left open, and makes the parts that all cores share.
 fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, pinning::Plan<'static>)> {
     let driver = driver::select(builder.driver)?;
     let available = pinning::available();
-    let cores = builder.cores.unwrap_or_else(|| available.count().min(crate::limits::CORES));
+    let default = || if builder.start_paused { 1 } else { available.count().min(crate::limits::CORES) };
+    let cores = builder.cores.unwrap_or_else(default);
     let alone = !available.quota_binds() && available.cpus.len() > 2 && cores <= available.cpus.len();
     let polling = match builder.polling {
         Polling::Off => None,
@@ -37,6 +39,10 @@ fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, pinning::Plan<'static>)>
     let mailboxes = (0..cores)
         .map(|index| Mailbox::new(registry::new_uid(), number, index as u32, executor::ring))
         .collect::<io::Result<Box<[_]>>>()?;
+    let clock = Clock::new(&mailboxes);
+    if builder.start_paused {
+        clock.pause().map_err(|refusal| io::Error::new(io::ErrorKind::InvalidInput, refusal.text()))?;
+    }
     mailboxes.iter().for_each(registry::enlist);
     let pins = pinning::plan(builder.pinning, cores, &available, &pinning::REGISTRY);
     let cpus = pins.pins().then_some(available.cpus);
@@ -46,8 +52,9 @@ fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, pinning::Plan<'static>)>
         name: format!("{}-blocking", builder.thread_name),
         cpus,
         hooks: builder.hooks.clone(),
+        clock: clock.clone(),
     });
-    Ok((Machine::new(mailboxes, driver, polling, blocking, builder), pins))
+    Ok((Machine::new(mailboxes, driver, polling, blocking, clock, builder), pins))
 }
 
 /// On the core's own thread: opens its driver.
@@ -60,7 +67,11 @@ fn open(machine: &Arc<Machine>, index: usize, cpu: Option<usize>) -> io::Result<
     let mailbox = &machine.cores[index];
     let reactor = Reactor::open(machine.driver.kind, &machine.driver_settings(), mailbox.doorbell.fd())?;
     mailbox.ring_fd.store(reactor.ring_fd().unwrap_or(-1), Ordering::Relaxed); // a hint, see `ring_through_driver`
-    let (reactor, timers) = (RefCell::new(reactor), RefCell::new(Timers::new()));
+    let mut timers = Timers::new(machine.clock.at(Instant::system()));
+    if machine.clock.is_stopped() {
+        timers.be_exact();
+    }
+    let (reactor, timers) = (RefCell::new(reactor), RefCell::new(timers));
     Ok(Core::new(machine.clone(), index, Resources { uid: mailbox.uid, reactor, timers }))
 }
 

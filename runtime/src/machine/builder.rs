@@ -63,6 +63,7 @@ pub struct Builder {
     pub(crate) hooks: Hooks,
     pub(crate) flavor: RuntimeFlavor,
     pub(crate) ring_entries: u32,
+    pub(crate) start_paused: bool,
 }
 
 /// What the user has called when a thread of the runtime starts and ends.
@@ -122,6 +123,7 @@ impl Builder {
             hooks: Hooks::default(),
             flavor: RuntimeFlavor::MultiThread,
             ring_entries: limits::RING_ENTRIES,
+            start_paused: false,
         }
     }
 
@@ -265,6 +267,30 @@ impl Builder {
     pub fn max_blocking_threads(mut self, threads: usize) -> Self {
         assert!(threads > 0, "at least one blocking thread");
         self.max_blocking_threads = threads;
+        self
+    }
+
+    /// Whether the runtime starts with its clock stopped, for tests: see [`time::pause`](crate::time::pause()). The default
+    /// is no.
+    ///
+    /// Only the clock of a single core can be stopped. With more [`cores`](Self::cores) the start fails; if their number is
+    /// not given, it is one.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// use multikernel::time::{Duration, Instant, sleep};
+    ///
+    /// let slept = Builder::new_test().start_paused(true).run(|| async {
+    ///     let start = Instant::now();
+    ///     sleep(Duration::from_secs(86_400)).await; // takes no time
+    ///     start.elapsed()
+    /// })?;
+    /// assert_eq!(slept, Duration::from_secs(86_400));
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn start_paused(mut self, start_paused: bool) -> Self {
+        self.start_paused = start_paused;
         self
     }
 

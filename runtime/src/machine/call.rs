@@ -4,7 +4,7 @@ use std::ptr::NonNull;
 
 use crate::context::{self, Resources};
 use crate::machine::mailbox::{Arrival, Envelope, Mailbox};
-use crate::task::quietly;
+use crate::task::{home, quietly};
 
 #[repr(C)]
 struct Call<F> {
@@ -21,7 +21,10 @@ where
     let call = NonNull::from(call);
     // SAFETY: freshly made, `Send`, and given up with the post.
     match unsafe { mailbox.post(call.cast()) } {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            home::note_post();
+            Ok(())
+        }
         // SAFETY: refused, so it is still ours, and was leaked from a box above.
         Err(_) => Err(unsafe { Box::from_raw(call.as_ptr()) }.f),
     }

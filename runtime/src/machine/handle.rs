@@ -9,8 +9,10 @@ use multikernel_channels::sync::Arc;
 use crate::context::{self, GuestGuard};
 use crate::driver::DriverInfo;
 use crate::executor;
+use crate::machine::metrics::RuntimeMetrics;
 use crate::machine::{CoreId, Machine, NO_MACHINE, blocking, placement, spawn};
 use crate::task::{self, JoinHandle};
+use crate::time::guest;
 
 /// A reference to a running Machine, for spawning on it from any thread.
 ///
@@ -187,7 +189,7 @@ impl Handle {
             "block_on would keep this core's other tasks from running: await the future instead"
         );
         let _guest = context::enter_as_guest(&self.machine);
-        futures::executor::block_on(future)
+        futures::executor::block_on(guest::as_guest(self.machine.clock.clone(), future))
     }
 
     /// Makes the calling thread a guest: until the guard is dropped, `spawn` and the like work on it.
@@ -237,6 +239,21 @@ impl Handle {
     /// ```
     pub fn driver(&self) -> &DriverInfo {
         &self.machine.driver
+    }
+
+    /// What the cores have done so far.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// use multikernel::runtime::Handle;
+    ///
+    /// let metrics = Handle::current().metrics();
+    /// assert_eq!((metrics.num_workers(), metrics.num_alive_tasks()), (1, 1)); // this one
+    /// # }).unwrap();
+    /// ```
+    pub fn metrics(&self) -> RuntimeMetrics {
+        RuntimeMetrics::new(self.machine.clone())
     }
 
     /// The Machine's cores, from core 0 on.

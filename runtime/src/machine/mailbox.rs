@@ -17,6 +17,8 @@ use multikernel_channels::sync::{
     Arc, AtomicBool, AtomicI32, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, Ordering, fence,
 };
 
+use crate::machine::figures::Figures;
+
 /// Names one core of one Machine; never reused within the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CoreUid(pub(crate) NonZeroU64);
@@ -168,6 +170,8 @@ pub(crate) struct Mailbox {
     inbox: CachePadded<Inbox<Envelope>>,
     pub(crate) doorbell: Doorbell,
     pub(crate) load: CachePadded<Load>,
+    /// The core's own lines: nobody else writes them.
+    pub(crate) figures: CachePadded<Figures>,
     pub(crate) uid: CoreUid,
     /// The Machine's number. It keeps the mailboxes of all its cores until the last of them has ended.
     pub(crate) machine: NonZeroU64,
@@ -211,6 +215,7 @@ impl Mailbox {
             inbox: CachePadded::new(Inbox::new()),
             doorbell,
             load: CachePadded::new(Load::default()),
+            figures: CachePadded::new(Figures::default()),
             uid,
             machine,
             this: AtomicPtr::new(null_mut()),

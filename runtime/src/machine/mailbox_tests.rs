@@ -56,3 +56,9 @@ fn a_mailbox_outlives_its_core_until_the_last_poster_has_rung() {
     poster.join().unwrap();
     assert!(weak.upgrade().is_none(), "nobody is left to keep it");
 }
+
+#[test]
+fn what_placement_reads_is_one_line() {
+    use crate::machine::figures::Figures;
+    assert_eq!((size_of::<Figures>(), align_of::<Figures>()), (128, 64));
+}

@@ -12,6 +12,7 @@ use multikernel_channels::epoch::Deciding;
 use multikernel_replicate::host::Gateway;
 
 use crate::driver::{self, DriverInfo};
+use crate::time::clock::Clock;
 
 pub(crate) mod agreement;
 mod bell;
@@ -24,6 +25,7 @@ pub(crate) mod cgroup;
 mod core_id;
 mod core_local;
 pub(crate) mod cpus;
+pub(crate) mod figures;
 #[cfg(test)]
 mod fixture;
 pub(crate) mod handle;
@@ -31,6 +33,7 @@ pub(crate) mod mailbox;
 #[cfg(test)]
 mod mailbox_tests;
 pub(crate) mod membership;
+pub(crate) mod metrics;
 pub(crate) mod objects;
 pub(crate) mod pinning;
 pub(crate) mod placement;
@@ -58,6 +61,7 @@ pub(crate) struct Machine {
     pub(crate) flavor: RuntimeFlavor,
     pub(crate) hooks: Hooks,
     pub(crate) blocking: Blocking,
+    pub(crate) clock: Arc<Clock>,
     /// Through which the cores agree.
     pub(crate) rings: Arc<Rings>,
     /// The round that is being decided.
@@ -79,6 +83,7 @@ impl Machine {
         driver: DriverInfo,
         polling: Option<Duration>,
         blocking: Blocking,
+        clock: Arc<Clock>,
         builder: &Builder,
     ) -> Arc<Self> {
         let machine = Arc::new_cyclic(|this| Self {
@@ -91,6 +96,7 @@ impl Machine {
             flavor: builder.flavor,
             hooks: builder.hooks.clone(),
             blocking,
+            clock,
             ring_entries: builder.ring_entries,
             stopping: AtomicBool::new(false),
             quiet: AtomicUsize::new(0),

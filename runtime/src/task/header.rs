@@ -309,8 +309,9 @@ impl TaskRef {
                 Mailbox::post_unheld(mailbox, envelope)
             }
         };
-        if posted.is_err() {
-            self.home_has_ended();
+        match posted {
+            Ok(()) => home::note_post(),
+            Err(_) => self.home_has_ended(),
         }
         Ok(())
     }
@@ -385,7 +386,9 @@ impl TaskRef {
         // SAFETY: in no inbox; the message takes the list's reference. The spawner holds the Machine and so the
         // mailbox.
         let posted = unsafe { (*header.mailbox.get()).post(self.0.cast()) };
-        if posted.is_err() {
+        if posted.is_ok() {
+            home::note_post();
+        } else {
             header.mailbox.set(null()); // nobody has seen the task, and the mailbox has not counted it
             self.home_has_ended();
         }

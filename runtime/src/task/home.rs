@@ -29,6 +29,10 @@ pub(crate) struct Home {
     recycler: Recycler,
     /// Tasks of this core, made or adopted, less those freed here.
     live: Cell<isize>,
+    /// Tasks there have ever been.
+    spawned: Cell<u64>,
+    /// Messages that came, and that this thread has sent.
+    mail: Cell<(u64, u64)>,
     /// Tasks not complete yet.
     pending: Cell<u32>,
     /// The task that is being polled, or was last and is alive; [`NAMELESS`] while one is being completed.
@@ -55,6 +59,16 @@ pub(super) fn is_of_machine(machine: NonZeroU64) -> bool {
     let home = HOME.with(|home| home.get());
     // SAFETY: as in `if_current`.
     unsafe { home.as_ref() }.is_some_and(|home| home.mailbox.machine == machine)
+}
+
+/// This thread has posted a message. Counted if it is a core.
+pub(crate) fn note_post() {
+    let home = HOME.with(|home| home.get());
+    // SAFETY: as in `if_current`.
+    if let Some(home) = unsafe { home.as_ref() } {
+        let (come, sent) = home.mail.get();
+        home.mail.set((come, sent + 1));
+    }
 }
 
 /// The recycler of this thread, if it has one.
@@ -93,6 +107,8 @@ impl Home {
             list: List::new(),
             recycler: Recycler::new(),
             live: Cell::new(0),
+            spawned: Cell::new(0),
+            mail: Cell::new((0, 0)),
             pending: Cell::new(0),
             current: Cell::new(null()),
             ending: Cell::new(false),
@@ -176,7 +192,7 @@ impl Home {
         // Asked after what it is about was taken (R51 of the channels).
         let until = epoch::held_until().unwrap_or(0);
         if until <= version && !self.holds_mail() {
-            return hand_out(batch);
+            return self.hand_out(batch);
         }
         self.held.borrow_mut().push_back((until, batch));
         self.release(version);
@@ -193,7 +209,17 @@ impl Home {
                 }
             };
             let Some((_, batch)) = batch else { return };
-            hand_out(batch);
+            self.hand_out(batch);
+        }
+    }
+
+    /// Delivers what was taken from this thread's inbox.
+    fn hand_out(&self, batch: Batch<Envelope>) {
+        for envelope in batch {
+            let (come, sent) = self.mail.get();
+            self.mail.set((come + 1, sent));
+            // SAFETY: taken from our inbox, and handed out once.
+            unsafe { Envelope::deliver(envelope, Arrival::Open) };
         }
     }
 
@@ -205,6 +231,7 @@ impl Home {
     /// Takes a task in: from here on it is in the list, and polled soon.
     pub(crate) fn adopt(&self, task: TaskRef) {
         self.live.set(self.live.get() + 1);
+        self.spawned.set(self.spawned.get() + 1);
         self.pending.set(self.pending.get() + 1);
         self.list.push(task);
         if self.ending.get() || self.is_shut.get() {
@@ -243,6 +270,21 @@ impl Home {
     /// Tasks that have not completed.
     pub(crate) fn pending(&self) -> u32 {
         self.pending.get()
+    }
+
+    /// Tasks there have ever been.
+    pub(crate) fn spawned(&self) -> u64 {
+        self.spawned.get()
+    }
+
+    /// How often a task has entered the run queue, and how often one has left it.
+    pub(crate) fn wakes_and_polls(&self) -> (u64, u64) {
+        (self.queue.pushed.get(), self.queue.popped.get())
+    }
+
+    /// How many messages have come, and how many this thread has sent.
+    pub(crate) fn mail(&self) -> (u64, u64) {
+        self.mail.get()
     }
 
     pub(super) fn task_freed(&self) {
@@ -311,18 +353,13 @@ impl Home {
     }
 }
 
-/// Delivers what was taken from this thread's inbox.
-fn hand_out(batch: Batch<Envelope>) {
-    for envelope in batch {
-        // SAFETY: taken from our inbox, and handed out once.
-        unsafe { Envelope::deliver(envelope, Arrival::Open) };
-    }
-}
-
 /// The run queue: first in, first out, linked through the tasks, so that a wake never allocates.
 struct Queue {
     head: Cell<*const Header>,
     tail: Cell<*const Header>,
+    /// How many there have ever been, and how many of them have left.
+    pushed: Cell<u64>,
+    popped: Cell<u64>,
 }
 
 fn task_ref(header: *const Header) -> Option<TaskRef> {
@@ -332,7 +369,7 @@ fn task_ref(header: *const Header) -> Option<TaskRef> {
 
 impl Queue {
     fn new() -> Self {
-        Self { head: Cell::new(null()), tail: Cell::new(null()) }
+        Self { head: Cell::new(null()), tail: Cell::new(null()), pushed: Cell::new(0), popped: Cell::new(0) }
     }
 
     fn is_empty(&self) -> bool {
@@ -344,6 +381,7 @@ impl Queue {
     }
 
     fn push(&self, task: TaskRef) {
+        self.pushed.set(self.pushed.get() + 1);
         let header: *const Header = task.as_ptr().as_ptr();
         task.header().run_next.set(null());
         match task_ref(self.tail.replace(header)) {
@@ -354,6 +392,7 @@ impl Queue {
 
     fn pop(&self) -> Option<TaskRef> {
         let task = self.head()?;
+        self.popped.set(self.popped.get() + 1);
         let next = task.header().run_next.get();
         self.head.set(next);
         if next.is_null() {

@@ -15,6 +15,23 @@
 //! The output must be `Send` too, but for `spawn_local`. All return a [`JoinHandle`], `on_each_core` one for each core:
 //! await it for the output, abort the task with it, or drop it and let the task go on.
 //!
+//! # Tracing tasks
+//! With the feature `task-spans`, each task has a span of [`tracing`](https://docs.rs/tracing) from its birth until its
+//! future is gone. The task is in it while it is polled, and while its future is dropped, so whatever it logs carries its
+//! name: target `multikernel::task`, level `TRACE`, and the fields `core` (where it lives), `loc.file`, `loc.line` and
+//! `loc.col` (where it was spawned). Without the feature there is nothing, not even a byte in the task.
+//!
+//! With a subscriber such as `tracing_subscriber::fmt` that lets `multikernel::task=trace` through,
+//! ```
+//! # multikernel::runtime::Builder::new_test().run(|| async {
+//! multikernel::spawn(async {
+//!     tracing::info!("connected");
+//! });
+//! # multikernel::task::yield_now().await;
+//! # }).unwrap();
+//! ```
+//! logs `task{core=0 loc.file="src/main.rs" loc.line=7 loc.col=5}: connected`.
+//!
 //! # Examples
 //! ```
 //! # multikernel::runtime::Builder::new().cores(2).run(|| async {
@@ -86,6 +103,7 @@ pub(crate) mod local_set;
 mod loom_tests;
 mod raw;
 pub(crate) mod recycle;
+mod span;
 #[cfg(not(loom))]
 mod tracked;
 #[cfg(not(loom))]
@@ -140,7 +158,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let task = raw::allocate(home.mailbox().this(), future, at);
+    let task = raw::allocate(home.mailbox(), future, at);
     if connection {
         task.header().connection.set(true);
         home.mailbox().load.connections.fetch_add(1, Ordering::Relaxed); // a figure
@@ -205,7 +223,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let task = raw::allocate(home.mailbox().this(), future, at);
+    let task = raw::allocate(home.mailbox(), future, at);
     // SAFETY: newborn. It goes nowhere: the inbox is closed, so it is dropped here, whatever it holds.
     unsafe { task.post_newborn() };
     // SAFETY: the second of the two references a task is born with.
@@ -223,7 +241,7 @@ where
     F: Future + Revoke + Send + 'static,
     F::Output: Send + 'static,
 {
-    let task = raw::allocate_call(target.this(), call, at);
+    let task = raw::allocate_call(target, call, at);
     match home {
         Some(home) => home.adopt(task),
         // SAFETY: newborn, and what it holds is `Send`.
@@ -245,7 +263,7 @@ where
     F: Future + 'static,
     F::Output: Send + 'static,
 {
-    let task = raw::allocate(target.this(), future, at);
+    let task = raw::allocate(target, future, at);
     if connection {
         task.header().connection.set(true);
         target.load.connections.fetch_add(1, Ordering::Relaxed); // a figure

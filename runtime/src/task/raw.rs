@@ -16,6 +16,7 @@ use crate::machine::mailbox::Mailbox;
 use crate::task::error::JoinError;
 use crate::task::header::{Header, TaskRef, VTable};
 use crate::task::id::Id;
+use crate::task::span::Span;
 use crate::task::{home, quietly, recycle};
 
 type Output<F> = Result<<F as Future>::Output, JoinError>;
@@ -23,8 +24,13 @@ type Output<F> = Result<<F as Future>::Output, JoinError>;
 /// First the future, then, once that is dropped, the output, then nothing. Which one it is follows from the header's
 /// phase and from who has taken the output, so the union carries no tag of its own.
 union Stage<F: Future> {
-    future: ManuallyDrop<F>,
+    future: ManuallyDrop<Spanned<F>>,
     output: ManuallyDrop<Output<F>>,
+}
+
+struct Spanned<F> {
+    span: Span,
+    future: F,
 }
 
 #[repr(C)]
@@ -34,7 +40,7 @@ struct Task<F: Future> {
 }
 
 /// Makes a task for the core behind `mailbox`, in memory of the calling thread.
-pub(super) fn allocate<F>(mailbox: *const Mailbox, future: F, at: &'static Location<'static>) -> TaskRef
+pub(super) fn allocate<F>(mailbox: &Mailbox, future: F, at: &'static Location<'static>) -> TaskRef
 where
     F: Future + 'static,
     F::Output: 'static,
@@ -49,7 +55,7 @@ pub(crate) trait Revoke {
 }
 
 /// As [`allocate`], for a task that an abort does not end once its call has begun.
-pub(super) fn allocate_call<F>(mailbox: *const Mailbox, call: F, at: &'static Location<'static>) -> TaskRef
+pub(super) fn allocate_call<F>(mailbox: &Mailbox, call: F, at: &'static Location<'static>) -> TaskRef
 where
     F: Future + Revoke + 'static,
     F::Output: 'static,
@@ -60,7 +66,7 @@ where
 /// The vtable is one of `F`'s.
 fn allocate_with<F>(
     vtable: &'static VTable,
-    mailbox: *const Mailbox,
+    mailbox: &Mailbox,
     future: F,
     at: &'static Location<'static>,
 ) -> TaskRef
@@ -69,11 +75,23 @@ where
     F::Output: 'static,
 {
     let block = recycle::allocate(home::recycler(), Layout::new::<Task<F>>()).cast::<Task<F>>();
-    let stage = UnsafeCell::new(Stage { future: ManuallyDrop::new(future) });
+    let stage = UnsafeCell::new(Stage {
+        future: ManuallyDrop::new(Spanned { span: Span::new(mailbox.index, at), future }),
+    });
     // SAFETY: the block has this layout and is ours alone.
-    unsafe { block.write(Task { header: Header::new(mailbox, vtable, at), stage }) };
+    unsafe { block.write(Task { header: Header::new(mailbox.this(), vtable, at), stage }) };
     // SAFETY: alive, with the two references it is born with.
     unsafe { TaskRef::new(block.cast()) }
+}
+
+/// # Safety
+/// `spanned` may be dropped, and is gone afterwards. It stays where it is: its future may be pinned.
+unsafe fn drop_within_span<F>(spanned: *mut Spanned<F>) {
+    // SAFETY: read out once; what is dropped in place below are the other fields.
+    let span = unsafe { (&raw const (*spanned).span).read() };
+    let _entered = span.enter();
+    // SAFETY: by the caller's leave.
+    unsafe { (&raw mut (*spanned).future).drop_in_place() };
 }
 
 struct Functions<F>(PhantomData<F>);
@@ -103,8 +121,10 @@ where
         let stage = Self::stage(task);
         let poll = |stage: *mut Stage<F>| {
             // SAFETY: the future is there, is ours, and stays in place until it is dropped.
-            let future = unsafe { Pin::new_unchecked(&mut *(*stage).future) };
-            future.poll(cx)
+            let Spanned { span, future } = unsafe { &mut *(*stage).future };
+            let _entered = span.enter();
+            // SAFETY: as above.
+            unsafe { Pin::new_unchecked(future) }.poll(cx)
         };
         let result = catch_unwind(AssertUnwindSafe(|| stage.with_mut(poll)));
         let output = match result {
@@ -143,7 +163,7 @@ where
         let stage = Self::stage(task);
         let dropped = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: dropped in place, once; from here on the stage is empty.
-            stage.with_mut(|stage| unsafe { ManuallyDrop::drop(&mut (*stage).future) })
+            stage.with_mut(|stage| unsafe { drop_within_span::<F>((&raw mut (*stage).future).cast()) });
         }));
         let output = match dropped {
             Ok(()) => output,
@@ -186,7 +206,7 @@ where
     /// As for `cancel`.
     unsafe fn cancel_call(task: NonNull<Header>, forced: bool) -> bool {
         // SAFETY: the stage holds the future, and nobody is polling it.
-        let revoked = Self::stage(task).with(|stage| unsafe { &(*stage).future }.revoke());
+        let revoked = Self::stage(task).with(|stage| unsafe { &(*stage).future }.future.revoke());
         // SAFETY: passed on to the caller.
         (revoked || forced) && unsafe { Self::cancel(task, forced) }
     }

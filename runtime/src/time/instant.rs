@@ -2,7 +2,7 @@ use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::sync::LazyLock;
 use std::{fmt, time};
 
-use super::Duration;
+use super::{Duration, clock};
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 
@@ -28,10 +28,12 @@ pub struct Instant {
 }
 
 /// One moment on both scales.
-static ORIGIN: LazyLock<(time::Instant, Instant)> = LazyLock::new(|| (time::Instant::now(), Instant::now()));
+static ORIGIN: LazyLock<(time::Instant, Instant)> =
+    LazyLock::new(|| (time::Instant::now(), Instant::system()));
 
 impl Instant {
-    /// The present.
+    /// The present. On a core and in a `block_on` of a runtime whose time is [paused](super::pause()), the time at which it
+    /// stands.
     ///
     /// # Examples
     ///
@@ -44,6 +46,12 @@ impl Instant {
     #[must_use]
     #[inline]
     pub fn now() -> Instant {
+        clock::at(Instant::system())
+    }
+
+    /// The present by the system's clock, which no test stops.
+    #[inline]
+    pub(crate) fn system() -> Instant {
         // The one place in this module that reads a clock. Not through std, whose instants are two numbers: taking
         // them apart again costs a quarter of a sleep.
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -60,6 +68,15 @@ impl Instant {
     /// Nanoseconds since the clock's own beginning.
     pub(crate) fn as_nanos(self) -> u64 {
         self.nanos
+    }
+
+    /// The time since this instant, for instants of the system's clock.
+    pub(crate) fn system_elapsed(self) -> Duration {
+        Instant::system().saturating_duration_since(self)
+    }
+
+    pub(super) fn shifted(self, nanos: i64) -> Instant {
+        Instant { nanos: self.nanos.saturating_add_signed(nanos) }
     }
 
     /// Later than any program runs, yet far from where arithmetic overflows: what a deadline that does not fit becomes.

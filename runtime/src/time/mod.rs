@@ -7,6 +7,8 @@
 //! All this is one core's. A timer that is armed for the whole Machine, and outlives the core that armed it, comes from
 //! [`machine`].
 //!
+//! Tests need not wait for real time: see [`pause()`].
+//!
 //! # Examples
 //!
 //! ```
@@ -20,8 +22,11 @@
 //! ```
 
 mod alarm;
+pub(crate) mod clock;
+pub(crate) mod guest;
 mod instant;
 mod interval;
+mod pause;
 mod plan;
 mod replica;
 mod sleep;
@@ -36,12 +41,15 @@ pub use std::time::Duration;
 
 pub use instant::Instant;
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+pub use pause::{advance, pause, resume};
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use timeout::{Timeout, timeout, timeout_at};
 pub(crate) use timers::Timers;
 
 #[cfg(test)]
 mod machine_tests;
+#[cfg(test)]
+mod pause_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -22,7 +22,7 @@ fn core(number: u64) -> Resources {
     Resources {
         uid: CoreUid(NonZeroU64::new(u64::MAX - number).unwrap()),
         reactor: RefCell::new(reactor),
-        timers: RefCell::new(Timers::new()),
+        timers: RefCell::new(Timers::new(Instant::now())),
     }
 }
 

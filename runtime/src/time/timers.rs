@@ -25,32 +25,42 @@ pub(crate) struct Timers {
     origin: Instant,
     /// When time was last advanced.
     present: Instant,
+    /// Whether sleeps end at their very deadlines: since the clock was stopped for the first time.
+    exact: bool,
     wheel: Wheel<Waiter>,
     /// Whoever registers by message cannot be told the key, so these are found by their own name.
     guests: HashMap<GuestId, Key>,
 }
 
 impl Timers {
-    pub(crate) fn new() -> Timers {
-        let origin = Instant::now();
-        Timers { origin, present: origin, wheel: Wheel::new(), guests: HashMap::new() }
+    /// Timers that begin at `origin`, by the clock that is to be theirs.
+    pub(crate) fn new(origin: Instant) -> Timers {
+        Timers { origin, present: origin, exact: false, wheel: Wheel::new(), guests: HashMap::new() }
+    }
+
+    /// From here on a sleep ends at its deadline, not at the end of the tick: for a clock that is stopped.
+    pub(crate) fn be_exact(&mut self) {
+        self.exact = true;
     }
 
     /// When to call [`advance`](Self::advance) next: when the next sleep ends, or now and then a little earlier.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let expiry = Duration::from_nanos(self.wheel.next_expiry()?);
+        let expiry = if self.exact { self.wheel.next_deadline() } else { self.wheel.next_expiry() };
+        let expiry = Duration::from_nanos(expiry?);
         Some(self.origin.saturating_add(expiry))
     }
 
     /// Moves time to `now` and hands over the waker of each sleep that has ended.
     pub(crate) fn advance(&mut self, now: Instant, woken: &mut Vec<Waker>) {
         self.present = self.present.max(now);
-        self.wheel.advance(self.nanos(self.present), |waiter| {
+        let nanos = self.nanos(self.present);
+        let fire = |waiter: Waiter| {
             if let Some(guest) = waiter.guest {
                 self.guests.remove(&guest);
             }
             woken.push(waiter.waker);
-        });
+        };
+        if self.exact { self.wheel.advance_exactly(nanos, fire) } else { self.wheel.advance(nanos, fire) }
     }
 
     /// How many sleeps are registered.

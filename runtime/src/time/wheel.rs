@@ -51,7 +51,7 @@ impl Key {
 struct Entry<T> {
     /// Of the occupant; `None` when vacant.
     ticket: Option<NonZeroU64>,
-    tick: u64,
+    deadline: u64,
     next: u32,
     prev: u32,
     /// Level and slot as one number, an index into `Wheel::heads`.
@@ -121,11 +121,10 @@ impl<T> Wheel<T> {
             self.grow();
         }
         let index = self.free;
-        let tick = self.tick_of(deadline);
         let entry = &mut self.entries[index as usize];
         self.free = entry.next;
         entry.ticket = Some(ticket);
-        entry.tick = tick;
+        entry.deadline = deadline;
         entry.payload = Some(payload);
         self.len += 1;
         self.peak = self.peak.max(self.len);
@@ -146,7 +145,7 @@ impl<T> Wheel<T> {
             return false;
         }
         self.unlink(key.index);
-        self.entries[key.index as usize].tick = self.tick_of(deadline);
+        self.entries[key.index as usize].deadline = deadline;
         self.link(key.index, self.now >> TICK_BITS);
         true
     }
@@ -199,6 +198,41 @@ impl<T> Wheel<T> {
         }
     }
 
+    /// The very deadline of the next entry to fire. Walks a slot, however many share it.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        let (level, slot, _) = self.first_slot()?;
+        let head = self.heads[level * SLOTS + slot];
+        let (mut index, mut first) = (head, u64::MAX);
+        loop {
+            let entry = &self.entries[index as usize];
+            first = first.min(entry.deadline);
+            index = entry.next;
+            if index == head {
+                return Some(first);
+            }
+        }
+    }
+
+    /// As [`advance`](Self::advance), but an entry whose deadline has come does not wait for the end of its tick.
+    pub(super) fn advance_exactly(&mut self, now: u64, mut fire: impl FnMut(T)) {
+        self.advance(now, &mut fire);
+        let present = self.now >> TICK_BITS;
+        // Whatever else is due is of the tick that has begun, and that tick's slot is the first one now.
+        let Some((level, slot, _)) = self.first_slot().filter(|(_, _, start)| *start <= present + 1) else {
+            return;
+        };
+        let mut index = self.take_slot(level, slot);
+        while index != NIL {
+            let Entry { next, deadline, .. } = self.entries[index as usize];
+            if deadline <= self.now {
+                self.vacate(index).into_iter().for_each(&mut fire);
+            } else {
+                self.link(index, present);
+            }
+            index = next;
+        }
+    }
+
     /// Empties the wheel. Time stays.
     pub(super) fn clear(&mut self, mut give: impl FnMut(T)) {
         self.levels = 0;
@@ -212,18 +246,19 @@ impl<T> Wheel<T> {
     }
 }
 
-impl<T> Wheel<T> {
-    /// Rounds a deadline up to a tick that is not over.
-    fn tick_of(&self, deadline: u64) -> u64 {
-        deadline.div_ceil(1 << TICK_BITS).max(self.now >> TICK_BITS)
-    }
+/// Rounds a deadline up to a tick that is not over when `present` is the present one.
+#[inline]
+fn tick_of(deadline: u64, present: u64) -> u64 {
+    deadline.div_ceil(1 << TICK_BITS).max(present)
+}
 
+impl<T> Wheel<T> {
     /// Adds a vacant place to a slab that has none.
     #[cold]
     fn grow(&mut self) {
         let index = self.entries.len() as u32;
         assert!(index != NIL, "a core cannot hold four billion timers");
-        self.entries.push(Entry { ticket: None, tick: 0, next: NIL, prev: NIL, slot: 0, payload: None });
+        self.entries.push(Entry { ticket: None, deadline: 0, next: NIL, prev: NIL, slot: 0, payload: None });
         (self.free, self.free_last) = (index, index);
     }
 
@@ -246,7 +281,7 @@ impl<T> Wheel<T> {
         let mut first = u64::MAX;
         for _ in 0..LOOK {
             let entry = &self.entries[index as usize];
-            first = first.min(entry.tick);
+            first = first.min(tick_of(entry.deadline, self.now >> TICK_BITS));
             index = entry.next;
             if index == head {
                 return Some(first);
@@ -258,7 +293,7 @@ impl<T> Wheel<T> {
     /// Files an entry behind the others of its slot, seen from the tick `present`.
     #[inline]
     fn link(&mut self, index: u32, present: u64) {
-        let tick = self.entries[index as usize].tick;
+        let tick = tick_of(self.entries[index as usize].deadline, present);
         let level = (((tick ^ present) | (SLOTS as u64 - 1)).ilog2() / SLOT_BITS) as usize;
         let digit = (tick >> (level as u32 * SLOT_BITS)) as usize % SLOTS;
         let slot = level * SLOTS + digit;

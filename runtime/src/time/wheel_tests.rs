@@ -29,6 +29,13 @@ impl Model {
         std::mem::replace(&mut self.due, later).into_keys().collect()
     }
 
+    /// Whose deadline has come by `now`.
+    fn advance_exactly(&mut self, now: u64) -> Vec<usize> {
+        self.now = self.now.max(now);
+        let due = self.due.extract_if(.., |_, deadline| *deadline <= self.now);
+        due.map(|((_, id), _)| id).collect()
+    }
+
     fn next_expiry(&self) -> Option<u64> {
         self.due.keys().next().map(|(tick, _)| tick.saturating_mul(TICK))
     }
@@ -41,6 +48,8 @@ enum Step {
     Reschedule(prop::sample::Index, u64),
     Advance(u64),
     AdvanceToNext,
+    AdvanceExactly(u64),
+    AdvanceToNextDeadline,
 }
 
 /// Spans of every order of magnitude, with many that meet the borders between ticks and levels.
@@ -61,6 +70,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => span().prop_map(|span| Step::Advance(span >> 8)),
         1 => span().prop_map(Step::Advance),
         3 => Just(Step::AdvanceToNext),
+        2 => span().prop_map(|span| Step::AdvanceExactly(span >> 8)),
+        3 => Just(Step::AdvanceToNextDeadline),
     ]
 }
 
@@ -121,12 +132,28 @@ impl Pair {
                     self.advance(expiry);
                 }
             }
+            Step::AdvanceExactly(span) => self.advance_exactly(now.saturating_add(span)),
+            Step::AdvanceToNextDeadline => {
+                if let Some(deadline) = self.wheel.next_deadline() {
+                    self.advance_exactly(deadline);
+                }
+            }
             Step::Cancel(_) | Step::Reschedule(..) => {}
         }
     }
 
+    fn advance_exactly(&mut self, now: u64) {
+        let mut fired = Vec::new();
+        self.wheel.advance_exactly(now, |id| fired.push(id));
+        let mut expected = self.model.advance_exactly(now);
+        fired.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(fired, expected);
+    }
+
     fn check(&self) {
         assert_eq!(self.wheel.len(), self.model.due.len());
+        assert_eq!(self.wheel.next_deadline(), self.model.due.values().min().copied(), "always exact");
         let (got, expected) = (self.wheel.next_expiry(), self.model.next_expiry());
         if self.wheel.len() <= 16 {
             assert_eq!(got, expected, "exact while few entries can share a slot");

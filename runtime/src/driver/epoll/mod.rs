@@ -71,6 +71,8 @@ impl Epoll {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
                 Err(error) => return Err(error),
             };
+            slots.counts.note_batch(0);
+            slots.counts.events += found as u64;
             for event in &self.events {
                 if event.u64 != BELL
                     && let Some(slot) = slots.get_mut(key(event.u64))

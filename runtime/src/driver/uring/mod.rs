@@ -292,6 +292,7 @@ impl Uring {
         let busy = !self.completions.is_empty() || !self.backlog.is_empty();
         let wait = if busy { Wait::No } else { wait };
         if wait != Wait::No || self.has_submissions() || self.wants_entering() {
+            slots.counts.note_batch(self.queued);
             let entered = self.enter(wait);
             self.reap(slots, woken);
             entered?;
@@ -303,6 +304,7 @@ impl Uring {
                 break;
             }
             self.refill();
+            slots.counts.note_batch(self.queued);
             self.enter(Wait::No)?;
             self.reap(slots, woken);
         }
@@ -343,6 +345,7 @@ impl Uring {
     /// Handles every completion in the queue.
     fn reap(&mut self, slots: &mut Slots, woken: &mut Vec<Waker>) {
         for completion in self.ring.completion() {
+            slots.counts.events += 1;
             let result = completion.result();
             let ended = !cqueue::more(completion.flags());
             match Token::unpack(completion.user_data()) {
