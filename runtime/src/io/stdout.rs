@@ -177,16 +177,80 @@ impl Writer {
     }
 }
 
+/// The standard output of this process.
+///
+/// `Ok(n)` from a write means that the bytes have their place in the one queue of all handles, which holds 64 KiB; a
+/// thread of the pool for blocking calls writes it out, in that order. [`flush`](super::AsyncWriteExt::flush) waits
+/// until that has happened to what this handle wrote. The end of a Machine waits for it too; `std::process::exit` does
+/// not. An error of writing comes from a later call of each handle that has written before.
+///
+/// It goes through [`std::io::stdout`], so pieces of `print!` stand between whole writes.
+///
+/// # Examples
+///
+/// ```
+/// use multikernel::io::{AsyncWriteExt, Stdout, stdout};
+///
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// let mut out: Stdout = stdout();
+/// out.write_all(b"done\n").await?;
+/// out.flush().await?;
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
+/// ```
+pub struct Stdout(Writer);
+
+/// A handle of the standard output.
+///
+/// # Examples
+///
+/// ```
+/// use multikernel::io::{AsyncWriteExt, stdout};
+///
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// stdout().write_all(b"written at the latest when the Machine ends\n").await?;
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
+/// ```
+pub fn stdout() -> Stdout {
+    Stdout(Writer::new(&STDOUT))
+}
+
+/// The standard error of this process. As [`Stdout`].
+///
+/// # Examples
+///
+/// ```
+/// use multikernel::io::{AsyncWriteExt, Stderr, stderr};
+///
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// let mut log: Stderr = stderr();
+/// log.write_all(b"listening\n").await?;
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
+/// ```
+pub struct Stderr(Writer);
+
+/// A handle of the standard error.
+///
+/// # Examples
+///
+/// ```
+/// use multikernel::io::{AsyncWriteExt, stderr};
+///
+/// # multikernel::runtime::Builder::new_test().run(|| async {
+/// let mut log = stderr();
+/// log.write_all(b"stopping\n").await?;
+/// log.flush().await?;
+/// # std::io::Result::Ok(())
+/// # }).unwrap().unwrap();
+/// ```
+pub fn stderr() -> Stderr {
+    Stderr(Writer::new(&STDERR))
+}
+
 macro_rules! outputs {
-    ($($(#[$meta:meta])* $name:ident, $(#[$call_meta:meta])* $call:ident, $output:ident;)*) => {$(
-        $(#[$meta])*
-        pub struct $name(Writer);
-
-        $(#[$call_meta])*
-        pub fn $call() -> $name {
-            $name(Writer::new(&$output))
-        }
-
+    ($($name:ident $call:ident),*) => {$(
         impl AsyncWrite for $name {
             /// # Panics
             ///
@@ -230,69 +294,4 @@ macro_rules! outputs {
     )*};
 }
 
-outputs! {
-    /// The standard output of this process.
-    ///
-    /// `Ok(n)` from a write means that the bytes have their place in the one queue of all handles, which holds 64 KiB; a
-    /// thread of the pool for blocking calls writes it out, in that order. [`flush`](super::AsyncWriteExt::flush) waits
-    /// until that has happened to what this handle wrote. The end of a Machine waits for it too; `std::process::exit` does
-    /// not. An error of writing comes from a later call of each handle that has written before.
-    ///
-    /// It goes through [`std::io::stdout`], so pieces of `print!` stand between whole writes.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use multikernel::io::{AsyncWriteExt, Stdout, stdout};
-    ///
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// let mut out: Stdout = stdout();
-    /// out.write_all(b"done\n").await?;
-    /// out.flush().await?;
-    /// # std::io::Result::Ok(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    Stdout,
-    /// A handle of the standard output.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use multikernel::io::{AsyncWriteExt, stdout};
-    ///
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// stdout().write_all(b"written at the latest when the Machine ends\n").await?;
-    /// # std::io::Result::Ok(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    stdout, STDOUT;
-    /// The standard error of this process. As [`Stdout`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use multikernel::io::{AsyncWriteExt, Stderr, stderr};
-    ///
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// let mut log: Stderr = stderr();
-    /// log.write_all(b"listening\n").await?;
-    /// # std::io::Result::Ok(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    Stderr,
-    /// A handle of the standard error.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use multikernel::io::{AsyncWriteExt, stderr};
-    ///
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// let mut log = stderr();
-    /// log.write_all(b"stopping\n").await?;
-    /// log.flush().await?;
-    /// # std::io::Result::Ok(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    stderr, STDERR;
-}
+outputs!(Stdout stdout, Stderr stderr);

@@ -94,7 +94,8 @@ fn questions_and_answers_pass_at_once_however_small() {
             let mut got = vec![0; question.len()];
             let asking = async { client.write_all(&question).await };
             let (asked, heard) = multikernel::join!(asking, server.read_exact(&mut got));
-            (asked?, heard?);
+            asked?;
+            heard?;
             assert!(got == question);
             server.write_all(&question[..1]).await?;
             client.read_exact(&mut got[..1]).await?;
@@ -210,7 +211,8 @@ fn urgent_data_does_not_hold_up_the_rest() {
         let mut got = vec![0; block.len()];
         for _ in 0..5 {
             let (wrote, heard) = multikernel::join!(client.write_all(&block), server.read_exact(&mut got));
-            (wrote?, heard?);
+            wrote?;
+            heard?;
             assert!(got == block);
             // The byte itself is not part of the stream; what follows is.
             assert_eq!(SockRef::from(&client).send_out_of_band(b"!")?, 1);
