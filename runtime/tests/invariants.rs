@@ -52,7 +52,7 @@ const UNSAFE: &[&str] = &[
     "runtime/src/machine/cpus.rs",
     "runtime/src/machine/mailbox.rs",
     "runtime/src/net/stream_io.rs",
-    "runtime/src/net/tcp_stream.rs",
+    "runtime/src/net/ucred.rs",
     "runtime/src/signal/hub.rs",
     "runtime/src/task/header.rs",
     "runtime/src/task/home.rs",
@@ -84,7 +84,7 @@ const LOCKS: &[(&str, &str)] = &[
     ("runtime/src/machine/pinning.rs", "the start and the end of a Machine"),
     ("runtime/src/machine/registry.rs", "cancelling or registering on a core that may have ended"),
     ("runtime/src/machine/runtime.rs", "the end of a Machine"),
-    ("runtime/src/net/tcp_listener.rs", "poll_accept by several tasks; accept itself takes none"),
+    ("runtime/src/net/acceptor.rs", "poll_accept by several tasks; accept itself takes none"),
     ("runtime/src/signal/hub.rs", "waiting for a signal"),
     ("runtime/src/task/join.rs", "makes the payload of a panic Sync; never contended"),
 ];
@@ -229,8 +229,8 @@ fn no_test_waits_for_luck() {
     }
 }
 
-/// Public in name only: they seal `ToSocketAddrs`.
-const SEALED: [&str; 2] = ["pub enum Request {", "pub trait Resolve {"];
+/// Public in name only: they seal `ToSocketAddrs`, and the kinds of streams that have halves.
+const SEALED: [&str; 3] = ["pub enum Request {", "pub trait Resolve {", "pub trait Stream {"];
 
 /// Modules that only the crates of this project use: public, but not documented.
 const HIDDEN: [&str; 3] = ["channels/src/budget.rs", "channels/src/epoch.rs", "channels/src/hub.rs"];

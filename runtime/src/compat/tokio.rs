@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use crate::net::{StreamIo, TcpStream};
+use crate::net::{Stream, StreamIo, TcpStream, UnixStream};
 
 /// Lets `receive` fill the unfilled part of `buf`; it says how many bytes it wrote to the front.
 ///
@@ -37,8 +37,8 @@ fn poll_peek(io: &StreamIo, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll
 }
 
 macro_rules! reads {
-    ($($name:ty),*) => {$(
-        impl AsyncRead for $name {
+    ($([$($generic:tt)*] $name:ty),*) => {$(
+        impl<$($generic)*> AsyncRead for $name {
             fn poll_read(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -48,7 +48,7 @@ macro_rules! reads {
             }
         }
 
-        impl $name {
+        impl<$($generic)*> $name {
             /// Polls what `peek` waits for, and copies it to the unfilled part of `buf`. The bytes stay to be read.
             ///
             /// # Errors
@@ -86,8 +86,8 @@ macro_rules! reads {
 }
 
 macro_rules! writes {
-    ($($name:ty),*) => {$(
-        impl AsyncWrite for $name {
+    ($([$($generic:tt)*] $name:ty),*) => {$(
+        impl<$($generic)*> AsyncWrite for $name {
             fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
                 self.io().poll_write(cx, buf)
             }
@@ -117,5 +117,5 @@ macro_rules! writes {
     )*};
 }
 
-reads!(TcpStream, ReadHalf<'_>, OwnedReadHalf);
-writes!(TcpStream, WriteHalf<'_>, OwnedWriteHalf);
+reads!([] TcpStream, [] UnixStream, [S: Stream] ReadHalf<'_, S>, [S: Stream] OwnedReadHalf<S>);
+writes!([] TcpStream, [] UnixStream, [S: Stream] WriteHalf<'_, S>, [S: Stream] OwnedWriteHalf<S>);

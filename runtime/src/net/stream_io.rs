@@ -23,6 +23,11 @@ impl StreamIo {
         StreamIo { source: Source::new(fd) }
     }
 
+    /// As [`new`](Self::new), for a socket whose reads may end early though there is more to read.
+    pub(crate) fn with_boundaries(fd: OwnedFd) -> StreamIo {
+        StreamIo { source: Source::with_boundaries(fd) }
+    }
+
     pub(crate) fn socket(&self) -> SockRef<'_> {
         SockRef::from(self)
     }
@@ -36,7 +41,7 @@ impl StreamIo {
     }
 
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        std::future::poll_fn(|cx| self.poll_ready(cx, interest)).await
+        self.source.ready(interest).await
     }
 
     /// A read that gets less than it asked for has emptied the socket, unless it found the end.
@@ -104,6 +109,11 @@ impl StreamIo {
         }
         let socket = self.socket();
         self.source.poll_io(cx, Interest::READABLE, || socket.peek(buf))
+    }
+
+    pub(crate) async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        // SAFETY: `poll_peek` writes only what it received.
+        std::future::poll_fn(|cx| self.poll_peek(cx, unsafe { as_uninit(buf) })).await
     }
 
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
@@ -192,23 +202,15 @@ impl StreamIo {
 
     /// Calls `f` once, unless it is known that it would block.
     pub(crate) fn try_io<R>(&self, interest: Interest, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        let mut f = Some(f);
-        let once = || {
-            let f = f.take().expect("a source calls again only after Interrupted, which is hidden from it");
-            match f() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Err(error)),
-                result => result.map(Ok),
-            }
-        };
-        self.source.try_io(interest, once)?
+        self.source.try_io_once(interest, f)
     }
 
     pub(crate) async fn async_io<R>(
         &self,
         interest: Interest,
-        mut f: impl FnMut() -> io::Result<R>,
+        f: impl FnMut() -> io::Result<R>,
     ) -> io::Result<R> {
-        std::future::poll_fn(|cx| self.source.poll_io(cx, interest, &mut f)).await
+        self.source.async_io(interest, f).await
     }
 
     /// Ends one or both directions. That there is no connection left to end is no error.
