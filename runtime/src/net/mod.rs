@@ -1,4 +1,4 @@
-//! TCP and Unix sockets, with tokio's names and meaning.
+//! TCP, UDP and Unix sockets, with tokio's names and meaning.
 //!
 //! Sockets are `Send + Sync` and belong to no core: any core, and any thread inside a `block_on`, may use one at any
 //! time, and several at once. A call is first tried where it is made; only when it would block does that core's driver
@@ -27,11 +27,14 @@
 //! ```
 
 mod acceptor;
-mod addr;
+pub(crate) mod addr;
 mod bind_each_core;
 #[cfg(test)]
 mod bind_each_core_tests;
+pub(crate) mod datagram_io;
+mod datagrams;
 mod incoming;
+mod mmsg;
 mod owned;
 mod owned_halves;
 mod readiness;
@@ -42,9 +45,16 @@ mod stream;
 pub(crate) mod stream_io;
 mod tcp_listener;
 mod tcp_options;
+mod tcp_socket;
+mod tcp_socket_options;
 mod tcp_stream;
 mod ucred;
-mod unix_addr;
+mod udp_batch;
+mod udp_calls;
+mod udp_options;
+mod udp_socket;
+pub(crate) mod unix_addr;
+mod unix_datagram;
 mod unix_listener;
 mod unix_stream;
 mod waits;
@@ -52,7 +62,10 @@ mod waits;
 pub use crate::driver::{RecvBuf, SendAll, Sent, StableBuf};
 pub use addr::{ToSocketAddrs, lookup_host};
 pub use tcp_listener::TcpListener;
+pub use tcp_socket::TcpSocket;
 pub use tcp_stream::TcpStream;
+pub use udp_socket::UdpSocket;
+pub use unix_datagram::UnixDatagram;
 pub use unix_listener::UnixListener;
 pub use unix_stream::UnixStream;
 
@@ -61,6 +74,11 @@ pub mod tcp {
     pub use super::incoming::Incoming;
     pub use super::split::{ReadHalf, WriteHalf};
     pub use super::split_owned::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
+}
+
+/// Many datagrams in one call: see [`UdpSocket::recv_batch`] and [`UdpSocket::send_batch`].
+pub mod udp {
+    pub use super::udp_batch::{Datagram, Received, RecvBatch};
 }
 
 /// The addresses and credentials of Unix sockets, and the halves of a [`UnixStream`].

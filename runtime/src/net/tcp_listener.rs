@@ -7,11 +7,10 @@ use std::{fmt, io, net::SocketAddr};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::acceptor::Acceptor;
-use super::addr::resolve;
+use super::addr::{bind_first, ip_address};
 use super::bind_each_core;
 use super::incoming::Incoming;
 use super::shortage::Pause;
-use super::tcp_stream::ip_address;
 use super::{TcpStream, ToSocketAddrs};
 use crate::limits::BACKLOG;
 
@@ -345,25 +344,6 @@ pub(super) fn bound(addr: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
         socket.set_reuse_port(true)?;
     }
     Ok(socket)
-}
-
-/// Calls `bind` with each address in turn until it succeeds; an error says which address it is about.
-pub(super) async fn bind_first<A: ToSocketAddrs, T>(
-    addr: A,
-    bind: impl Fn(SocketAddr) -> io::Result<T>,
-) -> io::Result<T> {
-    let mut last = None;
-    for addr in resolve(&addr).await? {
-        match bind(addr) {
-            Ok(bound) => return Ok(bound),
-            Err(error) => last = Some(io::Error::new(error.kind(), format!("{addr}: {error}"))),
-        }
-    }
-    Err(last.unwrap_or_else(no_address))
-}
-
-pub(super) fn no_address() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "there is no address to bind to")
 }
 
 fn connection((fd, peer): (OwnedFd, SockAddr)) -> io::Result<(TcpStream, SocketAddr)> {

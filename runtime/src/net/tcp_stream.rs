@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use socket2::{Domain, Socket, Type};
 
-use super::addr::resolve;
+use super::addr::{ip_address, resolve};
 use super::owned::exchanges;
 use super::readiness::tries;
 use super::split::{self, ReadHalf, WriteHalf};
@@ -107,6 +107,11 @@ impl TcpStream {
     async fn connect_one(addr: SocketAddr) -> io::Result<TcpStream> {
         // Non-blocking and closed on exec from the start.
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
+        TcpStream::connect_socket(socket, addr).await
+    }
+
+    /// Connects a socket that is non-blocking.
+    pub(super) async fn connect_socket(socket: Socket, addr: SocketAddr) -> io::Result<TcpStream> {
         match socket.connect(&addr.into()) {
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
             // A signal does not stop the attempt.
@@ -300,10 +305,6 @@ impl Stream for TcpStream {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.peer_addr()
     }
-}
-
-pub(super) fn ip_address(addr: socket2::SockAddr) -> io::Result<SocketAddr> {
-    addr.as_socket().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an IP socket"))
 }
 
 impl TryFrom<std::net::TcpStream> for TcpStream {

@@ -98,6 +98,10 @@ impl SocketAddr {
     }
 }
 
+pub(crate) fn unix_address(addr: SockAddr) -> io::Result<SocketAddr> {
+    SocketAddr::from_system(&addr)
+}
+
 /// The address of a path; of an abstract name if the first byte is zero.
 pub(super) fn system_addr(path: &Path) -> io::Result<SockAddr> {
     let bytes = path.as_os_str().as_bytes();
