@@ -58,6 +58,15 @@ pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<Progress> {
     Poll::Ready(Progress(left))
 }
 
+/// Takes `units` more of the running task's budget, as far as it goes: what was done was as much as several.
+#[inline]
+pub fn spend(units: u8) {
+    let left = BUDGET.get();
+    if left != UNLIMITED {
+        BUDGET.set(left.saturating_sub(units));
+    }
+}
+
 /// Gives the unit of budget back when dropped, unless progress was made.
 #[derive(Debug)]
 #[must_use]

@@ -68,6 +68,17 @@ pub(crate) const BUFFERS_PER_CALL: usize = 1024;
 /// How often a busy core asks the system for how long it was kept from running. That costs about two microseconds.
 pub(crate) const RUN_DELAY_PAUSE: Duration = Duration::from_millis(100);
 
+/// Datagrams that one call sends or receives: what a core does in one go.
+pub(crate) const DATAGRAMS_PER_CALL: usize = 64;
+
+/// Datagrams in one call for which a task pays one unit of its budget more.
+pub(crate) const DATAGRAMS_PER_UNIT: usize = 8;
+
+/// Segments that the system is asked to cut one datagram into; older systems refuse more (`UDP_MAX_SEGMENTS`).
+pub(crate) const SEGMENTS_PER_DATAGRAM: usize = 64;
+
+const _: () = assert!(DATAGRAMS_PER_CALL <= BUFFERS_PER_CALL);
+const _: () = assert!(DATAGRAMS_PER_CALL / DATAGRAMS_PER_UNIT < BUDGET_PER_POLL as usize);
 const _: () = assert!(SHORTEST_ACCEPT_PAUSE.as_nanos() <= LONGEST_ACCEPT_PAUSE.as_nanos());
 /// Bytes of one receive buffer.
 pub(crate) const RECEIVE_BUFFER_BYTES: usize = 4096;

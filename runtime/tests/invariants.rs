@@ -56,8 +56,11 @@ const UNSAFE: &[&str] = &[
     "runtime/src/machine/call.rs",
     "runtime/src/machine/cpus.rs",
     "runtime/src/machine/mailbox.rs",
+    "runtime/src/net/datagram_io.rs",
+    "runtime/src/net/mmsg.rs",
     "runtime/src/net/stream_io.rs",
-    "runtime/src/net/tcp_stream.rs",
+    "runtime/src/net/tcp_socket.rs",
+    "runtime/src/net/ucred.rs",
     "runtime/src/process/command_unix.rs",
     "runtime/src/process/pipe.rs",
     "runtime/src/process/running.rs",
@@ -96,7 +99,7 @@ const LOCKS: &[(&str, &str)] = &[
     ("runtime/src/machine/pinning.rs", "the start and the end of a Machine"),
     ("runtime/src/machine/registry.rs", "cancelling or registering on a core that may have ended"),
     ("runtime/src/machine/runtime.rs", "the end of a Machine"),
-    ("runtime/src/net/tcp_listener.rs", "poll_accept by several tasks; accept itself takes none"),
+    ("runtime/src/net/acceptor.rs", "poll_accept by several tasks; accept itself takes none"),
     ("runtime/src/process/orphans.rs", "children that outlive the core that left them, at SIGCHLD"),
     ("runtime/src/signal/hub.rs", "waiting for a signal"),
     ("runtime/src/task/ended.rs", "the end of a task that is in a JoinSet, and taking its output"),
@@ -244,8 +247,8 @@ fn no_test_waits_for_luck() {
     }
 }
 
-/// Public in name only: they seal `ToSocketAddrs`.
-const SEALED: [&str; 2] = ["pub enum Request {", "pub trait Resolve {"];
+/// Public in name only: they seal `ToSocketAddrs`, and the kinds of streams that have halves.
+const SEALED: [&str; 3] = ["pub enum Request {", "pub trait Resolve {", "pub trait Stream {"];
 
 /// Modules that only the crates of this project use: public, but not documented.
 const HIDDEN: [&str; 3] = ["channels/src/budget.rs", "channels/src/epoch.rs", "channels/src/hub.rs"];

@@ -6,14 +6,14 @@ use std::task::{Context, Poll};
 
 use futures::io::{AsyncRead, AsyncWrite};
 
-use crate::net::TcpStream;
 use crate::net::stream_io::as_uninit;
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::net::{Stream, TcpStream, UnixStream};
 use crate::process::{ChildStderr, ChildStdin, ChildStdout};
 
 macro_rules! reads {
-    ($($name:ty),*) => {$(
-        impl AsyncRead for $name {
+    ($([$($generic:tt)*] $name:ty),*) => {$(
+        impl<$($generic)*> AsyncRead for $name {
             fn poll_read(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -35,8 +35,8 @@ macro_rules! reads {
 }
 
 macro_rules! writes {
-    ($($name:ty),*) => {$(
-        impl AsyncWrite for $name {
+    ($([$($generic:tt)*] $name:ty),*) => {$(
+        impl<$($generic)*> AsyncWrite for $name {
             fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
                 self.io().poll_write(cx, buf)
             }
@@ -62,8 +62,8 @@ macro_rules! writes {
     )*};
 }
 
-reads!(TcpStream, ReadHalf<'_>, OwnedReadHalf);
-writes!(TcpStream, WriteHalf<'_>, OwnedWriteHalf);
+reads!([] TcpStream, [] UnixStream, [S: Stream] ReadHalf<'_, S>, [S: Stream] OwnedReadHalf<S>);
+writes!([] TcpStream, [] UnixStream, [S: Stream] WriteHalf<'_, S>, [S: Stream] OwnedWriteHalf<S>);
 
 macro_rules! reads_pipe {
     ($($name:ty),*) => {$(
@@ -81,4 +81,4 @@ macro_rules! reads_pipe {
 }
 
 reads_pipe!(ChildStdout, ChildStderr);
-writes!(ChildStdin);
+writes!([] ChildStdin);

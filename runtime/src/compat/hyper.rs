@@ -39,13 +39,13 @@ use std::time::{Duration, Instant};
 
 use hyper::rt::{Executor, Read, ReadBufCursor, Timer, Write};
 
-use crate::net::TcpStream;
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::net::{Stream, TcpStream, UnixStream};
 use crate::time::{self, Sleep};
 
 macro_rules! reads {
-    ($($name:ty),*) => {$(
-        impl Read for $name {
+    ($([$($generic:tt)*] $name:ty),*) => {$(
+        impl<$($generic)*> Read for $name {
             fn poll_read(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -62,8 +62,8 @@ macro_rules! reads {
 }
 
 macro_rules! writes {
-    ($($name:ty),*) => {$(
-        impl Write for $name {
+    ($([$($generic:tt)*] $name:ty),*) => {$(
+        impl<$($generic)*> Write for $name {
             fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
                 self.io().poll_write(cx, buf)
             }
@@ -93,8 +93,8 @@ macro_rules! writes {
     )*};
 }
 
-reads!(TcpStream, ReadHalf<'_>, OwnedReadHalf);
-writes!(TcpStream, WriteHalf<'_>, OwnedWriteHalf);
+reads!([] TcpStream, [] UnixStream, [S: Stream] ReadHalf<'_, S>, [S: Stream] OwnedReadHalf<S>);
+writes!([] TcpStream, [] UnixStream, [S: Stream] WriteHalf<'_, S>, [S: Stream] OwnedWriteHalf<S>);
 
 /// Times hyper's connections with the timers of the core that polls them.
 ///

@@ -1,13 +1,18 @@
 //! tokio's traits.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use socket2::SockAddr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::net::addr::ip_address;
+use crate::net::datagram_io::{DatagramIo, Take};
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use crate::net::{StreamIo, TcpStream};
+use crate::net::unix_addr::unix_address;
+use crate::net::{Stream, StreamIo, TcpStream, UdpSocket, UnixDatagram, UnixStream, unix};
 use crate::process::{ChildStderr, ChildStdin, ChildStdout};
 
 /// Lets `receive` fill the unfilled part of `buf`; it says how many bytes it wrote to the front.
@@ -17,7 +22,7 @@ use crate::process::{ChildStderr, ChildStdin, ChildStdout};
 /// `receive` writes only initialised bytes, and as many as it says.
 unsafe fn fill(
     buf: &mut ReadBuf<'_>,
-    receive: impl FnOnce(&mut [std::mem::MaybeUninit<u8>]) -> Poll<io::Result<usize>>,
+    receive: impl FnOnce(&mut [MaybeUninit<u8>]) -> Poll<io::Result<usize>>,
 ) -> Poll<io::Result<usize>> {
     // SAFETY: by the caller's promise no byte is made uninitialised.
     let got = ready!(receive(unsafe { buf.unfilled_mut() }))?;
@@ -38,8 +43,8 @@ fn poll_peek(io: &StreamIo, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll
 }
 
 macro_rules! reads {
-    ($($name:ty),*) => {$(
-        impl AsyncRead for $name {
+    ($([$($generic:tt)*] $name:ty),*) => {$(
+        impl<$($generic)*> AsyncRead for $name {
             fn poll_read(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -49,7 +54,7 @@ macro_rules! reads {
             }
         }
 
-        impl $name {
+        impl<$($generic)*> $name {
             /// Polls what `peek` waits for, and copies it to the unfilled part of `buf`. The bytes stay to be read.
             ///
             /// # Errors
@@ -87,8 +92,8 @@ macro_rules! reads {
 }
 
 macro_rules! writes {
-    ($($name:ty),*) => {$(
-        impl AsyncWrite for $name {
+    ($([$($generic:tt)*] $name:ty),*) => {$(
+        impl<$($generic)*> AsyncWrite for $name {
             fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
                 self.io().poll_write(cx, buf)
             }
@@ -118,8 +123,8 @@ macro_rules! writes {
     )*};
 }
 
-reads!(TcpStream, ReadHalf<'_>, OwnedReadHalf);
-writes!(TcpStream, WriteHalf<'_>, OwnedWriteHalf);
+reads!([] TcpStream, [] UnixStream, [S: Stream] ReadHalf<'_, S>, [S: Stream] OwnedReadHalf<S>);
+writes!([] TcpStream, [] UnixStream, [S: Stream] WriteHalf<'_, S>, [S: Stream] OwnedWriteHalf<S>);
 
 macro_rules! reads_pipe {
     ($($name:ty),*) => {$(
@@ -137,4 +142,155 @@ macro_rules! reads_pipe {
 }
 
 reads_pipe!(ChildStdout, ChildStderr);
-writes!(ChildStdin);
+writes!([] ChildStdin);
+
+/// The calls of datagram sockets that receive into tokio's buffer.
+macro_rules! receives {
+    ($name:ty, $addr:ty, $named:path, $pair:literal) => {
+        impl $name {
+            /// Polls what `recv` waits for, and fills `buf` with the datagram.
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use multikernel::io::ReadBuf;
+            /// use std::future::poll_fn;
+            ///
+            /// # multikernel::runtime::Builder::new_test().run(|| async {
+            #[doc = $pair]
+            /// client.send(b"hello").await?;
+            /// let mut room = [0; 1500];
+            /// let mut buf = ReadBuf::new(&mut room);
+            /// poll_fn(|cx| server.poll_recv(cx, &mut buf)).await?;
+            /// assert_eq!(buf.filled(), b"hello");
+            /// # std::io::Result::Ok(())
+            /// # }).unwrap().unwrap();
+            /// ```
+            pub fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+                poll_receive(&self.io, cx, buf, Take::Datagram).map_ok(drop)
+            }
+
+            /// As [`poll_recv`](Self::poll_recv), and says who sent it.
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use multikernel::io::ReadBuf;
+            /// use std::future::poll_fn;
+            ///
+            /// # multikernel::runtime::Builder::new_test().run(|| async {
+            #[doc = $pair]
+            /// client.send(b"hello").await?;
+            /// let mut room = [0; 1500];
+            /// let mut buf = ReadBuf::new(&mut room);
+            /// let _from = poll_fn(|cx| server.poll_recv_from(cx, &mut buf)).await?;
+            /// assert_eq!(buf.filled(), b"hello");
+            /// # std::io::Result::Ok(())
+            /// # }).unwrap().unwrap();
+            /// ```
+            pub fn poll_recv_from(
+                &self,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<$addr>> {
+                poll_receive(&self.io, cx, buf, Take::Datagram).map(|found| $named(found?.1))
+            }
+
+            /// As [`poll_recv`](Self::poll_recv), and leaves the datagram. Says how many bytes of it there was room for.
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use multikernel::io::ReadBuf;
+            /// use std::future::poll_fn;
+            ///
+            /// # multikernel::runtime::Builder::new_test().run(|| async {
+            #[doc = $pair]
+            /// client.send(b"hello").await?;
+            /// let mut room = [0; 2];
+            /// let mut buf = ReadBuf::new(&mut room);
+            /// assert_eq!(poll_fn(|cx| server.poll_peek(cx, &mut buf)).await?, 2);
+            /// # std::io::Result::Ok(())
+            /// # }).unwrap().unwrap();
+            /// ```
+            pub fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
+                poll_receive(&self.io, cx, buf, Take::Copy).map_ok(|(length, _)| length)
+            }
+
+            /// As [`poll_peek`](Self::poll_peek), and says who sent it.
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use multikernel::io::ReadBuf;
+            /// use std::future::poll_fn;
+            ///
+            /// # multikernel::runtime::Builder::new_test().run(|| async {
+            #[doc = $pair]
+            /// client.send(b"hello").await?;
+            /// let mut room = [0; 2];
+            /// let mut buf = ReadBuf::new(&mut room);
+            /// let _from = poll_fn(|cx| server.poll_peek_from(cx, &mut buf)).await?;
+            /// assert_eq!(buf.filled(), b"he");
+            /// # std::io::Result::Ok(())
+            /// # }).unwrap().unwrap();
+            /// ```
+            pub fn poll_peek_from(
+                &self,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<$addr>> {
+                poll_receive(&self.io, cx, buf, Take::Copy).map(|found| $named(found?.1))
+            }
+        }
+    };
+}
+
+fn poll_receive(
+    io: &DatagramIo,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+    take: Take,
+) -> Poll<io::Result<(usize, SockAddr)>> {
+    let mut from = None;
+    let receive = |unfilled: &mut [MaybeUninit<u8>]| {
+        io.poll_receive_from(cx, unfilled, take).map_ok(|(length, addr)| {
+            from = Some(addr);
+            length
+        })
+    };
+    // SAFETY: what is received is all that is written.
+    let length = ready!(unsafe { fill(buf, receive) })?;
+    Poll::Ready(Ok((length, from.expect("a datagram was received"))))
+}
+
+receives!(
+    UdpSocket,
+    std::net::SocketAddr,
+    ip_address,
+    "# use multikernel::net::UdpSocket;
+# let (client, server) = (UdpSocket::bind(\"127.0.0.1:0\").await?, UdpSocket::bind(\"127.0.0.1:0\").await?);
+# client.connect(server.local_addr()?).await?;"
+);
+receives!(
+    UnixDatagram,
+    unix::SocketAddr,
+    unix_address,
+    "# let (client, server) = multikernel::net::UnixDatagram::pair()?;"
+);

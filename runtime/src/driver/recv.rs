@@ -202,7 +202,8 @@ impl Source {
         let length = room.len();
         let polled = self.attempt(Some(core), cx, Interest::READABLE, || self.recv_into(room));
         if let Poll::Ready(Ok(got)) = polled {
-            core.reactor.borrow_mut().read_ended(self.descriptor(), got < length);
+            let descriptor = self.descriptor();
+            core.reactor.borrow_mut().read_ended(descriptor, got < length && !descriptor.has_boundaries);
         }
         polled
     }

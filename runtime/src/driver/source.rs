@@ -29,15 +29,18 @@ pub(super) struct Descriptor {
     fault: AtomicI32,
     /// Who receives, and what was received ahead of the reader.
     pub(super) handover: Handover,
+    /// A read that gets less than it asked for may have ended at a boundary, with more behind it.
+    pub(super) has_boundaries: bool,
 }
 
 impl Descriptor {
-    fn new(fd: OwnedFd) -> Arc<Descriptor> {
+    fn new(fd: OwnedFd, has_boundaries: bool) -> Arc<Descriptor> {
         Arc::new(Descriptor {
             fd,
             gone: AtomicBool::new(false),
             fault: AtomicI32::new(0),
             handover: Handover::new(),
+            has_boundaries,
         })
     }
 
@@ -85,11 +88,17 @@ pub(crate) struct Source {
 impl Source {
     /// Takes over `fd`, which must be non-blocking. Registers nothing.
     pub(crate) fn new(fd: OwnedFd) -> Source {
-        Source {
-            descriptor: Some(Descriptor::new(fd)),
-            first: AtomicU64::new(0),
-            others: Mutex::new(Vec::new()),
-        }
+        Source::of(Descriptor::new(fd, false))
+    }
+
+    /// As [`new`](Self::new), for a stream in which the system keeps boundaries: a Unix socket gives no more in one read
+    /// than one message that carried descriptors. There a short read does not prove that nothing is left.
+    pub(crate) fn with_boundaries(fd: OwnedFd) -> Source {
+        Source::of(Descriptor::new(fd, true))
+    }
+
+    fn of(descriptor: Arc<Descriptor>) -> Source {
+        Source { descriptor: Some(descriptor), first: AtomicU64::new(0), others: Mutex::new(Vec::new()) }
     }
 
     pub(super) fn descriptor(&self) -> &Arc<Descriptor> {
@@ -206,16 +215,16 @@ impl Source {
         })
     }
 
-    /// [`Source::try_io`] for what can be called only once, and meets `Interrupted` itself.
+    /// As [`try_io`](Self::try_io), and gives `Interrupted` back, since `op` can be called once only.
     pub(crate) fn try_io_once<R>(
         &self,
         interest: Interest,
-        f: impl FnOnce() -> io::Result<R>,
+        op: impl FnOnce() -> io::Result<R>,
     ) -> io::Result<R> {
-        let mut f = Some(f);
+        let mut op = Some(op);
         let once = || {
-            let f = f.take().expect("it is called again only after Interrupted, which is hidden");
-            match f() {
+            let op = op.take().expect("a source calls again only after Interrupted, which is hidden from it");
+            match op() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Err(error)),
                 result => result.map(Ok),
             }
@@ -223,10 +232,25 @@ impl Source {
         self.try_io(interest, once)?
     }
 
+    pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        std::future::poll_fn(|cx| self.poll_ready(cx, interest)).await
+    }
+
+    pub(crate) async fn async_io<R>(
+        &self,
+        interest: Interest,
+        mut op: impl FnMut() -> io::Result<R>,
+    ) -> io::Result<R> {
+        std::future::poll_fn(|cx| self.poll_io(cx, interest, &mut op)).await
+    }
+
     /// Says that the last attempt got less than it asked for, so the next one would find nothing.
     ///
     /// Only for streams, where a short read or write proves it. Saves the attempt that would only learn `WouldBlock`.
     pub(crate) fn drained(&self, interest: Interest) {
+        if interest.is_readable() && self.descriptor().has_boundaries {
+            return;
+        }
         context::with_core(|core| {
             if let Some(core) = core {
                 core.reactor.borrow_mut().drained(self.descriptor(), interest);

@@ -136,6 +136,29 @@ fn address(text: &str) -> Request {
     }
 }
 
+/// Calls `bind` with each address in turn until it succeeds; an error says which address it is about.
+pub(super) async fn bind_first<A: ToSocketAddrs, T>(
+    addr: A,
+    bind: impl Fn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut last = None;
+    for addr in resolve(&addr).await? {
+        match bind(addr) {
+            Ok(bound) => return Ok(bound),
+            Err(error) => last = Some(io::Error::new(error.kind(), format!("{addr}: {error}"))),
+        }
+    }
+    Err(last.unwrap_or_else(no_address))
+}
+
+pub(super) fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "there is no address to bind to")
+}
+
+pub(crate) fn ip_address(addr: socket2::SockAddr) -> io::Result<SocketAddr> {
+    addr.as_socket().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an IP socket"))
+}
+
 mod sealed {
     use super::*;
 

@@ -15,9 +15,8 @@ use std::sync::mpsc;
 use multikernel_replicate::{CoreId, ProposeError, Replicated, StateMachine};
 use socket2::Socket;
 
-use super::addr::resolve;
-use super::tcp_listener::{Sharing, bound, no_address};
-use super::tcp_stream::ip_address;
+use super::addr::{ip_address, no_address, resolve};
+use super::tcp_listener::{Sharing, bound};
 use super::{TcpListener, ToSocketAddrs};
 use crate::limits::BACKLOG;
 use crate::machine::objects;

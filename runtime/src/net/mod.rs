@@ -1,4 +1,4 @@
-//! TCP, with tokio's names and meaning.
+//! TCP, UDP and Unix sockets, with tokio's names and meaning.
 //!
 //! Sockets are `Send + Sync` and belong to no core: any core, and any thread inside a `block_on`, may use one at any
 //! time, and several at once. A call is first tried where it is made; only when it would block does that core's driver
@@ -26,26 +26,48 @@
 //! # }).unwrap().unwrap();
 //! ```
 
-mod addr;
+mod acceptor;
+pub(crate) mod addr;
 mod bind_each_core;
 #[cfg(test)]
 mod bind_each_core_tests;
+pub(crate) mod datagram_io;
+mod datagrams;
 mod incoming;
+mod mmsg;
 mod owned;
 mod owned_halves;
 mod readiness;
 mod shortage;
 mod split;
 mod split_owned;
+mod stream;
 pub(crate) mod stream_io;
 mod tcp_listener;
 mod tcp_options;
+mod tcp_socket;
+mod tcp_socket_options;
 mod tcp_stream;
+mod ucred;
+mod udp_batch;
+mod udp_calls;
+mod udp_options;
+mod udp_socket;
+pub(crate) mod unix_addr;
+mod unix_datagram;
+mod unix_listener;
+mod unix_stream;
+mod waits;
 
 pub use crate::driver::{RecvBuf, SendAll, Sent, StableBuf};
 pub use addr::{ToSocketAddrs, lookup_host};
 pub use tcp_listener::TcpListener;
+pub use tcp_socket::TcpSocket;
 pub use tcp_stream::TcpStream;
+pub use udp_socket::UdpSocket;
+pub use unix_datagram::UnixDatagram;
+pub use unix_listener::UnixListener;
+pub use unix_stream::UnixStream;
 
 /// The halves of a [`TcpStream`], and the stream of a [`TcpListener`]'s connections.
 pub mod tcp {
@@ -54,4 +76,29 @@ pub mod tcp {
     pub use super::split_owned::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 }
 
+/// Many datagrams in one call: see [`UdpSocket::recv_batch`] and [`UdpSocket::send_batch`].
+pub mod udp {
+    pub use super::udp_batch::{Datagram, Received, RecvBatch};
+}
+
+/// The addresses and credentials of Unix sockets, and the halves of a [`UnixStream`].
+pub mod unix {
+    use super::{UnixStream, tcp};
+
+    pub use super::ucred::UCred;
+    pub use super::unix_addr::SocketAddr;
+
+    /// The reading half that [`UnixStream::split`] lends out.
+    pub type ReadHalf<'a> = tcp::ReadHalf<'a, UnixStream>;
+    /// The writing half that [`UnixStream::split`] lends out.
+    pub type WriteHalf<'a> = tcp::WriteHalf<'a, UnixStream>;
+    /// The reading half of [`UnixStream::into_split`].
+    pub type OwnedReadHalf = tcp::OwnedReadHalf<UnixStream>;
+    /// The writing half of [`UnixStream::into_split`].
+    pub type OwnedWriteHalf = tcp::OwnedWriteHalf<UnixStream>;
+    /// Two halves that are not of the same stream.
+    pub type ReuniteError = tcp::ReuniteError<UnixStream>;
+}
+
+pub(crate) use stream::Stream;
 pub(crate) use stream_io::StreamIo;

@@ -1,14 +1,14 @@
 //! What the owned halves do as their stream does it.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
 
 use bytes::BufMut;
 
 use super::split_owned::{OwnedReadHalf, OwnedWriteHalf};
+use super::stream::Stream;
 use crate::driver::{Interest, Ready};
 
-impl OwnedReadHalf {
+impl<S: Stream> OwnedReadHalf<S> {
     /// Waits for bytes and copies them out without taking them. As the stream's [`peek`](super::TcpStream::peek).
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl OwnedReadHalf {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn peek(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.peek(buf).await
+        self.io().peek(buf).await
     }
 
     /// Waits until `interest` is ready, and says what is. As the stream's [`ready`](super::TcpStream::ready).
@@ -58,7 +58,7 @@ impl OwnedReadHalf {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        self.stream.ready(interest).await
+        self.io().ready(interest).await
     }
 
     /// Waits until there is something to read, the end included.
@@ -84,7 +84,7 @@ impl OwnedReadHalf {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn readable(&self) -> io::Result<()> {
-        self.stream.readable().await
+        self.io().ready(Interest::READABLE).await.map(drop)
     }
 
     /// Reads what is there, without waiting. As the stream's [`try_read`](super::TcpStream::try_read).
@@ -109,7 +109,7 @@ impl OwnedReadHalf {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.try_read(buf)
+        self.io().try_read(buf)
     }
 
     /// Reads what is there into several buffers in turn, without waiting.
@@ -139,7 +139,7 @@ impl OwnedReadHalf {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.stream.try_read_vectored(bufs)
+        self.io().try_read_vectored(bufs)
     }
 
     /// Reads what is there into the spare room of `buf`, without waiting.
@@ -167,7 +167,7 @@ impl OwnedReadHalf {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn try_read_buf<B: BufMut>(&self, buf: &mut B) -> io::Result<usize> {
-        self.stream.try_read_buf(buf)
+        self.io().try_read_buf(buf)
     }
 
     /// The other side's address. As the stream's [`peer_addr`](super::TcpStream::peer_addr).
@@ -189,7 +189,7 @@ impl OwnedReadHalf {
     /// # std::io::Result::Ok(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+    pub fn peer_addr(&self) -> io::Result<S::Addr> {
         self.stream.peer_addr()
     }
 
@@ -212,12 +212,12 @@ impl OwnedReadHalf {
     /// # std::io::Result::Ok(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<S::Addr> {
         self.stream.local_addr()
     }
 }
 
-impl OwnedWriteHalf {
+impl<S: Stream> OwnedWriteHalf<S> {
     /// Waits until `interest` is ready, and says what is. As the stream's [`ready`](super::TcpStream::ready).
     ///
     /// # Errors
@@ -241,7 +241,7 @@ impl OwnedWriteHalf {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        self.stream.ready(interest).await
+        self.io().ready(interest).await
     }
 
     /// Waits until there is room to write, or writing fails.
@@ -267,7 +267,7 @@ impl OwnedWriteHalf {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn writable(&self) -> io::Result<()> {
-        self.stream.writable().await
+        self.io().ready(Interest::WRITABLE).await.map(drop)
     }
 
     /// Writes what fits, without waiting, and says how much that was.
@@ -292,7 +292,7 @@ impl OwnedWriteHalf {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.stream.try_write(buf)
+        self.io().try_write(buf)
     }
 
     /// Writes what fits of several buffers in turn, without waiting.
@@ -319,7 +319,7 @@ impl OwnedWriteHalf {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.stream.try_write_vectored(bufs)
+        self.io().try_write_vectored(bufs)
     }
 
     /// The other side's address. As the stream's [`peer_addr`](super::TcpStream::peer_addr).
@@ -341,7 +341,7 @@ impl OwnedWriteHalf {
     /// # std::io::Result::Ok(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+    pub fn peer_addr(&self) -> io::Result<S::Addr> {
         self.stream.peer_addr()
     }
 
@@ -364,7 +364,7 @@ impl OwnedWriteHalf {
     /// # std::io::Result::Ok(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<S::Addr> {
         self.stream.local_addr()
     }
 }

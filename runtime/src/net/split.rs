@@ -1,18 +1,19 @@
-//! The halves that a [`TcpStream`] lends out.
+//! The halves that a stream lends out.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 
 use bytes::BufMut;
 
+use super::stream::Stream;
 use super::{StreamIo, TcpStream};
 use crate::driver::{Interest, Ready};
 
-pub(super) fn split(stream: &mut TcpStream) -> (ReadHalf<'_>, WriteHalf<'_>) {
+pub(super) fn split<S: Stream>(stream: &mut S) -> (ReadHalf<'_, S>, WriteHalf<'_, S>) {
     (ReadHalf(stream), WriteHalf(stream))
 }
 
-/// The reading half of a stream that is lent out by [`TcpStream::split`].
+/// The reading half of a stream that is lent out by [`TcpStream::split`], or by that of another stream `S`.
 ///
 /// # Examples
 ///
@@ -41,9 +42,9 @@ pub(super) fn split(stream: &mut TcpStream) -> (ReadHalf<'_>, WriteHalf<'_>) {
 /// # }).unwrap().unwrap();
 /// ```
 #[derive(Debug)]
-pub struct ReadHalf<'a>(&'a TcpStream);
+pub struct ReadHalf<'a, S = TcpStream>(&'a S);
 
-/// The writing half of a stream that is lent out by [`TcpStream::split`].
+/// The writing half of a stream that is lent out by [`TcpStream::split`], or by that of another stream `S`.
 ///
 /// Dropping it does not end the direction; `AsyncWriteExt::shutdown` does.
 ///
@@ -62,9 +63,9 @@ pub struct ReadHalf<'a>(&'a TcpStream);
 /// # }).unwrap().unwrap();
 /// ```
 #[derive(Debug)]
-pub struct WriteHalf<'a>(&'a TcpStream);
+pub struct WriteHalf<'a, S = TcpStream>(&'a S);
 
-impl ReadHalf<'_> {
+impl<S: Stream> ReadHalf<'_, S> {
     pub(crate) fn io(&self) -> &StreamIo {
         self.0.io()
     }
@@ -92,7 +93,7 @@ impl ReadHalf<'_> {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn peek(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.peek(buf).await
+        self.io().peek(buf).await
     }
 
     /// Waits until `interest` is ready, and says what is. As [`TcpStream::ready`].
@@ -118,7 +119,7 @@ impl ReadHalf<'_> {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        self.0.ready(interest).await
+        self.io().ready(interest).await
     }
 
     /// Waits until there is something to read, the end included. As [`TcpStream::readable`].
@@ -143,7 +144,7 @@ impl ReadHalf<'_> {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn readable(&self) -> io::Result<()> {
-        self.0.readable().await
+        self.io().ready(Interest::READABLE).await.map(drop)
     }
 
     /// Reads what is there, without waiting. As [`TcpStream::try_read`].
@@ -168,7 +169,7 @@ impl ReadHalf<'_> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buf)
+        self.io().try_read(buf)
     }
 
     /// Reads what is there into several buffers in turn, without waiting. As [`TcpStream::try_read_vectored`].
@@ -197,7 +198,7 @@ impl ReadHalf<'_> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.0.try_read_vectored(bufs)
+        self.io().try_read_vectored(bufs)
     }
 
     /// Reads what is there into the spare room of `buf`, without waiting. As [`TcpStream::try_read_buf`].
@@ -224,7 +225,7 @@ impl ReadHalf<'_> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn try_read_buf<B: BufMut>(&self, buf: &mut B) -> io::Result<usize> {
-        self.0.try_read_buf(buf)
+        self.io().try_read_buf(buf)
     }
 
     /// The other side's address. As [`TcpStream::peer_addr`].
@@ -246,7 +247,7 @@ impl ReadHalf<'_> {
     /// # std::io::Result::Ok(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+    pub fn peer_addr(&self) -> io::Result<S::Addr> {
         self.0.peer_addr()
     }
 
@@ -269,12 +270,12 @@ impl ReadHalf<'_> {
     /// # std::io::Result::Ok(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<S::Addr> {
         self.0.local_addr()
     }
 }
 
-impl WriteHalf<'_> {
+impl<S: Stream> WriteHalf<'_, S> {
     pub(crate) fn io(&self) -> &StreamIo {
         self.0.io()
     }
@@ -306,7 +307,7 @@ impl WriteHalf<'_> {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        self.0.ready(interest).await
+        self.io().ready(interest).await
     }
 
     /// Waits until there is room to write, or writing fails. As [`TcpStream::writable`].
@@ -331,7 +332,7 @@ impl WriteHalf<'_> {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn writable(&self) -> io::Result<()> {
-        self.0.writable().await
+        self.io().ready(Interest::WRITABLE).await.map(drop)
     }
 
     /// Writes what fits, without waiting, and says how much that was. As [`TcpStream::try_write`].
@@ -355,7 +356,7 @@ impl WriteHalf<'_> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.0.try_write(buf)
+        self.io().try_write(buf)
     }
 
     /// Writes what fits of several buffers in turn, without waiting. As [`TcpStream::try_write_vectored`].
@@ -381,7 +382,7 @@ impl WriteHalf<'_> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(bufs)
+        self.io().try_write_vectored(bufs)
     }
 
     /// The other side's address. As [`TcpStream::peer_addr`].
@@ -403,7 +404,7 @@ impl WriteHalf<'_> {
     /// # std::io::Result::Ok(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+    pub fn peer_addr(&self) -> io::Result<S::Addr> {
         self.0.peer_addr()
     }
 
@@ -426,19 +427,19 @@ impl WriteHalf<'_> {
     /// # std::io::Result::Ok(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<S::Addr> {
         self.0.local_addr()
     }
 }
 
-impl AsRef<TcpStream> for ReadHalf<'_> {
-    fn as_ref(&self) -> &TcpStream {
+impl<S: Stream> AsRef<S> for ReadHalf<'_, S> {
+    fn as_ref(&self) -> &S {
         self.0
     }
 }
 
-impl AsRef<TcpStream> for WriteHalf<'_> {
-    fn as_ref(&self) -> &TcpStream {
+impl<S: Stream> AsRef<S> for WriteHalf<'_, S> {
+    fn as_ref(&self) -> &S {
         self.0
     }
 }

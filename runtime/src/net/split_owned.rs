@@ -1,4 +1,4 @@
-//! The halves that a [`TcpStream`] is taken apart into.
+//! The halves that a stream is taken apart into.
 
 use std::error::Error;
 use std::fmt;
@@ -6,14 +6,16 @@ use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
 
+use super::stream::Stream;
 use super::{StreamIo, TcpStream};
 
-pub(super) fn split(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
+pub(super) fn split<S: Stream>(stream: S) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
     let stream = Arc::new(stream);
     (OwnedReadHalf { stream: stream.clone() }, OwnedWriteHalf { stream, ends_with_us: true })
 }
 
-/// The reading half of a stream, from [`TcpStream::into_split`]. It may live on another core than the writing half.
+/// The reading half of a stream, from [`TcpStream::into_split`] or that of another stream `S`.
+/// It may live on another core than the writing half.
 ///
 /// # Examples
 ///
@@ -32,11 +34,12 @@ pub(super) fn split(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
 /// # }).unwrap().unwrap();
 /// ```
 #[derive(Debug)]
-pub struct OwnedReadHalf {
-    pub(super) stream: Arc<TcpStream>,
+pub struct OwnedReadHalf<S: Stream = TcpStream> {
+    pub(super) stream: Arc<S>,
 }
 
-/// The writing half of a stream, from [`TcpStream::into_split`]. It may live on another core than the reading half.
+/// The writing half of a stream, from [`TcpStream::into_split`] or that of another stream `S`.
+/// It may live on another core than the reading half.
 ///
 /// Dropping it ends its direction: the peer reads what was written and then the end of the stream. The connection is
 /// closed when the reading half is dropped too.
@@ -58,13 +61,13 @@ pub struct OwnedReadHalf {
 /// # }).unwrap().unwrap();
 /// ```
 #[derive(Debug)]
-pub struct OwnedWriteHalf {
-    pub(super) stream: Arc<TcpStream>,
+pub struct OwnedWriteHalf<S: Stream = TcpStream> {
+    pub(super) stream: Arc<S>,
     /// The direction has not been ended and is to end when this is dropped.
     ends_with_us: bool,
 }
 
-impl Drop for OwnedWriteHalf {
+impl<S: Stream> Drop for OwnedWriteHalf<S> {
     fn drop(&mut self) {
         if self.ends_with_us {
             // An error means that there is nothing left to end.
@@ -73,12 +76,13 @@ impl Drop for OwnedWriteHalf {
     }
 }
 
-fn reunite(reader: OwnedReadHalf, writer: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+fn reunite<S: Stream>(reader: OwnedReadHalf<S>, writer: OwnedWriteHalf<S>) -> Result<S, ReuniteError<S>> {
     if !Arc::ptr_eq(&reader.stream, &writer.stream) {
         return Err(ReuniteError(reader, writer));
     }
     writer.forget();
-    Ok(Arc::into_inner(reader.stream).expect("a stream has two halves, and both are here"))
+    Ok(Arc::into_inner(reader.stream)
+        .unwrap_or_else(|| unreachable!("a stream has two halves, and both are here")))
 }
 
 /// The halves given to `reunite` are of two streams. They come back in it.
@@ -100,22 +104,22 @@ fn reunite(reader: OwnedReadHalf, writer: OwnedWriteHalf) -> Result<TcpStream, R
 /// # }).unwrap().unwrap();
 /// ```
 #[derive(Debug)]
-pub struct ReuniteError(
+pub struct ReuniteError<S: Stream = TcpStream>(
     /// The reading half.
-    pub OwnedReadHalf,
+    pub OwnedReadHalf<S>,
     /// The writing half.
-    pub OwnedWriteHalf,
+    pub OwnedWriteHalf<S>,
 );
 
-impl fmt::Display for ReuniteError {
+impl<S: Stream> fmt::Display for ReuniteError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("these two halves are not of the same stream")
     }
 }
 
-impl Error for ReuniteError {}
+impl<S: Stream + fmt::Debug> Error for ReuniteError<S> {}
 
-impl OwnedReadHalf {
+impl<S: Stream> OwnedReadHalf<S> {
     pub(crate) fn io(&self) -> &StreamIo {
         self.stream.io()
     }
@@ -138,12 +142,12 @@ impl OwnedReadHalf {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn reunite(self, other: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+    pub fn reunite(self, other: OwnedWriteHalf<S>) -> Result<S, ReuniteError<S>> {
         reunite(self, other)
     }
 }
 
-impl OwnedWriteHalf {
+impl<S: Stream> OwnedWriteHalf<S> {
     pub(crate) fn io(&self) -> &StreamIo {
         self.stream.io()
     }
@@ -174,7 +178,7 @@ impl OwnedWriteHalf {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn reunite(self, other: OwnedReadHalf) -> Result<TcpStream, ReuniteError> {
+    pub fn reunite(self, other: OwnedReadHalf<S>) -> Result<S, ReuniteError<S>> {
         reunite(other, self)
     }
 
@@ -201,14 +205,14 @@ impl OwnedWriteHalf {
     }
 }
 
-impl AsRef<TcpStream> for OwnedReadHalf {
-    fn as_ref(&self) -> &TcpStream {
+impl<S: Stream> AsRef<S> for OwnedReadHalf<S> {
+    fn as_ref(&self) -> &S {
         &self.stream
     }
 }
 
-impl AsRef<TcpStream> for OwnedWriteHalf {
-    fn as_ref(&self) -> &TcpStream {
+impl<S: Stream> AsRef<S> for OwnedWriteHalf<S> {
+    fn as_ref(&self) -> &S {
         &self.stream
     }
 }

@@ -28,6 +28,11 @@ impl StreamIo {
         &self.source
     }
 
+    /// As [`new`](Self::new), for a socket whose reads may end early though there is more to read.
+    pub(crate) fn with_boundaries(fd: OwnedFd) -> StreamIo {
+        StreamIo { source: Source::with_boundaries(fd) }
+    }
+
     pub(crate) fn socket(&self) -> SockRef<'_> {
         SockRef::from(self)
     }
@@ -41,7 +46,7 @@ impl StreamIo {
     }
 
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        std::future::poll_fn(|cx| self.poll_ready(cx, interest)).await
+        self.source.ready(interest).await
     }
 
     /// A read that gets less than it asked for has emptied the socket, unless it found the end.
@@ -109,6 +114,11 @@ impl StreamIo {
         }
         let socket = self.socket();
         self.source.poll_io(cx, Interest::READABLE, || socket.peek(buf))
+    }
+
+    pub(crate) async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        // SAFETY: `poll_peek` writes only what it received.
+        std::future::poll_fn(|cx| self.poll_peek(cx, unsafe { as_uninit(buf) })).await
     }
 
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
@@ -203,9 +213,9 @@ impl StreamIo {
     pub(crate) async fn async_io<R>(
         &self,
         interest: Interest,
-        mut f: impl FnMut() -> io::Result<R>,
+        f: impl FnMut() -> io::Result<R>,
     ) -> io::Result<R> {
-        std::future::poll_fn(|cx| self.source.poll_io(cx, interest, &mut f)).await
+        self.source.async_io(interest, f).await
     }
 
     /// Ends one or both directions. That there is no connection left to end is no error.

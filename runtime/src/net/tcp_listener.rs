@@ -1,22 +1,17 @@
 //! A socket that accepts TCP connections.
 
-use std::future::poll_fn;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::{fmt, io, net::SocketAddr};
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::addr::resolve;
+use super::acceptor::Acceptor;
+use super::addr::{bind_first, ip_address};
 use super::bind_each_core;
 use super::incoming::Incoming;
-use super::shortage::{Pause, is_shortage};
-use super::tcp_stream::ip_address;
+use super::shortage::Pause;
 use super::{TcpStream, ToSocketAddrs};
-use crate::context;
-use crate::driver::{CloseNow, Interest, Source};
 use crate::limits::BACKLOG;
 
 /// A socket that accepts TCP connections.
@@ -46,23 +41,12 @@ use crate::limits::BACKLOG;
 /// }
 /// ```
 pub struct TcpListener {
-    source: Source,
-    /// The last attempt to accept found no descriptor or no memory free, and that has been said.
-    is_short: AtomicBool,
-    /// The pause that `poll_accept` makes then.
-    pause: Mutex<Pause>,
-    /// After `source`: fields are dropped in this order.
-    _close_now: CloseNow,
+    acceptor: Acceptor,
 }
 
 impl TcpListener {
     pub(super) fn from_fd(fd: OwnedFd) -> TcpListener {
-        TcpListener {
-            source: Source::new(fd),
-            is_short: AtomicBool::new(false),
-            pause: Mutex::default(),
-            _close_now: CloseNow,
-        }
+        TcpListener { acceptor: Acceptor::new(fd) }
     }
 
     /// Listens on the first address of `addr` that can be bound. Port 0 asks for any free port:
@@ -176,8 +160,7 @@ impl TcpListener {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let mut pause = Pause::default();
-        poll_fn(|cx| self.poll_accept_pausing(cx, &mut pause)).await
+        self.acceptor.accept().await.and_then(connection)
     }
 
     /// Polls for a connection, as [`accept`](Self::accept). Only the last task that polled is sure to be woken.
@@ -201,14 +184,7 @@ impl TcpListener {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        let mut pause = std::mem::take(&mut *self.shared_pause());
-        let result = self.poll_accept_pausing(cx, &mut pause);
-        *self.shared_pause() = pause;
-        result
-    }
-
-    fn shared_pause(&self) -> std::sync::MutexGuard<'_, Pause> {
-        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+        self.acceptor.poll_accept(cx).map(|accepted| accepted.and_then(connection))
     }
 
     /// The connections as a [`Stream`](futures::Stream) that never ends.
@@ -237,32 +213,7 @@ impl TcpListener {
         cx: &mut Context<'_>,
         pause: &mut Pause,
     ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        loop {
-            ready!(pause.poll(cx));
-            let attempt = self.source.poll_io(cx, Interest::READABLE, || accept(self.source.fd()));
-            match ready!(attempt) {
-                Err(error) if is_shortage(&error) => {
-                    self.tell(&error);
-                    pause.begin();
-                }
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(connection) => {
-                    // Relaxed, here and in `tell`: it decides about a line in the log and orders nothing.
-                    if self.is_short.load(Ordering::Relaxed) {
-                        self.is_short.store(false, Ordering::Relaxed);
-                    }
-                    *pause = Pause::default();
-                    context::note_accept();
-                    return Poll::Ready(Ok(connection));
-                }
-            }
-        }
-    }
-
-    fn tell(&self, error: &io::Error) {
-        if !self.is_short.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, listener = ?self, "cannot accept connections now; they wait");
-        }
+        self.acceptor.poll_accept_pausing(cx, pause).map(|accepted| accepted.and_then(connection))
     }
 
     /// The address it listens on, with the port that the system chose if it was bound to port 0.
@@ -328,7 +279,7 @@ impl TcpListener {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn into_std(self) -> io::Result<std::net::TcpListener> {
-        Ok(self.source.into_fd()?.into())
+        Ok(self.acceptor.into_fd()?.into())
     }
 
     /// The most routers an answer may pass (`IP_TTL`); connections inherit it. Of IPv4 listeners.
@@ -395,52 +346,8 @@ pub(super) fn bound(addr: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Calls `bind` with each address in turn until it succeeds; an error says which address it is about.
-async fn bind_first<A: ToSocketAddrs, T>(
-    addr: A,
-    bind: impl Fn(SocketAddr) -> io::Result<T>,
-) -> io::Result<T> {
-    let mut last = None;
-    for addr in resolve(&addr).await? {
-        match bind(addr) {
-            Ok(bound) => return Ok(bound),
-            Err(error) => last = Some(io::Error::new(error.kind(), format!("{addr}: {error}"))),
-        }
-    }
-    Err(last.unwrap_or_else(no_address))
-}
-
-pub(super) fn no_address() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "there is no address to bind to")
-}
-
-fn accept(listener: BorrowedFd<'_>) -> io::Result<(TcpStream, SocketAddr)> {
-    loop {
-        match SockRef::from(&listener).accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) {
-            Err(error) if is_of_connection(&error) => {}
-            result => {
-                let (socket, peer) = result?;
-                return Ok((TcpStream::from_fd(socket.into()), ip_address(peer)?));
-            }
-        }
-    }
-}
-
-/// Errors that accept(2) reports but that ended the one connection only.
-fn is_of_connection(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ECONNABORTED
-                | libc::EPROTO
-                | libc::ENOPROTOOPT
-                | libc::ENETDOWN
-                | libc::ENETUNREACH
-                | libc::EHOSTDOWN
-                | libc::EHOSTUNREACH
-                | libc::ENONET
-        )
-    )
+fn connection((fd, peer): (OwnedFd, SockAddr)) -> io::Result<(TcpStream, SocketAddr)> {
+    Ok((TcpStream::from_fd(fd), ip_address(peer)?))
 }
 
 impl TryFrom<std::net::TcpListener> for TcpListener {
@@ -454,13 +361,13 @@ impl TryFrom<std::net::TcpListener> for TcpListener {
 
 impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.fd()
+        self.acceptor.fd()
     }
 }
 
 impl AsRawFd for TcpListener {
     fn as_raw_fd(&self) -> RawFd {
-        self.source.fd().as_raw_fd()
+        self.acceptor.fd().as_raw_fd()
     }
 }
 

@@ -6,28 +6,11 @@ use std::time::Duration;
 use super::TcpStream;
 
 impl TcpStream {
-    /// Fetches and clears the error pending on the socket (`SO_ERROR`), if there is one.
+    /// Whether small writes are sent at once (`TCP_NODELAY`). Off at first.
     ///
     /// # Errors
     ///
     /// The system's. As for all options below.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use multikernel::net::{TcpListener, TcpStream};
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// assert!(stream.take_error()?.is_none());
-    /// # std::io::Result::Ok(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.io().socket().take_error()
-    }
-
-    /// Whether small writes are sent at once (`TCP_NODELAY`). Off at first.
     ///
     /// # Examples
     ///

@@ -7,9 +7,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use socket2::{Domain, Socket, Type};
 
-use super::addr::resolve;
+use super::addr::{ip_address, resolve};
+use super::owned::exchanges;
+use super::readiness::tries;
 use super::split::{self, ReadHalf, WriteHalf};
 use super::split_owned::{self, OwnedReadHalf, OwnedWriteHalf};
+use super::stream::Stream;
+use super::waits::waits;
 use super::{StreamIo, ToSocketAddrs};
 
 /// A TCP connection, made by [`connect`](TcpStream::connect) or [`TcpListener::accept`](super::TcpListener::accept).
@@ -103,6 +107,11 @@ impl TcpStream {
     async fn connect_one(addr: SocketAddr) -> io::Result<TcpStream> {
         // Non-blocking and closed on exec from the start.
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
+        TcpStream::connect_socket(socket, addr).await
+    }
+
+    /// Connects a socket that is non-blocking.
+    pub(super) async fn connect_socket(socket: Socket, addr: SocketAddr) -> io::Result<TcpStream> {
         match socket.connect(&addr.into()) {
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
             // A signal does not stop the attempt.
@@ -161,37 +170,6 @@ impl TcpStream {
     /// ```
     pub fn into_std(self) -> io::Result<std::net::TcpStream> {
         Ok(self.io.into_fd()?.into())
-    }
-
-    /// Waits for bytes and copies them out without taking them: the next read finds them again.
-    ///
-    /// # Errors
-    ///
-    /// The error of the connection.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is lost when the future is dropped.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use multikernel::net::{TcpListener, TcpStream};
-    /// # multikernel::runtime::Builder::new_test().run(|| async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
-    /// client.try_write(b"\x16\x03")?;
-    /// let mut first = [0];
-    /// server.peek(&mut first).await?;
-    /// let is_tls = first == [0x16];
-    /// # assert!(is_tls);
-    /// # std::io::Result::Ok(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        // SAFETY: `poll_peek` writes only what it received.
-        std::future::poll_fn(|cx| self.io.poll_peek(cx, unsafe { super::stream_io::as_uninit(buf) })).await
     }
 
     /// Lends out one half for reading and one for writing. Costs nothing; the halves cannot go to two tasks.
@@ -290,8 +268,43 @@ impl TcpStream {
     }
 }
 
-pub(super) fn ip_address(addr: socket2::SockAddr) -> io::Result<SocketAddr> {
-    addr.as_socket().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an IP socket"))
+impl TcpStream {
+    waits!(
+        "# use multikernel::net::{TcpListener, TcpStream};
+# let listener = TcpListener::bind(\"127.0.0.1:0\").await?;
+# let client = TcpStream::connect(listener.local_addr()?).await?;
+# let (server, _) = listener.accept().await?;",
+        "client.try_write(b\"hello\")?;"
+    );
+    tries!(
+        "# use multikernel::net::{TcpListener, TcpStream};
+# let listener = TcpListener::bind(\"127.0.0.1:0\").await?;
+# let client = TcpStream::connect(listener.local_addr()?).await?;
+# let (server, _) = listener.accept().await?;"
+    );
+    exchanges!(
+        "# use multikernel::net::{TcpListener, TcpStream};
+# let listener = TcpListener::bind(\"127.0.0.1:0\").await?;
+# let client = TcpStream::connect(listener.local_addr()?).await?;
+# let (server, _) = listener.accept().await?;"
+    );
+}
+
+impl Stream for TcpStream {
+    type Addr = SocketAddr;
+
+    #[expect(private_interfaces, reason = "see the trait")]
+    fn io(&self) -> &StreamIo {
+        &self.io
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.peer_addr()
+    }
 }
 
 impl TryFrom<std::net::TcpStream> for TcpStream {
