@@ -3,6 +3,7 @@
 //! Nothing here runs user code while the reactor is borrowed: wakers that are due are handed to the executor, and
 //! wakers that are not needed any more are handed back to be dropped outside.
 
+mod arena;
 mod epoll;
 mod file;
 mod file_op;
@@ -10,6 +11,8 @@ mod fork;
 mod handover;
 mod interest;
 mod mailbox;
+mod open_op;
+mod order;
 mod recv;
 mod recv_buf;
 mod running;
@@ -45,11 +48,12 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+pub(crate) use arena::{Arena, Arenas};
 pub(crate) use file::{FileId, FileRefusal, Place};
-#[cfg(test)]
-pub(crate) use file_op::Lease;
-pub(crate) use file_op::{FileOp, Order, Outcome, Work};
+pub(crate) use file_op::{FileOp, Lease, Outcome, Work};
 pub use interest::{Interest, Ready};
+pub(crate) use open_op::{OpenOp, OpenRequest};
+pub(crate) use order::{At, Order};
 pub use recv_buf::RecvBuf;
 pub(crate) use running::parcel;
 pub use select::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};
@@ -138,6 +142,8 @@ pub(crate) struct Reactor {
     slots: Slots,
     /// This core's part of the file table.
     files: Files,
+    /// This core's buffers for direct I/O.
+    pub(crate) arenas: Arenas,
     /// Receive buffers of the heap, for the next receive.
     spares: Vec<Vec<u8>>,
     /// Due to be woken by the next turn: found by a turn that had nobody to give them to.
@@ -173,6 +179,7 @@ impl Reactor {
             driver,
             slots: Slots::new(),
             files: Files::default(),
+            arenas: Arenas::default(),
             spares: Vec::new(),
             early: Vec::new(),
             _here: PhantomData,
@@ -422,9 +429,9 @@ impl Reactor {
         }
     }
 
-    fn abandon_op(&mut self, key: Key, buffer: Waker) -> Option<Waker> {
+    fn abandon_op(&mut self, key: Key, buffer: Waker, goes_on: bool) -> Option<Waker> {
         match &mut self.driver {
-            Driver::Uring(uring) => uring.abandon(key, buffer),
+            Driver::Uring(uring) => uring.abandon(key, buffer, goes_on),
             Driver::Epoll(_) => unreachable!("operations run on rings only"),
         }
     }

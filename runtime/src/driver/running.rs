@@ -55,18 +55,19 @@ impl Running {
         })
     }
 
-    /// Its future goes away: cancels the operation, and leaves the parcel with it until the ring has let go.
-    pub(super) fn abandon(self, parcel: Waker) {
+    /// Its future goes away: cancels the operation, unless it `goes_on`, and leaves the parcel with it until the ring has
+    /// let go.
+    pub(super) fn abandon(self, parcel: Waker, goes_on: bool) {
         context::with_core(|core| match core {
             Some(core) if core.uid == self.home => {
-                let surplus = core.reactor.borrow_mut().abandon_op(self.key, parcel);
+                let surplus = core.reactor.borrow_mut().abandon_op(self.key, parcel, goes_on);
                 drop(surplus);
             }
             _ => {
                 let kept = parcel.clone();
                 let key = self.key;
                 let asked = context::post(self.home, move |core| {
-                    let surplus = core.reactor.borrow_mut().abandon_op(key, parcel);
+                    let surplus = core.reactor.borrow_mut().abandon_op(key, parcel, goes_on);
                     drop(surplus);
                 });
                 match asked {

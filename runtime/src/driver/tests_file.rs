@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 
 use super::file::FileId;
-use super::file_op::{FileOp, Order, Outcome, Work};
+use super::file_op::{FileOp, Outcome, Work};
+use super::order::{At, Order};
 use super::running::parcel;
 use super::tests::{Count, PATIENCE, TestCore, kinds};
 use super::{DriverKind, Wait};
@@ -33,7 +34,12 @@ impl Drop for Watched {
 // SAFETY: the bytes are on the heap and owned alone.
 unsafe impl Work for Watched {
     fn order(&mut self) -> Order {
-        Order::Read { to: self.bytes.as_mut_ptr(), length: self.bytes.len() as u32, offset: 0 }
+        Order::Read {
+            to: self.bytes.as_mut_ptr(),
+            length: self.bytes.len() as u32,
+            at: At::Offset(0),
+            ring: 0,
+        }
     }
 
     unsafe fn done(&mut self, _: usize) {}

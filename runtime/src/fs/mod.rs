@@ -30,11 +30,23 @@
 //! # }).unwrap().unwrap();
 //! ```
 
+mod aligned;
+mod asyncify;
+mod at;
 mod buffer;
+mod change;
+mod dir;
 mod drain;
 mod error;
+mod file;
+mod file_parts;
+mod look;
 mod operation;
+mod options;
+mod send_to;
 mod shared_file;
+#[cfg_attr(not(any(feature = "tokio", feature = "futures-io")), expect(dead_code, reason = "traits use it"))]
+mod stream;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -46,9 +58,19 @@ mod tests_members;
 mod tests_support;
 #[cfg(test)]
 mod tests_table;
+mod work;
 
 pub use crate::driver::StableBuf;
+pub use aligned::{AlignedBuf, AlignmentError};
 pub use buffer::StableBufMut;
+pub use change::{
+    copy, create_dir, create_dir_all, hard_link, remove_dir, remove_dir_all, remove_file, rename,
+    set_permissions, symlink, write,
+};
+pub use dir::{DirBuilder, DirEntry, ReadDir, read_dir};
 pub use error::{CloseError, FileError, OpenError};
+pub use file::File;
+pub use look::{canonicalize, metadata, read, read_link, read_to_string, symlink_metadata, try_exists};
 pub use operation::Transferred;
+pub use options::OpenOptions;
 pub use shared_file::SharedFile;

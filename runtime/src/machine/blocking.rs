@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::thread;
 
 use futures::channel::oneshot;
@@ -57,11 +59,16 @@ impl Blocking {
                 let _ = send.send(catch_unwind(AssertUnwindSafe(f)));
             }
         }));
-        match receive.await {
-            Ok(Ok(value)) => value,
-            Ok(Err(payload)) => resume_unwind(payload),
-            Err(oneshot::Canceled) => std::future::pending().await, // the runtime is ending, and this task with it
-        }
+        Call(receive).await
+    }
+
+    /// As [`run`](Self::run), but begins at once, and runs `f` also if nobody waits for it any more.
+    pub(crate) fn start<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Call<T> {
+        let (send, receive) = oneshot::channel();
+        self.submit(Box::new(move || {
+            let _ = send.send(catch_unwind(AssertUnwindSafe(f)));
+        }));
+        Call(receive)
     }
 
     fn submit(&self, job: Job) {
@@ -94,6 +101,22 @@ impl Blocking {
         };
         self.0.work.notify_all();
         quietly(|| drop(jobs));
+    }
+}
+
+/// A call on a thread of the pool.
+pub(crate) struct Call<T>(oneshot::Receiver<thread::Result<T>>);
+
+impl<T> Future for Call<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        match ready!(Pin::new(&mut self.0).poll(cx)) {
+            Ok(Ok(value)) => Poll::Ready(value),
+            Ok(Err(payload)) => resume_unwind(payload),
+            // The runtime is ending, and this task with it.
+            Err(oneshot::Canceled) => Poll::Pending,
+        }
     }
 }
 
