@@ -132,8 +132,7 @@ impl<W: Work> FileOp<W> {
     }
 
     /// One that leases the descriptor, whatever the driver.
-    #[cfg(test)]
-    pub(crate) fn blocking(file: FileId, work: W) -> Self {
+    pub(crate) fn blocking(file: impl Into<On>, work: W) -> Self {
         FileOp { file: file.into(), work: Some(work), running: None, by_ring: false }
     }
 

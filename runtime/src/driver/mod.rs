@@ -63,11 +63,10 @@ pub(crate) use source::Source;
 use epoll::Epoll;
 use file::Files;
 use fork::{is_forked_child, watch_for_forks};
-use mailbox::Mailbox;
 use recv_buf::Region;
 use slots::{Key, Leftover, Remains, Slots};
 use source::{Afterlife, Descriptor};
-use uring::{Chunk, Next, Pool, Progress, Uring};
+use uring::{Chunk, Next, Pool, Uring};
 
 use crate::context::CoreUid;
 use crate::limits::{RECEIVE_BUFFER_BYTES, SPARE_BUFFERS, STREAM_AFTER_WAITS};
@@ -412,27 +411,6 @@ impl Reactor {
         if self.spares.len() < SPARE_BUFFERS && bytes.capacity() >= RECEIVE_BUFFER_BYTES {
             bytes.clear();
             self.spares.push(bytes);
-        }
-    }
-
-    fn poll_op(&mut self, key: Key, waker: Waker) -> Progress {
-        match &mut self.driver {
-            Driver::Uring(uring) => uring.ops.poll(key, waker),
-            Driver::Epoll(_) => unreachable!("operations run on rings only"),
-        }
-    }
-
-    fn redirect_op(&mut self, key: Key, mailbox: Arc<Mailbox>) -> Option<Waker> {
-        match &mut self.driver {
-            Driver::Uring(uring) => uring.ops.redirect(key, mailbox),
-            Driver::Epoll(_) => unreachable!("operations run on rings only"),
-        }
-    }
-
-    fn abandon_op(&mut self, key: Key, buffer: Waker, goes_on: bool) -> Option<Waker> {
-        match &mut self.driver {
-            Driver::Uring(uring) => uring.abandon(key, buffer, goes_on),
-            Driver::Epoll(_) => unreachable!("operations run on rings only"),
         }
     }
 

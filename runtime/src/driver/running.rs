@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use super::mailbox::Mailbox;
 use super::slots::Key;
 use super::uring::Progress;
+use super::{Driver, Reactor};
 use crate::context::{self, CoreUid};
 
 /// That core has ended, and may not have let go of the buffer.
@@ -77,6 +78,29 @@ impl Running {
                 }
             }
         });
+    }
+}
+
+impl Reactor {
+    pub(super) fn poll_op(&mut self, key: Key, waker: Waker) -> Progress {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.ops.poll(key, waker),
+            Driver::Epoll(_) => unreachable!("operations run on rings only"),
+        }
+    }
+
+    fn redirect_op(&mut self, key: Key, mailbox: Arc<Mailbox>) -> Option<Waker> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.ops.redirect(key, mailbox),
+            Driver::Epoll(_) => unreachable!("operations run on rings only"),
+        }
+    }
+
+    fn abandon_op(&mut self, key: Key, buffer: Waker, goes_on: bool) -> Option<Waker> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.abandon(key, buffer, goes_on),
+            Driver::Epoll(_) => unreachable!("operations run on rings only"),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use futures::lock::Mutex;
 use super::OpenOptions;
 use super::asyncify::asyncify;
 use super::operation::Transfer;
-use super::stream::Stream;
+use super::stream::{Place, Stream};
 use super::work::{Allocate, Sync, Truncate};
 use crate::limits::FILE_BUFFER_BYTES;
 
@@ -29,6 +29,10 @@ use crate::limits::FILE_BUFFER_BYTES;
 ///
 /// A read that is given up is not lost: the next read begins with what it brought, and a seek or a write counts from what has
 /// been handed out.
+///
+/// The position of a file that was opened here is kept here, and shared by its clones. The descriptor's own is set when
+/// the file goes to the standard library. Of a file that comes from there, the descriptor's position counts, as it may have other
+/// users; such a file is read and written as a stream on a thread for calls that block.
 ///
 /// # At offsets
 ///
@@ -179,11 +183,17 @@ impl File {
     /// ```
     #[must_use]
     pub fn from_std(file: StdFile) -> File {
-        File::from_shared(Arc::new(file))
+        File::with_place(Arc::new(file), Place::Shared)
     }
 
-    pub(super) fn from_shared(file: Arc<StdFile>) -> File {
-        File { stream: Mutex::new(Stream::new(file.clone())), file, most: FILE_BUFFER_BYTES }
+    /// A file that has just been opened.
+    pub(super) fn from_new(file: StdFile) -> File {
+        let place = Place::of_new(&file);
+        File::with_place(Arc::new(file), place)
+    }
+
+    pub(super) fn with_place(file: Arc<StdFile>, place: Place) -> File {
+        File { stream: Mutex::new(Stream::new(file.clone(), place)), file, most: FILE_BUFFER_BYTES }
     }
 
     pub(super) fn shared(&self) -> &Arc<StdFile> {
@@ -403,6 +413,7 @@ impl File {
         let mut stream = self.stream.lock().await;
         poll_fn(|cx| stream.poll_written(cx)).await;
         // Waits for nothing.
-        self.file.try_clone().map(File::from_std)
+        let copy = self.file.try_clone()?;
+        Ok(File::with_place(Arc::new(copy), stream.place().clone()))
     }
 }

@@ -30,6 +30,7 @@ impl File {
         let (mut file, mut stream) = self.into_parts();
         // What has no position, or refuses to move, is given away as it is.
         let _ = poll_fn(|cx| stream.poll_rewound(cx)).await;
+        let _ = stream.hand_over_position();
         drop(stream);
         // A ring may have yet to let go of an operation whose future was dropped.
         loop {
@@ -61,13 +62,20 @@ impl File {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn try_into_std(mut self) -> Result<StdFile, File> {
-        if !self.stream_mut().is_settled() {
+        let stream = self.stream_mut();
+        if !stream.is_settled() || stream.hand_over_position().is_err() {
             return Err(self);
         }
+        let most = self.most;
         let (file, stream) = self.into_parts();
+        let place = stream.place().clone();
         // It has one of the references.
         drop(stream);
-        Arc::try_unwrap(file).map_err(File::from_shared)
+        Arc::try_unwrap(file).map_err(|file| {
+            let mut file = File::with_place(file, place);
+            file.set_max_buf_size(most);
+            file
+        })
     }
 
     /// How much one read or write of the stream moves at most, and so how much memory it may take. 2 MiB if it is not said.

@@ -92,6 +92,11 @@ impl<W: Work> Transfer<W> {
         Transfer { file: file.clone(), step: Step::Here(FileOp::new(file.clone(), work)) }
     }
 
+    /// One that a call does, whatever the driver.
+    pub(super) fn by_call(file: &Arc<File>, work: W) -> Self {
+        Transfer { file: file.clone(), step: Step::Here(FileOp::blocking(file.clone(), work)) }
+    }
+
     /// Polls without regard to the task's budget. The work is gone only if the core that did it has ended.
     pub(super) fn poll_now(&mut self, cx: &mut Context<'_>) -> Poll<(io::Result<usize>, Option<W>)> {
         if let Step::Here(operation) = &mut self.step {

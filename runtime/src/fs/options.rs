@@ -3,7 +3,6 @@
 use std::ffi::CString;
 use std::fs::File as StdFile;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -273,25 +272,23 @@ impl OpenOptions {
             None => None,
         };
         let Some(opened) = opened else { return self.call(path).await };
-        let file = StdFile::from(opened?);
+        let mut file = File::from_new(StdFile::from(opened?));
         // A ring tries first without waiting, and so opens a pipe to which nobody writes yet. A call waits.
-        if !has_position(&file) {
-            let (options, flags) = (self.std.clone(), self.known.map_or(0, |known| known.flags));
-            return asyncify(move || {
-                if flags & libc::O_NONBLOCK == 0 && file.metadata()?.file_type().is_fifo() {
-                    drop(file);
-                    return options.open(path).map(File::from_std);
-                }
-                Ok(File::from_std(file))
-            })
-            .await;
+        if file.stream_mut().place().is_flow()
+            && self.known.is_some_and(|known| known.flags & libc::O_NONBLOCK == 0)
+        {
+            let metadata = file.metadata().await?;
+            if metadata.file_type().is_fifo() {
+                drop(file);
+                return self.call(path).await;
+            }
         }
-        Ok(File::from_std(file))
+        Ok(file)
     }
 
     async fn call(&self, path: PathBuf) -> io::Result<File> {
         let options = self.std.clone();
-        asyncify(move || options.open(path).map(File::from_std)).await
+        asyncify(move || options.open(path).map(File::from_new)).await
     }
 
     /// What to ask a ring for. `None` where only std knows what to do, or refuses.
@@ -307,10 +304,4 @@ impl From<std::fs::OpenOptions> for OpenOptions {
     fn from(std: std::fs::OpenOptions) -> OpenOptions {
         OpenOptions { std, known: None }
     }
-}
-
-/// Waits for nothing: only of what has no position does it tell more than memory says.
-fn has_position(file: &StdFile) -> bool {
-    // SAFETY: takes no pointers.
-    unsafe { libc::lseek64(file.as_raw_fd(), 0, libc::SEEK_CUR) >= 0 }
 }

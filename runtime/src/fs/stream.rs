@@ -3,26 +3,87 @@
 //! An operation belongs to the stream, not to the future that waits for it. So a read that is given up is not lost: what it
 //! brings is `unread`, and comes first in the next read. And a write that is given up goes on.
 //!
-//! The position of the open file is ahead of what the caller has seen by what is unread. A seek takes that into account, and a
-//! write goes back before it begins.
+//! The position is ahead of what the caller has seen by what is unread. A seek takes that into account, and a write goes back
+//! before it begins.
+//!
+//! Whose position it is, is a [`Place`]'s affair. A ring that is to read or write at a file's own position and gets only a part
+//! done before an error (a disk is full) tells how much, and leaves the position where it was: who went on from there would write
+//! over what he has just written. So a ring is told offsets. Where others may have the same open file, and its position counts,
+//! calls do the work.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use super::operation::Transfer;
 use super::work::{Put, Take, Write};
 use crate::context;
-use crate::driver::At;
+use crate::driver::{At, Work};
 use crate::limits::FILE_BUFFER_BYTES;
 use crate::machine::blocking::Call;
 use crate::machine::runtime::Handle;
 
+/// Where the next byte is read or written.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// Here. All handles that were cloned from one share it. [`HANDED_OVER`] when one of them has gone to std.
+    Kept(Arc<AtomicU64>),
+    /// Wherever it goes: a pipe, or a file that is only appended to.
+    Flow,
+    /// The open file's own, which may be shared with others.
+    Shared,
+}
+
+/// No position: the open file's own counts.
+const HANDED_OVER: u64 = u64::MAX;
+
+impl Place {
+    /// Of a file that has just been opened, and that nobody else has.
+    pub(crate) fn of_new(file: &File) -> Place {
+        // SAFETY: take no pointers. Neither waits: of a file that nobody else uses, memory tells.
+        let (flags, position) = unsafe {
+            (libc::fcntl(file.as_raw_fd(), libc::F_GETFL), libc::lseek64(file.as_raw_fd(), 0, libc::SEEK_CUR))
+        };
+        let (appends, reads) = (flags & libc::O_APPEND != 0, flags & libc::O_ACCMODE != libc::O_WRONLY);
+        match (position, appends, reads) {
+            (..0, _, _) | (_, true, false) => Place::Flow,
+            (_, true, true) => Place::Shared,
+            (0.., false, _) => Place::Kept(Arc::new(AtomicU64::new(position as u64))),
+        }
+    }
+
+    pub(crate) fn is_flow(&self) -> bool {
+        matches!(self, Place::Flow)
+    }
+
+    fn at(&self) -> At {
+        self.kept().map_or(At::Position, |position| At::Offset(position.load(Ordering::Relaxed)))
+    }
+
+    /// The position that is kept here.
+    fn kept(&self) -> Option<&AtomicU64> {
+        match self {
+            // Relaxed, as everywhere: it is a number, and who uses two handles at once gets what he asks for.
+            Place::Kept(position) if position.load(Ordering::Relaxed) != HANDED_OVER => Some(position),
+            Place::Kept(_) | Place::Flow | Place::Shared => None,
+        }
+    }
+
+    fn advance(&self, count: usize) {
+        if let Some(position) = self.kept() {
+            position.fetch_add(count as u64, Ordering::Relaxed);
+        }
+    }
+}
+
 pub(crate) struct Stream {
     file: Arc<File>,
+    place: Place,
     state: State,
     /// What has been read. The first `taken` bytes have been handed out.
     unread: Vec<u8>,
@@ -49,9 +110,10 @@ enum State {
 }
 
 impl Stream {
-    pub(crate) fn new(file: Arc<File>) -> Stream {
+    pub(crate) fn new(file: Arc<File>, place: Place) -> Stream {
         Stream {
             file,
+            place,
             state: State::Idle,
             unread: Vec::new(),
             taken: 0,
@@ -59,6 +121,27 @@ impl Stream {
             failed: None,
             position: 0,
             most: FILE_BUFFER_BYTES,
+        }
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Gives the open file the position that was kept here. Waits for nobody, for with such a place nobody uses the file's own.
+    pub(crate) fn hand_over_position(&self) -> io::Result<()> {
+        if let Some(position) = self.place.kept() {
+            (&*self.file).seek(SeekFrom::Start(position.load(Ordering::Relaxed)))?;
+            position.store(HANDED_OVER, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn transfer<W: Work>(&self, work: W) -> Transfer<W> {
+        if self.place.is_flow() || self.place.kept().is_some() {
+            Transfer::new(&self.file, work)
+        } else {
+            Transfer::by_call(&self.file, work)
         }
     }
 
@@ -99,14 +182,16 @@ impl Stream {
         while let State::Writing(write) = &mut self.state {
             let (result, work) = ready!(write.poll_now(cx));
             self.state = State::Idle;
+            self.place.advance(*result.as_ref().unwrap_or(&0));
             let error = match (result, work) {
                 (Ok(_), Some(work)) if work.0.start == work.0.buffer.len() => {
                     self.spare = work.0.buffer;
                     continue;
                 }
                 (Ok(0), _) => io::ErrorKind::WriteZero.into(),
-                (Ok(_), Some(work)) => {
-                    self.state = State::Writing(Transfer::new(&self.file, work));
+                (Ok(_), Some(mut work)) => {
+                    work.0.at = self.place.at();
+                    self.state = State::Writing(self.transfer(work));
                     continue;
                 }
                 (Ok(_), None) => io::Error::other("the core that wrote has ended"),
@@ -121,17 +206,17 @@ impl Stream {
         self.state = State::Idle;
         self.unread = work.map(|work| work.bytes).unwrap_or_default();
         self.taken = 0;
-        if result.is_err() {
-            self.unread.clear();
+        match &result {
+            Ok(count) => self.place.advance(*count),
+            Err(_) => self.unread.clear(),
         }
         result
     }
 
     fn seek_ended(&mut self, result: io::Result<u64>) -> io::Result<u64> {
         self.state = State::Idle;
-        self.position = result?;
-        self.forget_unread();
-        Ok(self.position)
+        let position = result?;
+        Ok(self.arrive(position))
     }
 
     fn rewind_ended(&mut self, result: io::Result<u64>) -> io::Result<()> {
@@ -150,6 +235,15 @@ impl Stream {
         self.taken = 0;
     }
 
+    fn arrive(&mut self, position: u64) -> u64 {
+        if let Some(kept) = self.place.kept() {
+            kept.store(position, Ordering::Relaxed);
+        }
+        self.position = position;
+        self.forget_unread();
+        position
+    }
+
     fn call_seek(&self, to: SeekFrom) -> Call<io::Result<u64>> {
         let file = self.file.clone();
         Handle::current().machine.blocking.start(move || (&*file).seek(to))
@@ -160,6 +254,11 @@ impl Stream {
         if !matches!(self.state, State::Rewinding(_)) {
             ready!(self.poll_idle(cx));
             if self.ahead() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(position) = self.place.kept() {
+                position.fetch_sub(self.ahead() as u64, Ordering::Relaxed);
+                self.forget_unread();
                 return Poll::Ready(Ok(()));
             }
             self.state = State::Rewinding(self.call_seek(SeekFrom::Current(-(self.ahead() as i64))));
@@ -192,9 +291,13 @@ impl Stream {
                 progress.made();
                 return Poll::Ready(Ok(count));
             }
-            let work = Take { bytes: std::mem::take(&mut self.unread), most: room.len().min(self.most) };
+            let work = Take {
+                bytes: std::mem::take(&mut self.unread),
+                most: room.len().min(self.most),
+                at: self.place.at(),
+            };
             self.taken = 0;
-            self.state = State::Reading(Transfer::new(&self.file, work));
+            self.state = State::Reading(self.transfer(work));
         }
     }
 
@@ -237,8 +340,7 @@ impl Stream {
             let mut buffer = std::mem::take(&mut self.spare);
             buffer.clear();
             fill(&mut buffer, most);
-            let put = Put(Write::new(buffer, At::Position));
-            self.state = State::Writing(Transfer::new(&self.file, put));
+            self.state = State::Writing(self.transfer(Put(Write::new(buffer, self.place.at()))));
             // Begins it; when it ends is the next call's affair.
             let _ = self.poll_written(cx);
         }
@@ -262,12 +364,23 @@ impl Stream {
         if !matches!(self.state, State::Idle) {
             return Err(io::Error::other("another operation on the file is under way: wait for it first"));
         }
-        let by_system = match to {
-            SeekFrom::Current(by) => {
-                let by = by.checked_sub(self.ahead() as i64);
-                SeekFrom::Current(by.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?)
+        let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
+        let by_system = match (to, self.place.at()) {
+            (SeekFrom::Start(position), At::Offset(_)) => {
+                let position = i64::try_from(position).map_err(|_| invalid())?;
+                self.arrive(position as u64);
+                return Ok(());
             }
-            to => to,
+            (SeekFrom::Current(by), At::Offset(position)) => {
+                let position = (position as i64 - self.ahead() as i64).checked_add(by);
+                let position = position.filter(|position| *position >= 0).ok_or_else(invalid)?;
+                self.arrive(position as u64);
+                return Ok(());
+            }
+            (SeekFrom::Current(by), At::Position) => {
+                SeekFrom::Current(by.checked_sub(self.ahead() as i64).ok_or_else(invalid)?)
+            }
+            (SeekFrom::Start(_) | SeekFrom::End(_), _) => to,
         };
         self.state = State::Seeking(to, self.call_seek(by_system));
         Ok(())

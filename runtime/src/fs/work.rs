@@ -104,10 +104,11 @@ unsafe impl Work for Put {
     }
 }
 
-/// Reads up to so many bytes from the file's position, into memory that is kept for that.
+/// Reads up to so many bytes, into memory that is kept for that.
 pub(super) struct Take {
     pub(super) bytes: Vec<u8>,
     pub(super) most: usize,
+    pub(super) at: At,
 }
 
 // SAFETY: the bytes are on the heap and owned alone.
@@ -115,7 +116,7 @@ unsafe impl Work for Take {
     fn order(&mut self) -> Order {
         self.bytes.clear();
         self.bytes.reserve(self.most);
-        Order::Read { to: self.bytes.as_mut_ptr(), length: length(self.most), at: At::Position, ring: 0 }
+        Order::Read { to: self.bytes.as_mut_ptr(), length: length(self.most), at: self.at, ring: 0 }
     }
 
     unsafe fn done(&mut self, count: usize) {
