@@ -89,14 +89,14 @@ impl Reactor {
         }
     }
 
-    fn redirect_op(&mut self, key: Key, mailbox: Arc<Mailbox>) -> Option<Waker> {
+    pub(super) fn redirect_op(&mut self, key: Key, mailbox: Arc<Mailbox>) -> Option<Waker> {
         match &mut self.driver {
             Driver::Uring(uring) => uring.ops.redirect(key, mailbox),
             Driver::Epoll(_) => unreachable!("operations run on rings only"),
         }
     }
 
-    fn abandon_op(&mut self, key: Key, buffer: Waker, goes_on: bool) -> Option<Waker> {
+    pub(super) fn abandon_op(&mut self, key: Key, buffer: Waker, goes_on: bool) -> Option<Waker> {
         match &mut self.driver {
             Driver::Uring(uring) => uring.abandon(key, buffer, goes_on),
             Driver::Epoll(_) => unreachable!("operations run on rings only"),
