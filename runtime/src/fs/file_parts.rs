@@ -61,6 +61,7 @@ impl File {
     /// # std::io::Result::Ok(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[expect(clippy::result_large_err, reason = "it gives the file back, as tokio's does")]
     pub fn try_into_std(mut self) -> Result<StdFile, File> {
         let stream = self.stream_mut();
         if !stream.is_settled() || stream.hand_over_position().is_err() {
