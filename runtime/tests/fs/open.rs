@@ -43,13 +43,12 @@ fn every_combination_of_options_does_what_std_does() {
                     };
                     let opened = match opened {
                         Ok(file) => {
-                            // SAFETY: takes no pointers.
-                            let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) };
-                            // SAFETY: as above.
-                            assert_eq!(
-                                unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFD) },
-                                libc::FD_CLOEXEC
-                            );
+                            // SAFETY: take no pointers.
+                            let (flags, on_exec) = unsafe {
+                                let fd = file.as_raw_fd();
+                                (libc::fcntl(fd, libc::F_GETFL), libc::fcntl(fd, libc::F_GETFD))
+                            };
+                            assert_eq!(on_exec, libc::FD_CLOEXEC);
                             Ok((
                                 flags,
                                 file.metadata().await?.len(),

@@ -150,8 +150,8 @@ fn appended_writes_go_to_the_end() {
 fn a_failed_write_is_told_once_by_whatever_comes_next() {
     on_both(1, |folder| async move {
         std::fs::write(folder.join("file"), "content")?;
-        let next: [(&str, fn(File) -> _); 4] = [
-            ("write", |mut file| Box::pin(async move { (file.write(b"x").await.map(drop), file) }) as Next),
+        let next: [(&str, fn(File) -> Next); 4] = [
+            ("write", |mut file| Box::pin(async move { (file.write(b"x").await.map(drop), file) })),
             ("flush", |mut file| Box::pin(async move { (file.flush().await, file) })),
             ("sync_all", |file| Box::pin(async move { (file.sync_all().await, file) })),
             ("shutdown", |mut file| Box::pin(async move { (file.shutdown().await, file) })),
