@@ -124,6 +124,32 @@ pub(crate) const PIPE_PATIENCE: u16 = 256;
 /// flight. As many places each core's io_uring has for them.
 pub(crate) const FILES: usize = 1024;
 
+/// What a file that is read and written as a stream moves at once, unless it is told otherwise; so much memory it keeps.
+pub(crate) const FILE_BUFFER_BYTES: usize = 2 * 1024 * 1024;
+
+/// Entries of a directory that are read at once.
+pub(crate) const ENTRIES_PER_CALL: usize = 32;
+
+/// A file is sent in pieces of this size; before each, a core looks whether it is in memory.
+pub(crate) const SEND_PIECE_BYTES: u64 = 128 * 1024;
+
+/// What is brought into memory at once, on a thread for calls that block, when it is not there.
+pub(crate) const SEND_WARM_BYTES: u64 = 1024 * 1024;
+
+/// Direct I/O wants addresses, offsets and lengths that are multiples of the disk's block; this is one for all of them.
+pub(crate) const DIRECT_ALIGNMENT: usize = 4096;
+
+/// Buffers that each core registers with its ring, when it is first asked for one.
+pub(crate) const DIRECT_BUFFERS: u16 = 64;
+
+/// Bytes of one of them.
+pub(crate) const DIRECT_BUFFER_BYTES: usize = 64 * 1024;
+
+const _: () =
+    assert!(DIRECT_ALIGNMENT.is_power_of_two() && DIRECT_BUFFER_BYTES.is_multiple_of(DIRECT_ALIGNMENT));
+const _: () =
+    assert!(SEND_PIECE_BYTES <= SEND_WARM_BYTES && SEND_WARM_BYTES.is_multiple_of(SEND_PIECE_BYTES));
+
 /// One read or write moves at most this much, as read(2) does.
 pub(crate) const LONGEST_TRANSFER: usize = 0x7fff_f000;
 

@@ -4,8 +4,9 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures::io::{AsyncRead, AsyncWrite};
+use futures::io::{AsyncRead, AsyncSeek, AsyncWrite};
 
+use crate::fs::File;
 use crate::net::stream_io::as_uninit;
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::net::{Stream, TcpStream, UnixStream};
@@ -82,3 +83,42 @@ macro_rules! reads_pipe {
 
 reads_pipe!(ChildStdout, ChildStderr);
 writes!([] ChildStdin);
+
+impl AsyncRead for File {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        // SAFETY: `Stream::poll_read` writes only what it has read.
+        self.get_mut().stream_mut().poll_read(cx, unsafe { as_uninit(buf) })
+    }
+}
+
+impl AsyncWrite for File {
+    /// Takes what it can, at most [`File::max_buf_size`] bytes, and begins to write it. How that ends, the next write, flush
+    /// or sync tells.
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().stream_mut().poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().stream_mut().poll_write_vectored(cx, bufs)
+    }
+
+    /// Ready when the system has all that was written. Whether a disk has it, `sync_all` tells.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream_mut().poll_flush(cx)
+    }
+
+    /// The same as a flush.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream_mut().poll_flush(cx)
+    }
+}
+
+impl AsyncSeek for File {
+    fn poll_seek(self: Pin<&mut Self>, cx: &mut Context<'_>, to: io::SeekFrom) -> Poll<io::Result<u64>> {
+        self.get_mut().stream_mut().poll_seek_to(cx, to)
+    }
+}

@@ -4,6 +4,7 @@
 //! number of the place is its index in the ring's registered table. It keeps the place until the last operation is through,
 //! also when it is closed and its slot of the table means another file by then.
 
+use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -12,9 +13,10 @@ use std::task::Waker;
 
 use slab::Slab;
 
-use super::file_op::Order;
+use super::file_op::On;
+use super::order::Order;
 use super::running::Running;
-use super::slots::Key;
+use super::uring::Subject;
 use super::{Driver, Reactor};
 use crate::context::CoreUid;
 use crate::limits::FILES;
@@ -82,6 +84,8 @@ pub(super) enum Started {
     OnRing(Running),
     /// It is counted as in flight until the lease is given back.
     Leased(Arc<OwnedFd>, Place),
+    /// A file that is in no table.
+    Lent(Arc<File>),
     /// Not now. The waker is kept, and woken when that changes.
     Suspended,
     Closed,
@@ -217,12 +221,27 @@ impl Reactor {
     /// The memory that `order` names must stay valid and alone in use until the operation is done, or for good.
     pub(super) unsafe fn start_file(
         &mut self,
-        id: FileId,
+        file: &On,
         order: Order,
         home: CoreUid,
         by_ring: bool,
         waker: &Waker,
     ) -> Started {
+        let id = match file {
+            On::Table(id) => *id,
+            On::Own(file) => {
+                return match &mut self.driver {
+                    Driver::Uring(uring) if by_ring => {
+                        let (target, subject) =
+                            (Target::Plain(file.as_raw_fd()), Subject::File(file.clone()));
+                        // SAFETY: the caller's promise. The subject keeps the descriptor.
+                        let key = unsafe { uring.start_file(target, order, home, subject, waker.clone()) };
+                        Started::OnRing(Running::new(home, key))
+                    }
+                    _ => Started::Lent(file.clone()),
+                };
+            }
+        };
         let Some(place) = self.files.find(id) else { return Started::Closed };
         let entry = self.files.entry(place);
         if let Life::Suspended(waiting) = &mut entry.life {
@@ -235,7 +254,9 @@ impl Reactor {
         match &mut self.driver {
             Driver::Uring(uring) if by_ring => {
                 // SAFETY: the caller's promise. The place, and with it the descriptor, stays until `end_file_op`.
-                let key: Key = unsafe { uring.start_file(entry.target(place), order, place, waker.clone()) };
+                let key = unsafe {
+                    uring.start_file(entry.target(place), order, home, Subject::Place(place), waker.clone())
+                };
                 Started::OnRing(Running::new(home, key))
             }
             _ => Started::Leased(entry.file.clone(), place),

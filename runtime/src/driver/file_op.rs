@@ -1,66 +1,17 @@
-//! One operation on a file of the table: on io_uring by the core's ring, which owns the buffer until the completion; elsewhere
-//! the descriptor is leased to a call that blocks, which owns the buffer too.
+//! One operation on a file, one of the table or one of its own: on io_uring by the core's ring, which owns the buffer until the
+//! completion; elsewhere the descriptor is leased to a call that blocks, which owns the buffer too.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use super::file::{FileId, Place, Started};
+use super::order::Order;
 use super::running::{Lost, Running};
 use crate::context::{self, CoreUid};
-
-/// What the system is asked for. The memory belongs to whoever made it.
-#[derive(Clone, Copy)]
-pub(crate) enum Order {
-    Read { to: *mut u8, length: u32, offset: u64 },
-    Write { from: *const u8, length: u32, offset: u64 },
-    Sync { data_only: bool },
-}
-
-impl Order {
-    /// Beyond what pread(2) takes. A ring would take the last of all offsets for the file's own position.
-    fn is_beyond(self) -> bool {
-        match self {
-            Order::Read { offset, .. } | Order::Write { offset, .. } => i64::try_from(offset).is_err(),
-            Order::Sync { .. } => false,
-        }
-    }
-
-    /// Does it now, on this thread.
-    ///
-    /// # Safety
-    ///
-    /// The memory must be valid, and used by nobody else, during the call.
-    pub(crate) unsafe fn call(self, file: BorrowedFd<'_>) -> io::Result<usize> {
-        let fd = file.as_raw_fd();
-        loop {
-            // SAFETY: the caller's promise about the memory; the descriptor is open.
-            let result = unsafe {
-                match self {
-                    Order::Read { to, length, offset } => {
-                        libc::pread64(fd, to.cast(), length as usize, offset as i64)
-                    }
-                    Order::Write { from, length, offset } => {
-                        libc::pwrite64(fd, from.cast(), length as usize, offset as i64)
-                    }
-                    Order::Sync { data_only: true } => libc::fdatasync(fd) as isize,
-                    Order::Sync { data_only: false } => libc::fsync(fd) as isize,
-                }
-            };
-            match usize::try_from(result) {
-                Ok(count) => return Ok(count),
-                Err(_) => {
-                    let error = io::Error::last_os_error();
-                    if error.kind() != io::ErrorKind::Interrupted {
-                        return Err(error);
-                    }
-                }
-            }
-        }
-    }
-}
 
 /// An operation with the buffer it owns.
 ///
@@ -69,6 +20,9 @@ impl Order {
 /// The memory that the order names stays where it is, and nobody else uses it, while the value is moved and until it is
 /// dropped; for good if it is forgotten.
 pub(crate) unsafe trait Work: Send + Sync + Unpin + 'static {
+    /// Whether it goes on when its future is dropped. Else it is cancelled then.
+    const GOES_ON: bool = false;
+
     /// The same each time.
     fn order(&mut self) -> Order;
 
@@ -81,20 +35,59 @@ pub(crate) unsafe trait Work: Send + Sync + Unpin + 'static {
     fn into_parcel(self) -> Waker;
 }
 
-/// A descriptor that somebody uses outside of the ring. It is in flight until this is dropped.
-pub(crate) struct Lease {
-    /// Until the drop.
-    file: Option<Arc<OwnedFd>>,
-    home: CoreUid,
-    place: Place,
+/// What an operation is to be done on.
+#[derive(Clone)]
+pub(crate) enum On {
+    Table(FileId),
+    Own(Arc<File>),
+}
+
+impl From<FileId> for On {
+    fn from(id: FileId) -> On {
+        On::Table(id)
+    }
+}
+
+impl From<Arc<File>> for On {
+    fn from(file: Arc<File>) -> On {
+        On::Own(file)
+    }
+}
+
+/// A descriptor that somebody uses outside of the ring. One of the table is in flight until this is dropped.
+pub(crate) struct Lease(Leased);
+
+enum Leased {
+    Table {
+        /// Until the drop.
+        file: Option<Arc<OwnedFd>>,
+        home: CoreUid,
+        place: Place,
+    },
+    Own(Arc<File>),
 }
 
 impl Lease {
+    /// Of a file that is in no table.
+    pub(crate) fn own(file: Arc<File>) -> Lease {
+        Lease(Leased::Own(file))
+    }
+
+    fn file(&self) -> BorrowedFd<'_> {
+        match &self.0 {
+            Leased::Table { file, .. } => file.as_ref().expect("it is held until the drop").as_fd(),
+            Leased::Own(file) => file.as_fd(),
+        }
+    }
+
     /// Does the work by a call that blocks.
     pub(crate) fn carry_out<W: Work>(&self, work: &mut W) -> io::Result<usize> {
-        let file = self.file.as_ref().expect("it is held until the drop");
+        let order = work.order();
+        if order.is_beyond() {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
         // SAFETY: by the rules of `Work`; the call is over before anything happens to `work`.
-        let result = unsafe { work.order().call(file.as_fd()) };
+        let result = unsafe { order.call(self.file()) };
         if let Ok(count) = result {
             // SAFETY: the system says so.
             unsafe { work.done(count) };
@@ -105,11 +98,12 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let place = self.place;
+        let Leased::Table { file, home, place } = &mut self.0 else { return };
         // First, so that the file is closed when a close is answered.
-        drop(self.file.take());
+        drop(file.take());
+        let place = *place;
         // A core that has ended counts nothing any more.
-        let _ = context::post(self.home, move |core| core.reactor.borrow_mut().end_lease(place));
+        let _ = context::post(*home, move |core| core.reactor.borrow_mut().end_lease(place));
     }
 }
 
@@ -126,21 +120,20 @@ pub(crate) enum Outcome<W> {
 
 /// Does one operation on the core that polls it first.
 pub(crate) struct FileOp<W: Work> {
-    file: FileId,
+    file: On,
     work: Option<W>,
     running: Option<Running>,
     by_ring: bool,
 }
 
 impl<W: Work> FileOp<W> {
-    pub(crate) fn new(file: FileId, work: W) -> Self {
-        FileOp { file, work: Some(work), running: None, by_ring: true }
+    pub(crate) fn new(file: impl Into<On>, work: W) -> Self {
+        FileOp { file: file.into(), work: Some(work), running: None, by_ring: true }
     }
 
     /// One that leases the descriptor, whatever the driver.
-    #[cfg(test)]
-    pub(crate) fn blocking(file: FileId, work: W) -> Self {
-        FileOp { file, work: Some(work), running: None, by_ring: false }
+    pub(crate) fn blocking(file: impl Into<On>, work: W) -> Self {
+        FileOp { file: file.into(), work: Some(work), running: None, by_ring: false }
     }
 
     fn take(&mut self) -> W {
@@ -164,6 +157,10 @@ impl<W: Work> FileOp<W> {
                 self.by_ring = false;
                 None
             }
+            Ok(errno) if self.by_ring && self.order().is_left_to_a_call(-errno) => {
+                self.by_ring = false;
+                None
+            }
             Ok(errno) => Some(Outcome::Done(Err(io::Error::from_raw_os_error(-errno)), Some(self.take()))),
             Err(Lost) => {
                 // That core's ring may not be through with it.
@@ -174,13 +171,17 @@ impl<W: Work> FileOp<W> {
         }
     }
 
+    fn order(&mut self) -> Order {
+        self.work.as_mut().expect("a finished operation is not polled again").order()
+    }
+
     fn start(&mut self, waker: &Waker) -> Poll<Outcome<W>> {
-        let order = self.work.as_mut().expect("a finished operation is not polled again").order();
+        let order = self.order();
         if order.is_beyond() {
             let error = io::Error::from_raw_os_error(libc::EINVAL);
             return Poll::Ready(Outcome::Done(Err(error), Some(self.take())));
         }
-        let (file, by_ring) = (self.file, self.by_ring);
+        let (file, by_ring) = (&self.file, self.by_ring);
         let started = context::with_core(|core| {
             core.map(|core| {
                 let mut reactor = core.reactor.borrow_mut();
@@ -195,12 +196,29 @@ impl<W: Work> FileOp<W> {
             Some((Started::Suspended, _)) => Poll::Pending,
             Some((Started::Closed, _)) => Poll::Ready(Outcome::Closed(self.take())),
             Some((Started::Leased(file, place), home)) => {
-                Poll::Ready(Outcome::Blocking(Lease { file: Some(file), home, place }, self.take()))
+                let lease = Lease(Leased::Table { file: Some(file), home, place });
+                Poll::Ready(Outcome::Blocking(lease, self.take()))
             }
+            Some((Started::Lent(file), _)) => Poll::Ready(Outcome::Blocking(Lease::own(file), self.take())),
             Some((Started::OnRing(running), _)) => {
                 self.running = Some(running);
                 Poll::Pending
             }
+        }
+    }
+
+    /// Polls without regard to the task's budget, which is the caller's affair.
+    pub(crate) fn poll_now(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<W>> {
+        let ended = match &mut self.running {
+            Some(running) => {
+                let result = ready!(running.poll(cx));
+                self.ended(result)
+            }
+            None => None,
+        };
+        match ended {
+            Some(outcome) => Poll::Ready(outcome),
+            None => self.start(cx.waker()),
         }
     }
 }
@@ -209,19 +227,8 @@ impl<W: Work> Future for FileOp<W> {
     type Output = Outcome<W>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<W>> {
-        let this = self.get_mut();
         let progress = ready!(context::poll_proceed(cx));
-        let ended = match &mut this.running {
-            Some(running) => {
-                let result = ready!(running.poll(cx));
-                this.ended(result)
-            }
-            None => None,
-        };
-        let outcome = match ended {
-            Some(outcome) => outcome,
-            None => ready!(this.start(cx.waker())),
-        };
+        let outcome = ready!(self.get_mut().poll_now(cx));
         progress.made();
         Poll::Ready(outcome)
     }
@@ -230,7 +237,7 @@ impl<W: Work> Future for FileOp<W> {
 impl<W: Work> Drop for FileOp<W> {
     fn drop(&mut self) {
         if let (Some(running), Some(work)) = (self.running.take(), self.work.take()) {
-            running.abandon(work.into_parcel());
+            running.abandon(work.into_parcel(), W::GOES_ON);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here runs user code while the reactor is borrowed: wakers that are due are handed to the executor, and
 //! wakers that are not needed any more are handed back to be dropped outside.
 
+mod arena;
 mod counts;
 mod epoll;
 mod file;
@@ -12,6 +13,8 @@ mod fork;
 mod handover;
 mod interest;
 mod mailbox;
+mod open_op;
+mod order;
 mod recv;
 mod recv_buf;
 mod running;
@@ -47,12 +50,13 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+pub(crate) use arena::{Arena, Arenas};
 pub(crate) use file::{FileId, FileRefusal, Place};
-#[cfg(test)]
-pub(crate) use file_op::Lease;
-pub(crate) use file_op::{FileOp, Order, Outcome, Work};
+pub(crate) use file_op::{FileOp, Lease, Outcome, Work};
 pub(crate) use foreign::Seen;
 pub use interest::{Interest, Ready};
+pub(crate) use open_op::{OpenOp, OpenRequest};
+pub(crate) use order::{At, Order};
 pub use recv_buf::RecvBuf;
 pub(crate) use running::parcel;
 pub use select::{DriverChoice, DriverInfo, DriverKind, UnknownDriver};
@@ -63,11 +67,10 @@ use epoll::Epoll;
 use file::Files;
 pub(crate) use fork::is_forked_child;
 use fork::watch_for_forks;
-use mailbox::Mailbox;
 use recv_buf::Region;
 use slots::{Key, Leftover, Remains, Slots};
 use source::{Afterlife, Descriptor};
-use uring::{Chunk, Next, Pool, Progress, Uring};
+use uring::{Chunk, Next, Pool, Uring};
 
 use crate::context::CoreUid;
 use crate::limits::{RECEIVE_BUFFER_BYTES, SPARE_BUFFERS, STREAM_AFTER_WAITS};
@@ -142,6 +145,8 @@ pub(crate) struct Reactor {
     slots: Slots,
     /// This core's part of the file table.
     files: Files,
+    /// This core's buffers for direct I/O.
+    pub(crate) arenas: Arenas,
     /// Receive buffers of the heap, for the next receive.
     spares: Vec<Vec<u8>>,
     /// Due to be woken by the next turn: found by a turn that had nobody to give them to.
@@ -177,6 +182,7 @@ impl Reactor {
             driver,
             slots: Slots::new(),
             files: Files::default(),
+            arenas: Arenas::default(),
             spares: Vec::new(),
             early: Vec::new(),
             _here: PhantomData,
@@ -409,27 +415,6 @@ impl Reactor {
         if self.spares.len() < SPARE_BUFFERS && bytes.capacity() >= RECEIVE_BUFFER_BYTES {
             bytes.clear();
             self.spares.push(bytes);
-        }
-    }
-
-    fn poll_op(&mut self, key: Key, waker: Waker) -> Progress {
-        match &mut self.driver {
-            Driver::Uring(uring) => uring.ops.poll(key, waker),
-            Driver::Epoll(_) => unreachable!("operations run on rings only"),
-        }
-    }
-
-    fn redirect_op(&mut self, key: Key, mailbox: Arc<Mailbox>) -> Option<Waker> {
-        match &mut self.driver {
-            Driver::Uring(uring) => uring.ops.redirect(key, mailbox),
-            Driver::Epoll(_) => unreachable!("operations run on rings only"),
-        }
-    }
-
-    fn abandon_op(&mut self, key: Key, buffer: Waker) -> Option<Waker> {
-        match &mut self.driver {
-            Driver::Uring(uring) => uring.abandon(key, buffer),
-            Driver::Epoll(_) => unreachable!("operations run on rings only"),
         }
     }
 

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use super::mailbox::Mailbox;
 use super::slots::Key;
 use super::uring::Progress;
+use super::{Driver, Reactor};
 use crate::context::{self, CoreUid};
 
 /// That core has ended, and may not have let go of the buffer.
@@ -55,18 +56,19 @@ impl Running {
         })
     }
 
-    /// Its future goes away: cancels the operation, and leaves the parcel with it until the ring has let go.
-    pub(super) fn abandon(self, parcel: Waker) {
+    /// Its future goes away: cancels the operation, unless it `goes_on`, and leaves the parcel with it until the ring has
+    /// let go.
+    pub(super) fn abandon(self, parcel: Waker, goes_on: bool) {
         context::with_core(|core| match core {
             Some(core) if core.uid == self.home => {
-                let surplus = core.reactor.borrow_mut().abandon_op(self.key, parcel);
+                let surplus = core.reactor.borrow_mut().abandon_op(self.key, parcel, goes_on);
                 drop(surplus);
             }
             _ => {
                 let kept = parcel.clone();
                 let key = self.key;
                 let asked = context::post(self.home, move |core| {
-                    let surplus = core.reactor.borrow_mut().abandon_op(key, parcel);
+                    let surplus = core.reactor.borrow_mut().abandon_op(key, parcel, goes_on);
                     drop(surplus);
                 });
                 match asked {
@@ -76,6 +78,29 @@ impl Running {
                 }
             }
         });
+    }
+}
+
+impl Reactor {
+    pub(super) fn poll_op(&mut self, key: Key, waker: Waker) -> Progress {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.ops.poll(key, waker),
+            Driver::Epoll(_) => unreachable!("operations run on rings only"),
+        }
+    }
+
+    pub(super) fn redirect_op(&mut self, key: Key, mailbox: Arc<Mailbox>) -> Option<Waker> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.ops.redirect(key, mailbox),
+            Driver::Epoll(_) => unreachable!("operations run on rings only"),
+        }
+    }
+
+    pub(super) fn abandon_op(&mut self, key: Key, buffer: Waker, goes_on: bool) -> Option<Waker> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.abandon(key, buffer, goes_on),
+            Driver::Epoll(_) => unreachable!("operations run on rings only"),
+        }
     }
 }
 

@@ -50,6 +50,12 @@ use crate::context;
 pub unsafe trait StableBuf: Send + Sync + Unpin + 'static {
     /// The bytes to send.
     fn bytes(&self) -> &[u8];
+
+    /// The core whose ring has this memory registered, 0 for none.
+    #[doc(hidden)]
+    fn ring(&self) -> u64 {
+        0
+    }
 }
 
 // SAFETY: the bytes are on the heap and owned alone.
@@ -231,7 +237,7 @@ impl<B: StableBuf> Future for SendAll<'_, B> {
 impl<B: StableBuf> Drop for SendAll<'_, B> {
     fn drop(&mut self) {
         if let (Some(running), Some(buffer)) = (self.running.take(), self.buffer.take()) {
-            running.abandon(parcel(buffer));
+            running.abandon(parcel(buffer), false);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What an operation on a file promises about its buffer, and how a core's part of the file table comes to its end.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -9,10 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 
 use super::file::FileId;
-use super::file_op::{FileOp, Order, Outcome, Work};
+use super::file_op::{FileOp, Outcome, Work};
+use super::order::{At, Order};
 use super::running::parcel;
 use super::tests::{Count, PATIENCE, TestCore, kinds};
-use super::{DriverKind, Wait};
+use super::{Arena, DriverKind, OpenOp, OpenRequest, Wait};
 use crate::context;
 use crate::limits::FILES;
 
@@ -33,7 +35,12 @@ impl Drop for Watched {
 // SAFETY: the bytes are on the heap and owned alone.
 unsafe impl Work for Watched {
     fn order(&mut self) -> Order {
-        Order::Read { to: self.bytes.as_mut_ptr(), length: self.bytes.len() as u32, offset: 0 }
+        Order::Read {
+            to: self.bytes.as_mut_ptr(),
+            length: self.bytes.len() as u32,
+            at: At::Offset(0),
+            ring: 0,
+        }
     }
 
     unsafe fn done(&mut self, _: usize) {}
@@ -209,6 +216,124 @@ fn more_operations_than_the_ring_holds_all_complete() {
             assert_eq!(bytes, 10 * 64);
         });
         core.resources.reactor.into_inner().close(PATIENCE);
+    });
+}
+
+/// A read that goes on when its future is gone.
+struct Going(Watched);
+
+// SAFETY: as for what it holds.
+unsafe impl Work for Going {
+    const GOES_ON: bool = true;
+
+    fn order(&mut self) -> Order {
+        self.0.order()
+    }
+
+    unsafe fn done(&mut self, _: usize) {}
+
+    fn into_parcel(self) -> Waker {
+        parcel(self.0)
+    }
+}
+
+#[test]
+fn what_goes_on_is_not_cancelled_with_its_future() {
+    on_rings(|core, mut writer| {
+        context::enter(&core.resources, || {
+            let (work, freed) = watched();
+            let mut read = FileOp::new(ID, Going(work));
+            let polled = pin!(&mut read).poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_pending());
+            core.turn(Wait::No);
+            drop(read);
+            // A cancel would be through by then.
+            let (work, gone) = watched();
+            let mut cancelled = FileOp::new(ID, work);
+            let _ = pin!(&mut cancelled).poll(&mut Context::from_waker(Waker::noop()));
+            drop(cancelled);
+            core.turn_until("the other's end", || gone.load(SeqCst) == 1);
+            assert_eq!((freed.load(SeqCst), in_flight(&core)), (0, Some(1)));
+            writer.write_all(b"for nobody").unwrap();
+            core.turn_until("its end", || freed.load(SeqCst) == 1);
+        });
+        core.resources.reactor.into_inner().close(PATIENCE);
+    });
+}
+
+/// A read that says of its memory that this core's ring has it registered.
+struct Marked {
+    bytes: Vec<u8>,
+    ring: u64,
+}
+
+// SAFETY: the bytes are on the heap and owned alone.
+unsafe impl Work for Marked {
+    fn order(&mut self) -> Order {
+        let (to, length) = (self.bytes.as_mut_ptr(), self.bytes.len() as u32);
+        Order::Read { to, length, at: At::Offset(0), ring: self.ring }
+    }
+
+    unsafe fn done(&mut self, _: usize) {}
+
+    fn into_parcel(self) -> Waker {
+        parcel(self.bytes)
+    }
+}
+
+#[test]
+fn memory_that_is_marked_goes_to_the_ring_as_registered_and_no_further_than_it_is() {
+    on_rings(|core, _writer| {
+        context::enter(&core.resources, || {
+            let file = Arc::new(File::open("/proc/self/exe").unwrap());
+            let home = core.resources.uid.0.get();
+            let read = |ring| {
+                let work = Marked { bytes: vec![0; 4], ring };
+                match core.run(FileOp::new(file.clone(), work)) {
+                    Outcome::Done(result, Some(work)) => result.map(|_| work.bytes),
+                    _ => panic!("it is done on the ring"),
+                }
+            };
+            // Nothing is registered yet, and the mark of another core says nothing here.
+            assert_eq!(read(home).unwrap(), b"\x7fELF");
+            let Some((arena, index)) = Arena::take() else { return };
+            assert_eq!(arena.ring(), home);
+            assert_eq!(read(home + 1).unwrap(), b"\x7fELF");
+            assert_eq!(read(home).unwrap_err().raw_os_error(), Some(libc::EFAULT));
+            arena.give_back(index);
+        });
+        core.resources.reactor.into_inner().close(PATIENCE);
+    });
+}
+
+#[test]
+fn a_file_that_nobody_takes_is_closed() {
+    on_rings(|core, _writer| {
+        let path = std::env::temp_dir().join(format!("multikernel-untaken-{}", std::process::id()));
+        std::fs::write(&path, "").unwrap();
+        let is_open = || {
+            let all = std::fs::read_dir("/proc/self/fd").unwrap();
+            all.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).any(|name| name == path)
+        };
+        context::enter(&core.resources, || {
+            for waits in 0..6 {
+                let name = CString::new(path.to_str().unwrap()).unwrap();
+                let mut open = OpenOp::new(OpenRequest::new(name, libc::O_RDONLY | libc::O_CLOEXEC, 0));
+                assert!(pin!(&mut open).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+                if waits == 5 {
+                    core.turn_until("the file", is_open);
+                }
+                for _ in 0..waits {
+                    core.turn(Wait::No);
+                }
+                drop(open);
+                // Its completion, and that of whatever came after.
+                core.turn(Wait::No);
+                core.turn_until("the close", || !is_open());
+            }
+        });
+        core.resources.reactor.into_inner().close(PATIENCE);
+        std::fs::remove_file(&path).unwrap();
     });
 }
 

@@ -1,4 +1,27 @@
-//! Files. So far: files that all cores of a Machine share.
+//! Files and folders, with tokio's names and meaning; reads and writes that give their buffer away; files that all cores of a
+//! Machine share.
+//!
+//! A [`File`] is one's own. It is read and written as a stream, as in tokio, or at offsets, many operations at once; it can be
+//! sent over a connection without a copy ([`File::send_to`]), and opened for direct I/O ([`AlignedBuf`]). Opening, reading, writing
+//! and syncing are done by the core's io_uring. What a ring does no better, such as most functions that take a path, and
+//! everything on epoll, runs on threads for calls that block; a core never does.
+//!
+//! ```
+//! # #[cfg(feature = "tokio")]
+//! # multikernel::runtime::Builder::new_test().run(|| async {
+//! use multikernel::fs::{self, File};
+//! use multikernel::io::AsyncWriteExt;
+//!
+//! # let folder = std::env::temp_dir().join(format!("multikernel-module-{}", std::process::id()));
+//! fs::create_dir_all(&folder).await?;
+//! let mut log = File::options().append(true).create(true).open(folder.join("log")).await?;
+//! log.write_all(b"begun\n").await?;
+//! log.sync_data().await?; // now it is on the disk
+//! assert_eq!(fs::read_to_string(folder.join("log")).await?, "begun\n");
+//! # fs::remove_dir_all(&folder).await?;
+//! # std::io::Result::Ok(())
+//! # }).unwrap().unwrap();
+//! ```
 //!
 //! A [`SharedFile`] is opened once and then means the same file on every core: it is a small `Copy` value. Behind it is a
 //! table that the cores agree on. Opening a file puts it into that table on every core or on none, and on io_uring also into
@@ -30,11 +53,23 @@
 //! # }).unwrap().unwrap();
 //! ```
 
+mod aligned;
+mod asyncify;
+mod at;
 mod buffer;
+mod change;
+mod dir;
 mod drain;
 mod error;
+mod file;
+mod file_parts;
+mod look;
 mod operation;
+mod options;
+mod send_to;
 mod shared_file;
+#[cfg_attr(not(any(feature = "tokio", feature = "futures-io")), expect(dead_code, reason = "traits use it"))]
+mod stream;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -46,9 +81,19 @@ mod tests_members;
 mod tests_support;
 #[cfg(test)]
 mod tests_table;
+mod work;
 
 pub use crate::driver::StableBuf;
+pub use aligned::{AlignedBuf, AlignmentError};
 pub use buffer::StableBufMut;
+pub use change::{
+    copy, create_dir, create_dir_all, hard_link, remove_dir, remove_dir_all, remove_file, rename,
+    set_permissions, symlink, write,
+};
+pub use dir::{DirBuilder, DirEntry, ReadDir, read_dir};
 pub use error::{CloseError, FileError, OpenError};
+pub use file::File;
+pub use look::{canonicalize, metadata, read, read_link, read_to_string, symlink_metadata, try_exists};
 pub use operation::Transferred;
+pub use options::OpenOptions;
 pub use shared_file::SharedFile;

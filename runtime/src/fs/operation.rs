@@ -1,12 +1,15 @@
-//! Reads, writes and syncs of a shared file.
+//! Operations on files, one of the table or one of its own, until they are done.
 
+use std::fs::File;
 use std::io;
-use std::task::Waker;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use super::buffer::StableBufMut;
 use super::error::FileError;
-use crate::driver::{FileId, FileOp, Order, Outcome, StableBuf, Work, parcel};
-use crate::limits::LONGEST_TRANSFER;
+use crate::context;
+use crate::driver::{FileId, FileOp, Lease, Outcome, Work};
+use crate::machine::blocking::Call;
 use crate::machine::runtime::Handle;
 use crate::time::clock;
 
@@ -34,73 +37,11 @@ use crate::time::clock;
 /// ```
 #[derive(Debug)]
 #[must_use = "the result says how much was read or written"]
-pub struct Transferred<B> {
+pub struct Transferred<B, E = FileError> {
     /// How many bytes: 0 at the end of the file, and maybe fewer than there was room or data for.
-    pub result: Result<usize, FileError>,
+    pub result: Result<usize, E>,
     /// `None` only when the core that worked on it has ended and may not have let go of the buffer.
     pub buffer: Option<B>,
-}
-
-pub(super) struct Read<B> {
-    pub(super) buffer: B,
-    pub(super) offset: u64,
-}
-
-pub(super) struct Write<B> {
-    pub(super) buffer: B,
-    pub(super) offset: u64,
-}
-
-pub(super) struct Sync {
-    pub(super) data_only: bool,
-}
-
-fn length(length: usize) -> u32 {
-    length.min(LONGEST_TRANSFER) as u32
-}
-
-// SAFETY: by the rules of `StableBufMut`.
-unsafe impl<B: StableBufMut> Work for Read<B> {
-    fn order(&mut self) -> Order {
-        let (to, most) = self.buffer.space();
-        Order::Read { to, length: length(most), offset: self.offset }
-    }
-
-    unsafe fn done(&mut self, count: usize) {
-        // SAFETY: so many bytes have been read, and no more than were asked for.
-        unsafe { self.buffer.filled(count) };
-    }
-
-    fn into_parcel(self) -> Waker {
-        parcel(self.buffer)
-    }
-}
-
-// SAFETY: by the rules of `StableBuf`. It is only read from.
-unsafe impl<B: StableBuf> Work for Write<B> {
-    fn order(&mut self) -> Order {
-        let bytes = self.buffer.bytes();
-        Order::Write { from: bytes.as_ptr(), length: length(bytes.len()), offset: self.offset }
-    }
-
-    unsafe fn done(&mut self, _: usize) {}
-
-    fn into_parcel(self) -> Waker {
-        parcel(self.buffer)
-    }
-}
-
-// SAFETY: there is no memory.
-unsafe impl Work for Sync {
-    fn order(&mut self) -> Order {
-        Order::Sync { data_only: self.data_only }
-    }
-
-    unsafe fn done(&mut self, _: usize) {}
-
-    fn into_parcel(self) -> Waker {
-        Waker::noop().clone()
-    }
 }
 
 /// Does the work on this core, or on some core if this thread is none.
@@ -134,5 +75,59 @@ async fn finish<W: Work>(outcome: Outcome<W>) -> (Result<usize, FileError>, Opti
             };
             blocking.run(call).await
         }
+    }
+}
+
+/// One operation on a file of its own: by this core's ring, or else by a thread for calls that block.
+pub(super) struct Transfer<W: Work> {
+    file: Arc<File>,
+    step: Step<W>,
+}
+
+enum Step<W: Work> {
+    Here(FileOp<W>),
+    Called(Call<(io::Result<usize>, W)>),
+}
+
+impl<W: Work> Transfer<W> {
+    pub(super) fn new(file: &Arc<File>, work: W) -> Self {
+        Transfer { file: file.clone(), step: Step::Here(FileOp::new(file.clone(), work)) }
+    }
+
+    /// One that a call does, whatever the driver.
+    pub(super) fn by_call(file: &Arc<File>, work: W) -> Self {
+        Transfer { file: file.clone(), step: Step::Here(FileOp::blocking(file.clone(), work)) }
+    }
+
+    /// Polls without regard to the task's budget. The work is gone only if the core that did it has ended.
+    pub(super) fn poll_now(&mut self, cx: &mut Context<'_>) -> Poll<(io::Result<usize>, Option<W>)> {
+        if let Step::Here(operation) = &mut self.step {
+            let (lease, mut work) = match ready!(operation.poll_now(cx)) {
+                Outcome::Done(result, work) => return Poll::Ready((result, work)),
+                Outcome::Blocking(lease, work) => (lease, work),
+                Outcome::Away(work) | Outcome::Closed(work) => (Lease::own(self.file.clone()), work),
+            };
+            let call = move || {
+                let result = lease.carry_out(&mut work);
+                // The file is out of use before anybody hears of it.
+                drop(lease);
+                (result, work)
+            };
+            self.step = Step::Called(Handle::current().machine.blocking.start(call));
+        }
+        let Step::Called(call) = &mut self.step else { unreachable!("it was just made") };
+        let (result, work) = ready!(Pin::new(call).poll(cx));
+        Poll::Ready((result, Some(work)))
+    }
+}
+
+impl<W: Work> Future for Transfer<W> {
+    type Output = (io::Result<usize>, Option<W>);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let progress = ready!(context::poll_proceed(cx));
+        let done = ready!(self.get_mut().poll_now(cx));
+        progress.made();
+        Poll::Ready(done)
     }
 }

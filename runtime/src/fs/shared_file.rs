@@ -15,10 +15,11 @@ use multikernel_replicate::Replicated;
 use super::buffer::StableBufMut;
 use super::drain::Drain;
 use super::error::{CloseError, FileError, OpenError};
-use super::operation::{Read, Sync, Transferred, Write, perform};
+use super::operation::{Transferred, perform};
 use super::table::{Command, FileTable};
+use super::work::{Read, Sync, Write};
 use crate::context;
-use crate::driver::{FileId, StableBuf};
+use crate::driver::{At, FileId, StableBuf};
 use crate::machine::objects;
 use crate::machine::runtime::Handle;
 
@@ -186,7 +187,7 @@ impl SharedFile {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn read_at<B: StableBufMut>(self, buffer: B, offset: u64) -> Transferred<B> {
-        let (result, work) = perform(self.id, Read { buffer, offset }).await;
+        let (result, work) = perform(self.id, Read::new(buffer, At::Offset(offset))).await;
         Transferred { result, buffer: work.map(|work| work.buffer) }
     }
 
@@ -223,7 +224,7 @@ impl SharedFile {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn write_at<B: StableBuf>(self, buffer: B, offset: u64) -> Transferred<B> {
-        let (result, work) = perform(self.id, Write { buffer, offset }).await;
+        let (result, work) = perform(self.id, Write::new(buffer, At::Offset(offset))).await;
         Transferred { result, buffer: work.map(|work| work.buffer) }
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use super::SharedFile;
-use super::operation::Sync;
+use super::work::Sync;
 use crate::context;
 use crate::driver::{DriverChoice, FileOp, Lease, Outcome, Reactor};
 use crate::runtime::Builder;

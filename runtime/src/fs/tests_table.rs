@@ -7,10 +7,10 @@ use std::task::Poll;
 use multikernel_replicate::StateMachine;
 
 use super::drain::Drain;
-use super::operation::Read;
 use super::table::{Command, FileTable, Refusal};
 use super::tests_support::{TempFile, driver, on_both, poll_once};
-use crate::driver::{FileId, FileOp, Outcome};
+use super::work::Read;
+use crate::driver::{At, FileId, FileOp, Outcome};
 use crate::task::yield_now;
 
 fn open(generation: u64, temp: &TempFile) -> Command {
@@ -28,7 +28,7 @@ fn apply(table: &mut FileTable, command: &Command) {
 }
 
 fn read(id: FileId) -> FileOp<Read<Vec<u8>>> {
-    FileOp::new(id, Read { buffer: vec![0; 8], offset: 0 })
+    FileOp::new(id, Read::new(vec![0; 8], At::Offset(0)))
 }
 
 fn kept() -> usize {
@@ -126,7 +126,7 @@ fn what_has_started_before_a_vote_to_close_goes_on() {
         let mut table = FileTable::default();
         apply(&mut table, &open(1, &temp));
         let id = table.find(1).unwrap();
-        let mut running = Box::pin(FileOp::blocking(id, Read { buffer: vec![0; 8], offset: 0 }));
+        let mut running = Box::pin(FileOp::blocking(id, Read::new(vec![0; 8], At::Offset(0))));
         let Poll::Ready(Outcome::Blocking(lease, mut work)) = poll_once(running.as_mut()).await else {
             panic!("it is open")
         };

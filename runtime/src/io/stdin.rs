@@ -147,7 +147,7 @@ impl AsyncRead for Stdin {
                 room.resize(buf.remaining().min(STDIO_BYTES), 0);
                 // Dropped, it says that nobody reads: also when there is no runtime to read with.
                 let reading = Reading { room, got: 0, end: None };
-                Handle::current().machine.blocking.start(|| reading.run());
+                drop(Handle::current().machine.blocking.start(|| reading.run()));
             }
             return Poll::Pending;
         }

@@ -158,9 +158,14 @@ impl Blocking {
         call.await
     }
 
-    /// Runs `job` on a thread of the pool, unless the runtime ends before: then it is dropped.
-    pub(crate) fn start(&self, job: impl FnOnce() + Send + 'static) {
-        self.submit(Job { call: Box::new(job), id: None, hold: None });
+    /// As [`run`](Self::run), but begins at once, and runs `f` also if nobody waits for it any more, unless the runtime ends before.
+    pub(crate) fn start<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Call<T> {
+        let (send, outcome) = oneshot::channel();
+        let call = Box::new(move || {
+            let _ = send.send(catch_unwind(AssertUnwindSafe(f))); // or nobody waits for it any more
+        });
+        self.submit(Job { call, id: None, hold: None });
+        Call { stage: Arc::new(AtomicU8::new(BEGUN)), outcome }
     }
 
     /// Runs `job` on a thread of the pool, or while the runtime ends: see [`settle`](Self::settle).

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
 use bytes::BufMut;
@@ -126,6 +126,23 @@ impl StreamIo {
         let put = ready!(self.source.poll_io(cx, Interest::WRITABLE, || send(&socket, buf)))?;
         self.note(Interest::WRITABLE, buf.len(), put);
         Poll::Ready(Ok(put))
+    }
+
+    /// Sends a part of a file. 0 at the end of the file.
+    pub(crate) fn poll_send_file(
+        &self,
+        cx: &mut Context<'_>,
+        file: &impl AsRawFd,
+        offset: u64,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let socket = self.as_fd().as_raw_fd();
+        self.source.poll_io(cx, Interest::WRITABLE, || {
+            let mut offset = offset as i64;
+            // SAFETY: the offset lives across the call; both descriptors are open.
+            let sent = unsafe { libc::sendfile64(socket, file.as_raw_fd(), &raw mut offset, most) };
+            usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        })
     }
 
     pub(crate) fn poll_write_vectored(

@@ -2,19 +2,25 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::task::Waker;
 
-use io_uring::squeue::Flags;
+use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{IoUring, opcode};
 
-use super::super::file::{Place, Target};
-use super::super::file_op::Order;
+use super::super::file::Target;
+use super::super::open_op::OpenRequest;
+use super::super::order::{At, Order};
 use super::super::slots::Key;
 use super::Uring;
 use super::ops::Subject;
 use super::token::Token;
+use crate::context::CoreUid;
 use crate::limits::FILES;
+
+/// The one buffer that a ring has registered: all of its core's arena.
+const ARENA: u16 = 0;
 
 /// Made for the first file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,32 +75,80 @@ impl Uring {
         &mut self,
         target: Target,
         order: Order,
-        place: Place,
+        home: CoreUid,
+        subject: Subject,
         waker: Waker,
     ) -> Key {
-        let key = self.ops.start(Subject::File(place), waker);
         let (number, flags) = match target {
             Target::Registered(index) => (Fd(index as i32), Flags::FIXED_FILE),
             Target::Plain(fd) => (Fd(fd), Flags::empty()),
         };
-        let entry = match order {
-            Order::Read { to, length, offset } => {
-                opcode::Read::new(number, to, length).offset(offset).build()
-            }
-            Order::Write { from, length, offset } => {
-                opcode::Write::new(number, from, length).offset(offset).build()
-            }
-            Order::Sync { data_only: true } => opcode::Fsync::new(number).flags(FsyncFlags::DATASYNC).build(),
-            Order::Sync { data_only: false } => opcode::Fsync::new(number).build(),
-        };
+        let entry = entry(number, order, |ring| self.arena && ring == home.0.get());
+        self.start_op(subject, entry.flags(flags), waker)
+    }
+
+    /// Queues the opening of a file, which ends up in the request.
+    pub(in super::super) fn start_open(&mut self, request: Arc<OpenRequest>, waker: Waker) -> Key {
+        let open = opcode::OpenAt::new(Fd(libc::AT_FDCWD), request.path.as_ptr());
+        let open = open.flags(request.flags).mode(request.mode).build();
+        self.start_op(Subject::Opening(request), open, waker)
+    }
+
+    fn start_op(&mut self, subject: Subject, entry: Entry, waker: Waker) -> Key {
+        let key = self.ops.start(subject, waker);
         self.in_flight += 1;
-        self.push(entry.flags(flags).user_data(Token::Op(key).pack()));
+        self.push(entry.user_data(Token::Op(key).pack()));
         key
+    }
+
+    /// Makes memory known to the ring, so that it need not be looked up for each transfer.
+    ///
+    /// # Safety
+    ///
+    /// The memory stays valid until the ring is closed.
+    pub(in super::super) unsafe fn register_arena(&mut self, memory: libc::iovec) -> io::Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { self.ring.submitter().register_buffers(&[memory])? };
+        self.arena = true;
+        Ok(())
     }
 
     #[cfg(test)]
     pub(in super::super) fn refuse_registration(&mut self) {
         self.table = Table::Refused;
+    }
+}
+
+/// `knows` says whether this ring has the memory of such a mark registered.
+fn entry(file: Fd, order: Order, knows: impl Fn(u64) -> bool) -> Entry {
+    // What stands for the file's own position.
+    let place = |at| match at {
+        At::Offset(offset) => offset,
+        At::Position => u64::MAX,
+    };
+    match order {
+        Order::Read { to, length, at, ring } if knows(ring) => {
+            opcode::ReadFixed::new(file, to, length, ARENA).offset(place(at)).build()
+        }
+        Order::Read { to, length, at, .. } => opcode::Read::new(file, to, length).offset(place(at)).build(),
+        Order::Write { from, length, at, ring } if knows(ring) => {
+            opcode::WriteFixed::new(file, from, length, ARENA).offset(place(at)).build()
+        }
+        Order::Write { from, length, at, .. } => {
+            opcode::Write::new(file, from, length).offset(place(at)).build()
+        }
+        Order::ReadVectored { to, count, offset } => {
+            opcode::Readv::new(file, to, count).offset(offset).build()
+        }
+        Order::WriteVectored { from, count, offset } => {
+            opcode::Writev::new(file, from, count).offset(offset).build()
+        }
+        Order::Sync { data_only: true } => opcode::Fsync::new(file).flags(FsyncFlags::DATASYNC).build(),
+        Order::Sync { data_only: false } => opcode::Fsync::new(file).build(),
+        Order::Truncate { length } => opcode::Ftruncate::new(file, length).build(),
+        Order::Allocate { mode, offset, length } => {
+            opcode::Fallocate::new(file, length).offset(offset).mode(mode).build()
+        }
     }
 }
 

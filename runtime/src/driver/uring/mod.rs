@@ -31,8 +31,9 @@ use super::{Peer, Wait};
 use crate::context::CoreUid;
 use door::{Door, Peers};
 use files::Table;
+use ops::Ops;
 pub(super) use ops::Progress;
-use ops::{Ops, Subject};
+pub(super) use ops::Subject;
 pub(super) use pool::{Chunk, Pool};
 pub(super) use receiver::Next;
 use receiver::{Order, Receiver};
@@ -60,6 +61,8 @@ pub(super) struct Uring {
     /// A failed ring is told by the peer's number here.
     peers: Peers,
     table: Table,
+    /// The core's arena is registered.
+    arena: bool,
 }
 
 impl Uring {
@@ -83,6 +86,7 @@ impl Uring {
             door,
             peers: Peers::default(),
             table: Table::default(),
+            arena: false,
         };
         driver.arm_bell();
         driver.enter(Wait::No)?;
@@ -160,10 +164,10 @@ impl Uring {
         key
     }
 
-    /// Cancels an operation whose future is gone and keeps its buffer meanwhile.
-    pub(super) fn abandon(&mut self, key: Key, buffer: Waker) -> Option<Waker> {
-        let (surplus, at_work) = self.ops.abandon(key, buffer);
-        if at_work {
+    /// Cancels an operation whose future is gone, unless it goes on, and keeps its buffer meanwhile.
+    pub(super) fn abandon(&mut self, key: Key, buffer: Waker, goes_on: bool) -> Option<Waker> {
+        let (surplus, at_work) = self.ops.abandon(key, buffer, goes_on);
+        if at_work && !goes_on {
             self.cancel_token(Token::Op(key));
         }
         surplus
@@ -396,7 +400,7 @@ impl Uring {
         for (key, directions) in armed {
             self.cancel(key, directions);
         }
-        for key in self.ops.unfinished().collect::<Vec<_>>() {
+        for key in self.ops.to_cancel().collect::<Vec<_>>() {
             self.cancel_token(Token::Op(key));
         }
         if self.bell_armed {

@@ -3,7 +3,9 @@
 //! A future that waits for its operation keeps the buffer itself, so an operation costs no allocation. A future that
 //! goes away first leaves its buffer here, until the completion says that nobody reads it any more.
 
+use std::fs::File;
 use std::mem;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -11,6 +13,7 @@ use slab::Slab;
 
 use super::super::file::Place;
 use super::super::mailbox::Mailbox;
+use super::super::open_op::OpenRequest;
 use super::super::slots::Key;
 use super::super::source::Descriptor;
 
@@ -24,10 +27,13 @@ struct Op {
 }
 
 /// What an operation works on. Keeps the descriptor's number from being reused while an entry may still name it.
-pub(super) enum Subject {
+pub(in super::super) enum Subject {
     Source(#[expect(dead_code, reason = "it is only held")] Arc<Descriptor>),
     /// A file of the table, whose place counts what is in flight.
-    File(Place),
+    Place(Place),
+    File(#[expect(dead_code, reason = "it is only held")] Arc<File>),
+    /// It holds the path, and takes the file.
+    Opening(Arc<OpenRequest>),
 }
 
 enum State {
@@ -38,14 +44,26 @@ enum State {
     /// Its future is gone. The buffer is kept in the shape of a waker that wakes nobody: it is handed out with the
     /// wakers and so freed outside of the borrow.
     Abandoned(Waker),
+    /// The same, and the operation is not to be cancelled.
+    GoesOn(Waker),
     Done(i32),
 }
 
 impl Subject {
     fn place(&self) -> Option<Place> {
         match self {
-            Subject::Source(_) => None,
-            Subject::File(place) => Some(*place),
+            Subject::Place(place) => Some(*place),
+            Subject::Source(_) | Subject::File(_) | Subject::Opening(_) => None,
+        }
+    }
+
+    /// A file that was opened is put where it is closed if nobody asks for it.
+    fn take(&self, result: i32) {
+        if let Subject::Opening(request) = self
+            && result >= 0
+        {
+            // SAFETY: the ring has just opened it for us, and tells nobody else.
+            request.put(unsafe { OwnedFd::from_raw_fd(result) });
         }
     }
 }
@@ -107,13 +125,14 @@ impl Ops {
 
     /// The future is gone: keeps `buffer` until the completion. Gives back what need not be kept, and whether the
     /// operation is still at work.
-    pub(super) fn abandon(&mut self, key: Key, buffer: Waker) -> (Option<Waker>, bool) {
+    pub(super) fn abandon(&mut self, key: Key, buffer: Waker, goes_on: bool) -> (Option<Waker>, bool) {
         let Some(op) = self.get_mut(key) else { return (Some(buffer), false) };
         if let State::Done(_) = op.state {
             self.ops.remove(key.index as usize);
             return (Some(buffer), false);
         }
-        match mem::replace(&mut op.state, State::Abandoned(buffer)) {
+        let state = if goes_on { State::GoesOn(buffer) } else { State::Abandoned(buffer) };
+        match mem::replace(&mut op.state, state) {
             State::Awaited(old) => (Some(old), true),
             _ => (None, true),
         }
@@ -124,6 +143,7 @@ impl Ops {
         let Some(op) = self.get_mut(key) else { return };
         let before = mem::replace(&mut op.state, State::Done(result));
         let place = op.subject.place();
+        op.subject.take(result);
         self.unfinished -= 1;
         self.through.extend(place);
         match before {
@@ -132,7 +152,7 @@ impl Ops {
                 self.ops.remove(key.index as usize);
                 woken.extend(mailbox.put(result));
             }
-            State::Abandoned(buffer) => {
+            State::Abandoned(buffer) | State::GoesOn(buffer) => {
                 self.ops.remove(key.index as usize);
                 woken.push(buffer);
             }
@@ -140,11 +160,11 @@ impl Ops {
         }
     }
 
-    /// The operations that have yet to complete.
-    pub(super) fn unfinished(&self) -> impl Iterator<Item = Key> {
+    /// The operations that have yet to complete, without those that go on.
+    pub(super) fn to_cancel(&self) -> impl Iterator<Item = Key> {
         self.ops
             .iter()
-            .filter(|(_, op)| !matches!(op.state, State::Done(_)))
+            .filter(|(_, op)| !matches!(op.state, State::Done(_) | State::GoesOn(_)))
             .map(|(index, op)| Key { index: index as u32, generation: op.generation })
     }
 }

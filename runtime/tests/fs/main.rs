@@ -1,0 +1,12 @@
+//! Files of one's own, folders and sending files, on both drivers.
+
+mod at;
+mod cancel;
+mod common;
+mod direct;
+mod folders;
+mod full;
+mod open;
+mod send;
+#[cfg(feature = "tokio")]
+mod stream;
