@@ -299,6 +299,40 @@ fn machines_come_and_go_while_signals_come() {
     }
 }
 
+/// The thread of this process that wakes those who wait for signals.
+fn waking_thread() -> libc::pid_t {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap());
+    let is_it = |path: &std::path::Path| {
+        std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with("multikernel-sig"))
+    };
+    let thread = tasks.map(|entry| entry.path()).find(|path| is_it(path)).expect("it was started");
+    thread.file_name().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_handler_of_somebody_else_that_interrupts_calls_stops_nothing() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    on_both(1, || async {
+        let mut alarms = signal(SignalKind::alarm())?;
+        alarms.next_of(libc::SIGALRM).await;
+        // SAFETY: zeroes are a valid action, without flags and so without SA_RESTART; the handler does nothing; the calls
+        // take numbers and an action that lives across them.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = nothing as *const () as usize;
+            assert_eq!(libc::sigaction(libc::SIGPROF, &action, std::ptr::null_mut()), 0);
+            for _ in 0..3 {
+                assert_eq!(
+                    libc::syscall(libc::SYS_tgkill, libc::getpid(), waking_thread(), libc::SIGPROF),
+                    0
+                );
+                alarms.next_of(libc::SIGALRM).await;
+            }
+        }
+        Ok(())
+    });
+}
+
 #[test]
 fn a_thread_that_is_no_core_listens_too() {
     let _turn = in_turn();

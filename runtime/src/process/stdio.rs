@@ -104,7 +104,7 @@ macro_rules! stdio {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn from_std(std: std::process::$name) -> io::Result<Self> {
-                Ok(Self { pipe: Pipe::new(std.into())? })
+                OwnedFd::from(std).try_into()
             }
 
             /// The descriptor, blocking as it was when the pipe was made.
@@ -134,6 +134,15 @@ macro_rules! stdio {
 
             pub(crate) fn io(&self) -> &Pipe {
                 &self.pipe
+            }
+        }
+
+        /// Takes over one end of a pipe, and makes it non-blocking.
+        impl TryFrom<OwnedFd> for $name {
+            type Error = io::Error;
+
+            fn try_from(end: OwnedFd) -> io::Result<$name> {
+                Ok($name { pipe: Pipe::new(end)? })
             }
         }
 
