@@ -146,7 +146,7 @@ macro_rules! stdio {
             }
         }
 
-        /// As [`into_owned_fd`](Self::into_owned_fd): for another child's standard stream.
+        /// The descriptor, blocking again: for another child's standard stream.
         impl TryFrom<$name> for Stdio {
             type Error = io::Error;
 
