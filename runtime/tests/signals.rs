@@ -299,14 +299,18 @@ fn machines_come_and_go_while_signals_come() {
     }
 }
 
-/// The thread of this process that wakes those who wait for signals.
-fn waking_thread() -> libc::pid_t {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap());
+/// The thread of this process that wakes those who wait for signals. It gives itself its name, some time after its start.
+async fn waking_thread() -> libc::pid_t {
     let is_it = |path: &std::path::Path| {
         std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with("multikernel-sig"))
     };
-    let thread = tasks.map(|entry| entry.path()).find(|path| is_it(path)).expect("it was started");
-    thread.file_name().unwrap().to_str().unwrap().parse().unwrap()
+    loop {
+        let mut tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path());
+        if let Some(thread) = tasks.find(|path| is_it(path)) {
+            return thread.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        }
+        multikernel::task::yield_now().await;
+    }
 }
 
 #[test]
@@ -315,19 +319,22 @@ fn a_handler_of_somebody_else_that_interrupts_calls_stops_nothing() {
     on_both(1, || async {
         let mut alarms = signal(SignalKind::alarm())?;
         alarms.next_of(libc::SIGALRM).await;
-        // SAFETY: zeroes are a valid action, without flags and so without SA_RESTART; the handler does nothing; the calls
-        // take numbers and an action that lives across them.
+        let thread = waking_thread().await;
+        // SAFETY: zeroes are a valid action, without flags and so without SA_RESTART; the handler does nothing, and the
+        // action lives across the call.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = nothing as *const () as usize;
             assert_eq!(libc::sigaction(libc::SIGPROF, &action, std::ptr::null_mut()), 0);
-            for _ in 0..3 {
-                assert_eq!(
-                    libc::syscall(libc::SYS_tgkill, libc::getpid(), waking_thread(), libc::SIGPROF),
-                    0
-                );
-                alarms.next_of(libc::SIGALRM).await;
-            }
+        }
+        for _ in 0..3 {
+            // SAFETY: the call takes numbers.
+            let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGPROF) };
+            assert_eq!(sent, 0);
+            assert!(poll_once(&mut alarms).is_pending());
+            let told = alarms.recv();
+            let (told, ()) = join(told, async { send(libc::SIGALRM) }).await; // waits before it is sent
+            told.unwrap();
         }
         Ok(())
     });
