@@ -299,6 +299,47 @@ fn machines_come_and_go_while_signals_come() {
     }
 }
 
+/// The thread of this process that wakes those who wait for signals. It gives itself its name, some time after its start.
+async fn waking_thread() -> libc::pid_t {
+    let is_it = |path: &std::path::Path| {
+        std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with("multikernel-sig"))
+    };
+    loop {
+        let mut tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path());
+        if let Some(thread) = tasks.find(|path| is_it(path)) {
+            return thread.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        }
+        multikernel::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_handler_of_somebody_else_that_interrupts_calls_stops_nothing() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    on_both(1, || async {
+        let mut alarms = signal(SignalKind::alarm())?;
+        alarms.next_of(libc::SIGALRM).await;
+        let thread = waking_thread().await;
+        // SAFETY: zeroes are a valid action, without flags and so without SA_RESTART; the handler does nothing, and the
+        // action lives across the call.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = nothing as *const () as usize;
+            assert_eq!(libc::sigaction(libc::SIGPROF, &action, std::ptr::null_mut()), 0);
+        }
+        for _ in 0..3 {
+            // SAFETY: the call takes numbers.
+            let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGPROF) };
+            assert_eq!(sent, 0);
+            assert!(poll_once(&mut alarms).is_pending());
+            let told = alarms.recv();
+            let (told, ()) = join(told, async { send(libc::SIGALRM) }).await; // waits before it is sent
+            told.unwrap();
+        }
+        Ok(())
+    });
+}
+
 #[test]
 fn a_thread_that_is_no_core_listens_too() {
     let _turn = in_turn();

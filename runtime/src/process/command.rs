@@ -323,9 +323,11 @@ impl Command {
 
     /// Starts the program.
     ///
-    /// The core waits until the child has begun to run the program, as it has to for an exact error: about as long as it
-    /// takes to start a thread or two. Start many at once from several cores, or from `Handle::block_on` on another thread, if
-    /// that is too long for what else the core does.
+    /// The core waits until the child has begun to run the program: only then is it known whether it can. That takes about
+    /// as long as starting a few threads, however much memory this process uses. With [`pre_exec`](Self::pre_exec),
+    /// [`uid`](Self::uid) or [`gid`](Self::gid) std has to fork, and copies the page tables: a process of hundreds of
+    /// megabytes then stands still for tens of milliseconds. Where that is too long for what else the core does, call
+    /// this inside [`spawn_blocking`](crate::task::spawn_blocking); the [`Child`] can be waited for on any core.
     ///
     /// # Errors
     ///

@@ -80,7 +80,7 @@ impl Command {
 
     /// Has the child call `f` between fork and exec. An error of `f` becomes that of [`spawn`](Self::spawn).
     ///
-    /// The child is then made by `fork`, which copies the page tables of this process while the core waits.
+    /// The child is then made by `fork`, which takes long in a process that uses much memory: see [`spawn`](Self::spawn).
     ///
     /// # Safety
     ///

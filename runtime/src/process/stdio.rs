@@ -104,7 +104,7 @@ macro_rules! stdio {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn from_std(std: std::process::$name) -> io::Result<Self> {
-                Ok(Self { pipe: Pipe::new(std.into())? })
+                OwnedFd::from(std).try_into()
             }
 
             /// The descriptor, blocking as it was when the pipe was made.
@@ -137,7 +137,16 @@ macro_rules! stdio {
             }
         }
 
-        /// As [`into_owned_fd`](Self::into_owned_fd): for another child's standard stream.
+        /// Takes over one end of a pipe, and makes it non-blocking.
+        impl TryFrom<OwnedFd> for $name {
+            type Error = io::Error;
+
+            fn try_from(end: OwnedFd) -> io::Result<$name> {
+                Ok($name { pipe: Pipe::new(end)? })
+            }
+        }
+
+        /// The descriptor, blocking again: for another child's standard stream.
         impl TryFrom<$name> for Stdio {
             type Error = io::Error;
 

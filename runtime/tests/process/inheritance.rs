@@ -10,7 +10,7 @@ use multikernel::runtime::{Builder, Pinning};
 use multikernel::signal::unix::{SignalKind, signal};
 use multikernel::{CoreId, spawn_on};
 
-use crate::common::{DRIVERS, alone, among_others, descriptors, endless, on_both};
+use crate::common::{DRIVERS, alone, among_others, descriptors, endless, on_both, until_async};
 
 /// A line of `/proc/../status`.
 fn status(process: &str, field: &str) -> String {
@@ -32,6 +32,15 @@ fn others(process: &str) -> Vec<(i32, String)> {
     descriptors(process).into_iter().filter(|(number, _)| *number > 2).collect()
 }
 
+/// Those of our descriptors that children get.
+fn not_closed_on_exec() -> Vec<(i32, String)> {
+    let is_given = |number: &i32| {
+        // SAFETY: the call takes numbers.
+        unsafe { libc::fcntl(*number, libc::F_GETFD) & libc::FD_CLOEXEC == 0 }
+    };
+    others("self").into_iter().filter(|(number, _)| is_given(number)).collect()
+}
+
 async fn start_both_ways() -> std::io::Result<[Child; 2]> {
     let spawned = endless().kill_on_drop(true).spawn()?;
     let mut command = endless();
@@ -44,10 +53,7 @@ async fn start_both_ways() -> std::io::Result<[Child; 2]> {
 fn no_descriptor_of_ours() {
     let _alone = alone();
     // Whoever started the tests may have left descriptors open on purpose.
-    let mut child = std::process::Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-    let given = others(&child.id().to_string());
-    drop(child.stdin.take());
-    child.wait().unwrap();
+    let given = not_closed_on_exec();
     on_both(2, || {
         let given = given.clone();
         async move {
@@ -61,12 +67,15 @@ fn no_descriptor_of_ours() {
             let hangup = signal(SignalKind::hangup())?;
             multikernel::time::sleep(std::time::Duration::from_millis(1)).await;
             spawn_on(CoreId::new(1), || async {}).await.unwrap();
+            assert_eq!(not_closed_on_exec(), given);
             let mut sibling = Command::new("cat");
             sibling.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
             let mut sibling = sibling.spawn()?;
             sibling.stdout.as_ref().unwrap().try_read(&mut [0; 1]).unwrap_err();
             for child in start_both_ways().await? {
-                assert_eq!(others(&child.id().unwrap().to_string()), given);
+                // A program that begins opens and closes files of its own.
+                let process = child.id().unwrap().to_string();
+                until_async("only what was given is open", || others(&process) == given).await;
             }
             drop((each, file, hangup));
             assert!(sibling.wait().await?.success());

@@ -3,6 +3,8 @@
 mod cancel;
 mod common;
 mod ends;
+#[cfg(feature = "futures-io")]
+mod futures_io;
 mod inheritance;
 mod orphans;
 mod pipes;
