@@ -1,12 +1,13 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
-use crate::runs::{churn, idle, served};
+use crate::runs::{churn, idle, proxy, served};
 use crate::servers::{self, Protocol};
 use crate::{channels, replicate, runs, tasks};
 
@@ -27,6 +28,8 @@ enum Command {
     Churn(ChurnArgs),
     /// Resident memory per idle connection.
     Idle(IdleArgs),
+    /// Proxies: bytes per second, CPU time per byte.
+    Proxy(ProxyArgs),
     /// Spawn, yield, ping-pong and sleep within one thread.
     Tasks(Common),
     /// Messages between cores: streams, round trips, many senders, idle cores.
@@ -34,7 +37,7 @@ enum Command {
     /// State that all cores have: reading it, changing it, and both.
     Replicate(FigureArgs),
     #[command(hide = true)]
-    Serve { name: String, protocol: String, cores: usize },
+    Serve { name: String, protocol: String, cores: usize, target: Option<SocketAddr> },
 }
 
 #[derive(Args, Clone, Debug)]
@@ -114,6 +117,15 @@ struct IdleArgs {
 }
 
 #[derive(Args)]
+struct ProxyArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Connections through each proxy.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    connections: u32,
+}
+
+#[derive(Args)]
 struct FigureArgs {
     #[command(flatten)]
     common: Common,
@@ -149,6 +161,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
             cores: args.cores as usize,
         }),
         Command::Idle(args) => idle::run(&args.common.shape(), args.connections as usize, args.size as usize),
+        Command::Proxy(args) => proxy::run(&args.common.shape(), args.connections as usize),
         Command::Tasks(args) => tasks::run(&args.shape()),
         Command::Channels(args) => channels::run(&channels::Shape {
             common: args.common.shape(),
@@ -160,7 +173,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
             figures: args.figure,
             plot: args.plot,
         }),
-        Command::Serve { name, protocol, cores } => serve(&name, &protocol, cores),
+        Command::Serve { name, protocol, cores, target } => serve(&name, &protocol, cores, target),
     }
 }
 
@@ -170,7 +183,8 @@ fn one_line(error: &clap::Error) -> String {
     let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
     let line = lines.collect::<Vec<_>>().join(" ");
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to measure: echo, http, churn, idle, tasks, channels or replicate".to_owned();
+        return "say what to measure: echo, http, churn, idle, proxy, tasks, channels or replicate"
+            .to_owned();
     }
     line.trim_start_matches("error: ").to_owned()
 }
@@ -197,10 +211,10 @@ impl LoadArgs {
     }
 }
 
-fn serve(name: &str, protocol: &str, cores: usize) -> Result<()> {
+fn serve(name: &str, protocol: &str, cores: usize, target: Option<SocketAddr>) -> Result<()> {
     let Some(protocol) = Protocol::named(protocol) else { bail!("no protocol is called {protocol}") };
     let Some(server) = servers::all().find(|server| server.name == name) else {
         bail!("no server is called {name}")
     };
-    servers::serve(server, &servers::Job { protocol, cores })
+    servers::serve(server, &servers::Job { protocol, cores, target })
 }

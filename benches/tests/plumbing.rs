@@ -12,6 +12,7 @@ use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
 use multikernel_benches::channels::cases::Case;
 use multikernel_benches::channels::{self, measure};
+use multikernel_benches::client::bulk::{Bulk, Target};
 use multikernel_benches::client::churn::Churn;
 use multikernel_benches::client::load::{Load, Plan};
 use multikernel_benches::client::message::Message;
@@ -88,6 +89,33 @@ fn churn_measures_raw_and_tokio() {
         });
         assert_measured(&measure(works.collect()));
     }
+}
+
+#[test]
+fn proxy_measures_every_one() {
+    let proxies = ["tokio-ct", "multikernel", "multikernel-epoll"].map(|name| {
+        let target = Target::open().unwrap();
+        let addr = target.addr().unwrap().to_string();
+        let args = ["serve", name, "proxy", "1", &addr].map(str::to_owned);
+        (name, Server::start(Path::new(EXE), &args).unwrap(), target)
+    });
+    let works = proxies.iter().map(|(name, server, target)| {
+        let bulk: Box<dyn Work> = Box::new(Bulk::connect(server.addr(), target, 2).unwrap());
+        (*name, server, bulk)
+    });
+    for series in measure(works.collect()) {
+        assert_eq!(series.failure, None, "{}", series.name);
+        assert_eq!((series.rate.len(), series.cpu.len()), (PACE.rounds, PACE.rounds));
+        assert!(series.cpu.iter().all(|cpu| *cpu > 0.0));
+    }
+}
+
+#[test]
+fn a_proxy_that_passes_nothing_on_is_not_measured() {
+    let target = Target::open().unwrap();
+    // An echo server is none: it never connects.
+    let server = start("tokio-ct", "echo");
+    assert!(Bulk::connect(server.addr(), &target, 1).is_err());
 }
 
 #[test]

@@ -11,6 +11,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::harness::sched::CpuTime;
 
+pub mod bulk;
 pub mod churn;
 pub mod load;
 pub mod message;

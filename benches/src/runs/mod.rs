@@ -1,5 +1,6 @@
 //! The measurements themselves, one file each.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +13,7 @@ use crate::servers::{self, Cores, Protocol, Server};
 
 pub mod churn;
 pub mod idle;
+pub mod proxy;
 pub mod served;
 
 /// What all measurements can be told.
@@ -60,9 +62,25 @@ pub fn servers_for(protocol: Protocol, only: &[String]) -> Result<Vec<&'static S
 /// # Errors
 /// When it does not come up.
 pub fn start(server: &Server, protocol: Protocol, cores: usize, cpus: Cpus) -> Result<process::Server> {
+    start_with(server, protocol, cores, cpus, None)
+}
+
+/// As [`start`], for a proxy of `target`.
+///
+/// # Errors
+/// When it does not come up.
+pub fn start_with(
+    server: &Server,
+    protocol: Protocol,
+    cores: usize,
+    cpus: Cpus,
+    target: Option<SocketAddr>,
+) -> Result<process::Server> {
     let exe = std::env::current_exe().context("cannot find this program")?;
-    let args =
-        ["serve", server.name, protocol.name(), &cores_of(server, cores).to_string()].map(str::to_owned);
+    let mut args = ["serve", server.name, protocol.name(), &cores_of(server, cores).to_string()]
+        .map(str::to_owned)
+        .to_vec();
+    args.extend(target.map(|target| target.to_string()));
     let spawn = || process::Server::start(&exe, &args);
     match server.cores {
         Cores::One => crate::harness::cpus::pinned(cpus.server, spawn),

@@ -29,6 +29,8 @@ pub enum Protocol {
     Echo,
     /// Answers each HTTP/1.1 request with a short text.
     Http,
+    /// Passes everything on to the target, and back.
+    Proxy,
 }
 
 impl Protocol {
@@ -38,13 +40,14 @@ impl Protocol {
         match self {
             Self::Echo => "echo",
             Self::Http => "http",
+            Self::Proxy => "proxy",
         }
     }
 
     /// The protocol of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Echo, Self::Http].into_iter().find(|protocol| protocol.name() == name)
+        [Self::Echo, Self::Http, Self::Proxy].into_iter().find(|protocol| protocol.name() == name)
     }
 }
 
@@ -93,9 +96,19 @@ pub struct Job {
     pub protocol: Protocol,
     /// On how many cores.
     pub cores: usize,
+    /// Where a proxy connects to.
+    pub target: Option<SocketAddr>,
 }
 
 impl Job {
+    /// Where to connect to.
+    ///
+    /// # Errors
+    /// When nobody has said.
+    pub fn target(&self) -> io::Result<SocketAddr> {
+        self.target.ok_or_else(|| io::Error::other("a proxy needs a target"))
+    }
+
     /// A non-blocking listener on a free port, which is announced. Accepted sockets inherit TCP_NODELAY from it.
     ///
     /// # Errors

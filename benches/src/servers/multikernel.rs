@@ -2,20 +2,22 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 
 use hyper::service::service_fn;
+use multikernel::io::copy_bidirectional;
 use multikernel::net::{TcpListener, TcpStream};
 use multikernel::runtime::{Builder, DriverChoice};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Cores::{Many, One};
-use super::Protocol::{Echo, Http};
+use super::Protocol::{Echo, Http, Proxy};
 use super::ready::{self, Echoed};
 use super::{BUFFER, Job, Server, http};
 
 pub(super) const SERVERS: &[Server] = &[
-    Server { name: "multikernel", cores: One, protocols: &[Echo, Http], run: uring },
-    Server { name: "multikernel-epoll", cores: One, protocols: &[Echo, Http], run: epoll },
+    Server { name: "multikernel", cores: One, protocols: &[Echo, Http, Proxy], run: uring },
+    Server { name: "multikernel-epoll", cores: One, protocols: &[Echo, Http, Proxy], run: epoll },
     Server { name: "multikernel-owned", cores: One, protocols: &[Echo], run: owned },
     Server { name: "multikernel-ready", cores: One, protocols: &[Echo], run: ready },
     Server { name: "multikernel-each", cores: Many, protocols: &[Echo, Http], run: uring },
@@ -32,14 +34,26 @@ enum Form {
     Ready,
     /// HTTP through hyper.
     Http,
+    /// Copies both ways to and from there.
+    Proxy(SocketAddr),
+}
+
+impl Form {
+    fn of(job: &Job) -> io::Result<Self> {
+        Ok(match job.protocol {
+            Echo => Self::Traits,
+            Http => Self::Http,
+            Proxy => Self::Proxy(job.target()?),
+        })
+    }
 }
 
 fn uring(job: &Job) -> io::Result<()> {
-    run(job, DriverChoice::Uring, if job.protocol == Http { Form::Http } else { Form::Traits })
+    run(job, DriverChoice::Uring, Form::of(job)?)
 }
 
 fn epoll(job: &Job) -> io::Result<()> {
-    run(job, DriverChoice::Epoll, if job.protocol == Http { Form::Http } else { Form::Traits })
+    run(job, DriverChoice::Epoll, Form::of(job)?)
 }
 
 fn owned(job: &Job) -> io::Result<()> {
@@ -60,12 +74,19 @@ fn run(job: &Job, driver: DriverChoice, form: Form) -> io::Result<()> {
                 Form::Traits => drop(multikernel::spawn(echo(stream))),
                 Form::Owned => drop(multikernel::spawn(echo_owned(stream))),
                 Form::Ready => drop(multikernel::spawn(echo_when_ready(stream))),
+                Form::Proxy(target) => drop(multikernel::spawn(pass_on(stream, target))),
                 Form::Http => {
                     drop(multikernel::spawn(http::http1().serve_connection(stream, service_fn(http::hello))))
                 }
             }
         }
     })?
+}
+
+async fn pass_on(mut near: TcpStream, target: SocketAddr) -> io::Result<(u64, u64)> {
+    let mut far = TcpStream::connect(target).await?;
+    far.set_nodelay(true)?;
+    copy_bidirectional(&mut near, &mut far).await
 }
 
 async fn echo(mut stream: TcpStream) -> io::Result<()> {

@@ -2,22 +2,22 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::thread;
 
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
 use super::Cores::{Many, One};
-use super::Protocol::{Echo, Http};
+use super::Protocol::{Echo, Http, Proxy};
 use super::ready::{self, Echoed};
 use super::{BUFFER, Job, Server, http};
 
 pub(super) const SERVERS: &[Server] = &[
-    Server { name: "tokio-ct", cores: One, protocols: &[Echo, Http], run: current_thread },
+    Server { name: "tokio-ct", cores: One, protocols: &[Echo, Http, Proxy], run: current_thread },
     Server { name: "tokio-ct-ready", cores: One, protocols: &[Echo], run: ready },
     Server { name: "tokio-mt1", cores: One, protocols: &[Echo, Http], run: multi_thread },
     Server { name: "tokio-mt", cores: Many, protocols: &[Echo, Http], run: multi_thread },
@@ -25,7 +25,10 @@ pub(super) const SERVERS: &[Server] = &[
 ];
 
 fn current_thread(job: &Job) -> io::Result<()> {
-    one_thread()?.block_on(accept(job.listener()?, job.protocol))
+    match job.protocol {
+        Proxy => one_thread()?.block_on(pass_on(job.listener()?, job.target()?)),
+        protocol => one_thread()?.block_on(accept(job.listener()?, protocol)),
+    }
 }
 
 fn multi_thread(job: &Job) -> io::Result<()> {
@@ -66,7 +69,20 @@ async fn accept(listener: StdListener, protocol: super::Protocol) -> io::Result<
             Http => drop(tokio::spawn(
                 http::http1().serve_connection(TokioIo::new(stream), service_fn(http::hello)),
             )),
+            Proxy => unreachable!("only one server of tokio's is a proxy"),
         }
+    }
+}
+
+async fn pass_on(listener: StdListener, target: SocketAddr) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    loop {
+        let (mut near, _) = listener.accept().await?;
+        tokio::spawn(async move {
+            let mut far = TcpStream::connect(target).await?;
+            far.set_nodelay(true)?;
+            copy_bidirectional(&mut near, &mut far).await
+        });
     }
 }
 

@@ -425,7 +425,7 @@ fn a_listener_that_copies_each_connection_leaves_no_descriptor_behind() {
 fn inner_descriptors() {
     on_both(1, || async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let mut before = None;
+        let before = crate::common::descriptors();
         for round in 0..6 {
             for waits in 0..20 {
                 let mut client = TcpStream::connect(listener.local_addr()?).await?;
@@ -444,14 +444,9 @@ fn inner_descriptors() {
             for _ in 0..10 {
                 yield_now().await;
             }
+            // One copy at a time, with two directions: no more than two pipes are kept for the next.
             let open = crate::common::descriptors();
-            // The first rounds may fill the cache of pipes.
-            if round == 2 {
-                before = Some(open);
-            }
-            if round > 2 {
-                assert_eq!(Some(open), before, "in round {round}");
-            }
+            assert!((before..=before + 4).contains(&open), "{open} in round {round}, {before} before");
         }
         Ok(())
     });
