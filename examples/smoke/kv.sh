@@ -15,16 +15,6 @@ expect() {
     [ "$got" = "$reply" ] || fail "redis-cli $*: $got instead of $reply"
 }
 
-# until_seen TEXT FILE: waits until it is there.
-until_seen() {
-    local _
-    for _ in {1..100}; do
-        grep --quiet --fixed-strings "$1" "$2" && return
-        sleep 0.1
-    done
-    fail "no $1 in: $(cat "$2")"
-}
-
 start 127.0.0.1:0
 
 # What Redis 7.0.15 replied to the same commands.

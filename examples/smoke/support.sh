@@ -21,6 +21,7 @@ fail() {
 
 # start ARGUMENT..: starts the program, waits until it listens, and sets `address` and `port`.
 start() {
+    : >"$log"
     "$SMOKE_PROGRAM" "$@" >"$log" 2>&1 &
     server=$!
     local _
@@ -56,11 +57,11 @@ get() {
     }
 }
 
-# nonsense TEXT: sends it on a connection of its own, which the server must close.
+# nonsense TEXT: sends it on a connection of its own, which the server must close, be it with a reset.
 nonsense() {
     exec 3<>"/dev/tcp/127.0.0.1/$port"
     printf '%b' "$1" >&3
-    timeout 10 cat <&3 >/dev/null || fail "the server holds on to nonsense"
+    timeout 10 cat <&3 >/dev/null 2>&1 || [ $? != 124 ] || fail "the server holds on to nonsense"
     exec 3>&-
 }
 
@@ -70,4 +71,14 @@ refuses() {
     timeout 15 "$SMOKE_PROGRAM" "$@" >"$work/refused" 2>&1 || code=$?
     [ "$code" = 1 ] || fail "with bad arguments the program ended with $code"
     [ "$(wc -l <"$work/refused")" = 1 ] || fail "about bad arguments the program says: $(cat "$work/refused")"
+}
+
+# until_seen TEXT FILE: waits until the file says it.
+until_seen() {
+    local _
+    for _ in {1..100}; do
+        grep --quiet --fixed-strings "$1" "$2" && return
+        sleep 0.1
+    done
+    fail "no $1 in: $(cat "$2")"
 }

@@ -34,7 +34,7 @@ impl Store {
             None => {
                 let mut list = VecDeque::new();
                 out.integer(add(&mut list));
-                self.insert(key, Value::List(list));
+                self.insert(key, Value::List(Box::new(list)));
             }
         }
     }

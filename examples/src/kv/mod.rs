@@ -16,6 +16,7 @@
 //! A command on keys of several cores (`MSET`, `DEL`, ..) is one step on each core, not one for all of them.
 
 pub mod codec;
+mod key;
 mod keys;
 mod lists;
 pub mod plan;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::codec::Args;
+use super::key::Key;
 use super::pubsub::Listeners;
 use super::reply::{OUT_OF_MEMORY, Reply};
 use super::verb::Verb;
@@ -16,10 +17,11 @@ const OVERHEAD: usize = 96;
 const ELEMENT: usize = size_of::<Box<[u8]>>();
 
 #[derive(Debug)]
+#[expect(clippy::box_collection, reason = "a deque is twice as large as a text, and there are more of those")]
 pub(super) enum Value {
     Text(Vec<u8>),
-    /// Never empty.
-    List(VecDeque<Box<[u8]>>),
+    /// Never empty. Boxed, so that an entry fits a cache line.
+    List(Box<VecDeque<Box<[u8]>>>),
 }
 
 #[derive(Debug)]
@@ -29,12 +31,14 @@ pub(super) struct Entry {
     pub(super) due: u64,
 }
 
+const _: () = assert!(size_of::<(Key, Entry)>() <= 64);
+
 /// The keys and values of one core, and who listens to its channels. Needs no lock: only that core has it.
 #[derive(Debug)]
 pub struct Store {
-    pub(super) entries: HashMap<Box<[u8]>, Entry>,
+    pub(super) entries: HashMap<Key, Entry>,
     /// Those that are due at some time.
-    dues: BTreeSet<(u64, Box<[u8]>)>,
+    dues: BTreeSet<(u64, Key)>,
     /// The first of these times, or [`NEVER`].
     first_due: u64,
     pub(super) now: u64,
@@ -159,7 +163,7 @@ impl Store {
         }
     }
 
-    fn set_due_of(&mut self, key: Box<[u8]>, before: u64, due: u64) {
+    fn set_due_of(&mut self, key: Key, before: u64, due: u64) {
         if before == NEVER && due == NEVER {
             return;
         }
@@ -274,7 +278,7 @@ mod tests {
         ];
         for text in ask {
             server.ask(text);
-            let counted = |(key, entry): (&Box<[u8]>, &Entry)| key.len() + entry.value.memory() + OVERHEAD;
+            let counted = |(key, entry): (&Key, &Entry)| key.len() + entry.value.memory() + OVERHEAD;
             let sum: usize = server.store.entries.iter().map(counted).sum();
             assert_eq!(server.store.memory, sum, "after {text}");
         }

@@ -46,6 +46,7 @@ type Socket = WebSocketStream<TcpStream>;
 pub(super) async fn serve(chat: Chat, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let mut path = String::new();
+    #[expect(clippy::result_large_err, reason = "tungstenite says what it returns")]
     let note_path = |request: &Request, response: Response| {
         path = request.uri().path().to_owned();
         Ok(response)
