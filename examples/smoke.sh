@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every example: those that end by themselves, then the HTTP server, with both drivers. Bounded in time.
+# Runs every example: those that end by themselves, then the servers, with both drivers. Bounded in time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -71,6 +71,43 @@ serve() {
     printf 'smoke: http with %s\n' "$driver"
 }
 
+# said PATTERN LOG: waits for the line that a server prints once it serves, and prints what matches.
+said() {
+    local _
+    for _ in {1..100}; do
+        grep --only-matching --max-count 1 "$1" "$2" && return
+        kill -0 "$server" 2>/dev/null || return 1
+        sleep 0.1
+    done
+    return 1
+}
+
+# echo_server NAME DRIVER ARGUMENT PATTERN SOCAT: socat sends lines to what matches PATTERN, and gets the same back.
+echo_server() {
+    local name=$1 driver=$2 log=$work/$1-$2.log address round code=0
+    MULTIKERNEL_DRIVER=$driver "$bin/$name" "$3" >"$log" 2>&1 &
+    server=$!
+    address=$(said "$4" "$log") || fail "$name ($driver) tells no address" "$log"
+    for round in {1..5}; do
+        printf 'hello %s from %s\n' "$name" "$round"
+    done >"$work/sent"
+    # -t: how long it waits for answers once it has sent all.
+    timeout 15 socat -t 2 - "$5:$address" <"$work/sent" >"$work/back" 2>>"$log" ||
+        fail "$name ($driver): socat ended with $?" "$log"
+    cmp "$work/sent" "$work/back" >>"$log" || fail "$name ($driver) sends back something else" "$log"
+    kill -TERM "$server"
+    ended 15 || code=$?
+    [ "$code" = 0 ] || fail "$name ($driver) ended with $code after SIGTERM" "$log"
+    printf 'smoke: %s with %s\n' "$name" "$driver"
+}
+
+echo_servers() {
+    local path=$work/echo.sock
+    echo_server udp_echo "$1" 127.0.0.1:0 '127\.0\.0\.1:[0-9]*' UDP
+    echo_server unix_echo "$1" "$path" "$path" UNIX-CONNECT
+    [ ! -e "$path" ] || fail "unix_echo ($1) leaves its socket behind" "$work/unix_echo-$1.log"
+}
+
 # A bad address is one plain line and exit code 1.
 refuse() {
     local log=$work/http-refuse.log code=0
@@ -82,10 +119,12 @@ refuse() {
 cargo build --release --package multikernel-examples --bins
 for source in examples/src/bin/*.rs; do
     name=$(basename "$source" .rs)
-    [ "$name" != http ] || continue
+    case $name in http | udp_echo | unix_echo) continue ;; esac
     timeout 30 "$bin/$name" >"$work/$name.log" 2>&1 || fail "$name failed ($?)" "$work/$name.log"
     printf 'smoke: %s\n' "$name"
 done
 serve uring
 serve epoll
+echo_servers uring
+echo_servers epoll
 refuse

@@ -2,13 +2,14 @@
 
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
+use std::pin::pin;
 use std::sync::Arc;
 
 use multikernel::io::Interest;
 use multikernel::net::UnixDatagram;
 use multikernel::{CoreId, spawn_on};
 
-use crate::support::{Folder, OpenSocket, give_up_after, on_both};
+use crate::support::{Folder, OpenSocket, give_up_after, on_both, poll_once};
 
 #[test]
 fn datagrams_tell_whom_to_answer() {
@@ -114,6 +115,30 @@ fn a_sender_to_a_path_waits_for_room_and_gives_up_whole() {
             assert_eq!(server.recv(&mut buf).await?, 1);
         }
         assert_eq!(client.send_to(b"hello", &path).await?, 5);
+        assert_eq!(server.recv(&mut buf).await?, 5);
+        Ok(())
+    });
+}
+
+/// The system does not tell of that.
+#[test]
+fn a_sender_finds_the_room_that_was_taken_by_others() {
+    on_both(1, || async {
+        let folder = Folder::new("others");
+        let path = folder.join("server.sock");
+        let server = UnixDatagram::bind(&path)?;
+        let (greedy, patient) = (UnixDatagram::unbound()?, UnixDatagram::unbound()?);
+        let mut sent = 0;
+        while greedy.try_send_to(b"x", &path).is_ok() {
+            sent += 1;
+        }
+        let mut sending = pin!(patient.send_to(b"hello", &path));
+        assert!(poll_once(&mut sending).await.is_pending());
+        let mut buf = [0; 8];
+        for _ in 0..sent {
+            assert_eq!(server.recv(&mut buf).await?, 1);
+        }
+        assert_eq!(sending.await?, 5);
         assert_eq!(server.recv(&mut buf).await?, 5);
         Ok(())
     });
