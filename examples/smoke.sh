@@ -75,7 +75,7 @@ serve() {
 said() {
     local _
     for _ in {1..100}; do
-        grep --only-matching --max-count 1 "$1" "$2" && return
+        grep --no-messages --only-matching --max-count 1 "$1" "$2" && return
         kill -0 "$server" 2>/dev/null || return 1
         sleep 0.1
     done

@@ -6,9 +6,10 @@ use std::task::{Context, Poll};
 
 use futures::io::{AsyncRead, AsyncWrite};
 
+use crate::net::stream::Stream;
 use crate::net::stream_io::as_uninit;
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use crate::net::{Stream, TcpStream, UnixStream};
+use crate::net::{TcpStream, UnixStream};
 
 macro_rules! reads {
     ($([$($generic:tt)*] $name:ty),*) => {$(
