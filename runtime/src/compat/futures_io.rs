@@ -7,9 +7,10 @@ use std::task::{Context, Poll};
 use futures::io::{AsyncRead, AsyncSeek, AsyncWrite};
 
 use crate::fs::File;
+use crate::net::stream::Stream;
 use crate::net::stream_io::as_uninit;
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use crate::net::{Stream, TcpStream, UnixStream};
+use crate::net::{TcpStream, UnixStream};
 use crate::process::{ChildStderr, ChildStdin, ChildStdout};
 
 macro_rules! reads {

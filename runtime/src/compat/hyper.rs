@@ -39,8 +39,9 @@ use std::time::{Duration, Instant};
 
 use hyper::rt::{Executor, Read, ReadBufCursor, Timer, Write};
 
+use crate::net::stream::Stream;
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use crate::net::{Stream, TcpStream, UnixStream};
+use crate::net::{TcpStream, UnixStream};
 use crate::time::{self, Sleep};
 
 macro_rules! reads {

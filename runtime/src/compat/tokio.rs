@@ -11,9 +11,10 @@ use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 use crate::fs::File;
 use crate::net::addr::ip_address;
 use crate::net::datagram_io::{DatagramIo, Take};
+use crate::net::stream::Stream;
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::net::unix_addr::unix_address;
-use crate::net::{Stream, StreamIo, TcpStream, UdpSocket, UnixDatagram, UnixStream, unix};
+use crate::net::{StreamIo, TcpStream, UdpSocket, UnixDatagram, UnixStream, unix};
 use crate::process::{ChildStderr, ChildStdin, ChildStdout};
 
 /// Lets `receive` fill the unfilled part of `buf`; it says how many bytes it wrote to the front.

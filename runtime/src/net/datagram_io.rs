@@ -108,7 +108,7 @@ impl DatagramIo {
         self.socket().send_with_flags(buf, libc::MSG_NOSIGNAL)
     }
 
-    fn send_to_now(&self, buf: &[u8], to: &SockAddr) -> io::Result<usize> {
+    pub(crate) fn send_to_now(&self, buf: &[u8], to: &SockAddr) -> io::Result<usize> {
         self.socket().send_to_with_flags(buf, to, libc::MSG_NOSIGNAL)
     }
 

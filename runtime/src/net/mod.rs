@@ -41,7 +41,7 @@ mod readiness;
 mod shortage;
 mod split;
 mod split_owned;
-mod stream;
+pub(crate) mod stream;
 pub(crate) mod stream_io;
 mod tcp_listener;
 mod tcp_options;
@@ -100,5 +100,4 @@ pub mod unix {
     pub type ReuniteError = tcp::ReuniteError<UnixStream>;
 }
 
-pub(crate) use stream::Stream;
 pub(crate) use stream_io::StreamIo;

@@ -1,4 +1,4 @@
-//! What a listener does while descriptors or memory are short.
+//! What is done while descriptors or memory are short, or a queue is full and nobody tells when it no longer is.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ pub(super) fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-/// Waits between attempts to accept while there is a shortage: longer each time.
+/// Waits between attempts while there is a shortage: longer each time.
 #[derive(Default)]
 pub(super) struct Pause {
     length: Duration,
@@ -21,6 +21,12 @@ pub(super) struct Pause {
 }
 
 impl Pause {
+    pub(super) fn begun() -> Pause {
+        let mut pause = Pause::default();
+        pause.begin();
+        pause
+    }
+
     pub(super) fn begin(&mut self) {
         self.length = (self.length * 2).clamp(SHORTEST_ACCEPT_PAUSE, LONGEST_ACCEPT_PAUSE);
         self.sleep = Some(sleep(self.length));

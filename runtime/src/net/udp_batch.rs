@@ -89,6 +89,19 @@ impl<'a> Datagram<'a> {
         Datagram { segment_size: Some(size), ..self }
     }
 
+    /// The bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multikernel::net::udp::Datagram;
+    ///
+    /// assert_eq!(Datagram::new(b"hello").payload(), b"hello");
+    /// ```
+    pub const fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
     /// What the system would cut it into, as datagrams of their own.
     ///
     /// # Examples

@@ -1,17 +1,19 @@
 //! A socket of datagrams between processes of one machine.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net;
 use std::path::Path;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::datagram_io::DatagramIo;
 use super::datagrams::datagrams;
+use super::shortage::Pause;
 use super::unix::SocketAddr;
 use super::unix_addr::{system_addr, unix_address};
 use super::waits::waits;
@@ -207,7 +209,7 @@ impl UnixDatagram {
     /// ```
     pub async fn send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
         let addr = system_addr(path.as_ref())?;
-        self.io.send_to(buf, &addr).await
+        self.send_to_system(buf, &addr).await
     }
 
     /// As [`send_to`](Self::send_to), without waiting.
@@ -229,7 +231,8 @@ impl UnixDatagram {
         self.io.try_send_to(buf, &system_addr(path.as_ref())?)
     }
 
-    /// Polls what [`send_to`](Self::send_to) waits for.
+    /// Polls what [`send_to`](Self::send_to) waits for; it may not be woken when others have filled up a receiver that is
+    /// not the peer.
     ///
     /// # Errors
     ///
@@ -284,7 +287,27 @@ impl UnixDatagram {
     /// ```
     pub async fn send_to_addr(&self, buf: &[u8], addr: &SocketAddr) -> io::Result<usize> {
         let addr = addr.to_system()?;
-        self.io.send_to(buf, &addr).await
+        self.send_to_system(buf, &addr).await
+    }
+
+    /// The system tells of room with a receiver that is the peer, or that took something of ours. Of room that others
+    /// have made with another receiver it does not tell: for that, this looks again now and then.
+    async fn send_to_system(&self, buf: &[u8], addr: &SockAddr) -> io::Result<usize> {
+        let mut pause: Option<Pause> = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = self.io.poll_send_to(cx, buf, addr) {
+                return Poll::Ready(result);
+            }
+            let pause = pause.get_or_insert_with(Pause::begun);
+            loop {
+                ready!(pause.poll(cx));
+                match self.io.send_to_now(buf, addr) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => pause.begin(),
+                    result => return Poll::Ready(result),
+                }
+            }
+        })
+        .await
     }
 
     /// Ends one or both directions: of a connected socket, for both sides.

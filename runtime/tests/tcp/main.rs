@@ -11,5 +11,6 @@ mod futures_io;
 mod hyper;
 mod listener;
 mod readiness;
+mod socket;
 #[cfg(feature = "tokio")]
 mod traits;

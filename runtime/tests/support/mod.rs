@@ -1,0 +1,139 @@
+//! What the tests of sockets share.
+#![allow(dead_code, reason = "each crate of tests uses a part")]
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
+use std::process::Command;
+use std::task::Poll;
+use std::time::Duration;
+
+use multikernel::runtime::{Builder, DriverChoice, DriverKind, Handle};
+use multikernel::task::yield_now;
+use multikernel::time::timeout;
+
+/// A test that is not done by then hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub const DRIVERS: [(DriverChoice, DriverKind); 2] =
+    [(DriverChoice::Uring, DriverKind::Uring), (DriverChoice::Epoll, DriverKind::Epoll)];
+
+/// Runs `test` on a Machine with `cores`, once for each driver; fails if it does not end.
+pub fn on_both<F, Fut>(cores: usize, test: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = io::Result<()>> + 'static,
+{
+    for (choice, kind) in DRIVERS {
+        let test = &test;
+        Builder::new_test()
+            .cores(cores)
+            .driver(choice)
+            .run(|| {
+                assert_driver(&Handle::current(), kind);
+                let test = test();
+                async { timeout(PATIENCE, test).await }
+            })
+            .unwrap()
+            .unwrap_or_else(|_| panic!("the test hangs on {kind}"))
+            .unwrap_or_else(|error| panic!("on {kind}: {error}"));
+    }
+}
+
+/// Holds that `kind` is what runs, wherever this system allows it and the environment does not say otherwise.
+pub fn assert_driver(handle: &Handle, kind: DriverKind) {
+    let allowed = kind == DriverKind::Epoll || io_uring::IoUring::new(8).is_ok();
+    if allowed && std::env::var_os("MULTIKERNEL_DRIVER").is_none() {
+        assert_eq!(handle.driver().kind, kind, "{}", handle.driver().why);
+    }
+}
+
+/// Bytes that differ from place to place, so that lost, doubled and swapped pieces show.
+pub fn pattern(length: usize) -> Vec<u8> {
+    (0..length as u32).map(|n| (n.wrapping_mul(0x9E37_79B9) >> 24) as u8).collect()
+}
+
+/// Polls once.
+pub async fn poll_once<F: Future>(future: &mut Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}
+
+/// Polls `future` until it has waited `waits` times, then drops it. True when it was done before.
+pub async fn give_up_after(waits: usize, future: impl Future) -> bool {
+    let mut future = pin!(future);
+    for _ in 0..waits {
+        if poll_once(&mut future).await.is_ready() {
+            return true;
+        }
+        yield_now().await;
+    }
+    false
+}
+
+/// An open socket, by the name that stays the same for all its descriptors.
+pub struct OpenSocket(PathBuf);
+
+impl OpenSocket {
+    pub fn of(socket: &impl AsRawFd) -> OpenSocket {
+        OpenSocket(std::fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap())
+    }
+
+    pub fn descriptors(&self) -> usize {
+        let all = std::fs::read_dir("/proc/self/fd").unwrap();
+        // Others come and go meanwhile.
+        let links = all.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|link| *link == self.0).count()
+    }
+
+    /// A socket that several cores had registered is closed when the last of them has heard of its end.
+    pub async fn until_closed(&self) {
+        while self.descriptors() > 0 {
+            yield_now().await;
+        }
+    }
+}
+
+/// A folder that is gone with this.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Folder {
+        static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("multikernel-{name}-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+/// Runs `body` in a process of its own, with few descriptors: the test `name` calls itself there.
+pub fn with_few_descriptors(name: &str, body: impl FnOnce()) {
+    const CHILD: &str = "MULTIKERNEL_TEST_FEW_DESCRIPTORS";
+    if std::env::var_os(CHILD).is_some() {
+        let limit = libc::rlimit { rlim_cur: 128, rlim_max: 128 };
+        // SAFETY: it reads one valid structure.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+        return body();
+    }
+    let test = std::env::current_exe().unwrap();
+    let output = Command::new(test).args([name, "--exact"]).env(CHILD, "1").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the child ran nothing");
+}
+
+/// All the descriptors that can be had.
+pub fn hoard() -> Vec<OwnedFd> {
+    std::iter::from_fn(|| std::fs::File::open("/dev/null").ok().map(OwnedFd::from)).collect()
+}

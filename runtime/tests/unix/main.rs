@@ -1,0 +1,12 @@
+//! Unix sockets on both drivers. Without the feature `tokio`, what needs no traits.
+
+#[cfg(feature = "tokio")]
+mod cancel;
+mod datagrams;
+mod listener;
+mod names;
+mod streams;
+#[path = "../support/mod.rs"]
+mod support;
+#[cfg(feature = "tokio")]
+mod traits;
