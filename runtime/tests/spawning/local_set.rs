@@ -67,12 +67,12 @@ fn what_is_spawned_inside_belongs_to_the_set() {
                                 pending::<()>().await;
                             });
                             yield_now().await;
-                            inner
+                            (inner,)
                         })
                     })
                     .collect();
                 for task in tasks {
-                    assert!(!task.await.unwrap().is_finished());
+                    assert!(!task.await.unwrap().0.is_finished());
                 }
             })
             .await;
