@@ -64,6 +64,13 @@ pub(super) fn recycler<'a>() -> Option<&'a Recycler> {
     unsafe { home.as_ref() }.map(|home| &home.recycler)
 }
 
+/// Makes another the thread's home. A function of its own, for what is generic is compiled into other crates; a
+/// thread-local that these can name is reached by a longer way, at every wake.
+#[inline(never)]
+fn replace(home: *const Home) -> *const Home {
+    HOME.with(|current| current.replace(home))
+}
+
 /// The name of the task that this thread's home is polling.
 pub(super) fn polled() -> Option<Id> {
     let home = HOME.with(|home| home.get());
@@ -130,10 +137,10 @@ impl Home {
         struct Restore(*const Home);
         impl Drop for Restore {
             fn drop(&mut self) {
-                HOME.with(|home| home.set(self.0));
+                replace(self.0);
             }
         }
-        let _restore = Restore(HOME.with(|home| home.replace(self)));
+        let _restore = Restore(replace(self));
         f()
     }
 
