@@ -34,5 +34,5 @@ test_them() {
 cargo test --package multikernel-channels --target x86_64-unknown-linux-gnu --lib --tests
 test_them --lib
 for driver in uring epoll; do
-    MULTIKERNEL_DRIVER=$driver test_them --test tasks --test stress --test channels --test files
+    MULTIKERNEL_DRIVER=$driver test_them --test tasks --test spawning --test stress --test channels --test files
 done

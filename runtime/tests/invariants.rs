@@ -80,6 +80,7 @@ const UNSAFE: &[&str] = &[
     "runtime/src/task/mod.rs",
     "runtime/src/task/raw.rs",
     "runtime/src/task/recycle.rs",
+    "runtime/src/task/send_on.rs",
     "runtime/src/task/waker.rs",
     "runtime/src/time/instant.rs",
 ];

@@ -365,6 +365,15 @@ impl Core {
         }
     }
 
+    /// A task is about to block the core: gets on its way what would wait for the end of its poll.
+    pub(crate) fn flush(&self) {
+        self.tend_channels();
+        let is_idle = self.resources.reactor.try_borrow_mut().is_ok(); // not so within `try_io`
+        if is_idle {
+            self.drive(Wait::No);
+        }
+    }
+
     /// A number to break ties with (xorshift, Marsaglia 2003).
     pub(crate) fn random(&self) -> u32 {
         let mut x = self.random.get();

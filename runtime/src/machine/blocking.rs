@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use futures::channel::oneshot;
 use multikernel_channels::sync::Ordering;
 
+use crate::context;
 use crate::limits::BLOCKING_RETRY;
 use crate::machine::builder::Hooks;
 use crate::machine::runtime::Handle;
@@ -305,6 +306,14 @@ impl Shared {
         self.settings.hooks.stopping();
     }
 
+    /// Makes a call, as a guest of the Machine if that is still there.
+    fn make(&self, job: Job) {
+        let machine = self.machine.get().and_then(Weak::upgrade);
+        let guest = machine.as_ref().map(context::enter_as_guest);
+        quietly(|| id::in_call(job.id, job.call));
+        drop(guest);
+    }
+
     fn work_off(&self) {
         let mut state = self.lock();
         loop {
@@ -315,8 +324,7 @@ impl Shared {
             }
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
-                quietly(|| id::in_call(job.id, job.call));
-                drop(job.hold);
+                self.make(job);
                 state = self.lock();
                 continue;
             }

@@ -71,6 +71,8 @@ pub(crate) struct Load {
     pub(crate) connections: AtomicU32,
     /// What the core is to the others: a [`Standing`].
     standing: AtomicU8,
+    /// The core runs a call that blocks: it gets no tasks meanwhile, unless they are for it.
+    blocks: AtomicBool,
     /// When the core parked, no task of it waited for a round of the agreement.
     sleeps_over_rounds: AtomicBool,
     /// Where the task was spawned that is being polled, or was last.
@@ -148,7 +150,19 @@ impl Load {
 
     /// Whether new tasks may be placed here.
     pub(crate) fn takes_tasks(&self) -> bool {
-        Standing::from_word(self.standing.load(Ordering::Relaxed)) == Standing::Member // a figure
+        // Figures, both.
+        let is_member = Standing::from_word(self.standing.load(Ordering::Relaxed)) == Standing::Member;
+        is_member && !self.blocks()
+    }
+
+    /// Whether the core runs a call that blocks.
+    pub(crate) fn blocks(&self) -> bool {
+        self.blocks.load(Ordering::Relaxed) // a figure
+    }
+
+    /// The core begins or ends a call that blocks. Says what it did before.
+    pub(crate) fn set_blocks(&self, blocks: bool) -> bool {
+        self.blocks.swap(blocks, Ordering::Relaxed) // a figure
     }
 
     /// The core polls a task that was spawned there.

@@ -29,6 +29,7 @@ pub(crate) mod figures;
 #[cfg(test)]
 mod fixture;
 pub(crate) mod handle;
+pub(crate) mod in_place;
 pub(crate) mod mailbox;
 #[cfg(test)]
 mod mailbox_tests;

@@ -9,12 +9,14 @@ use crate::limits::REMOTE_WAKE;
 use crate::machine::Machine;
 use crate::machine::mailbox::Mailbox;
 
-/// The core through which a thread that is none registers its sockets and sleeps: the same one each time, while it lives.
+/// The core through which a thread that is none registers its sockets and sleeps: the same one each time, while it
+/// lives and serves.
 pub(crate) fn delegate(machine: &Machine) -> &Arc<Mailbox> {
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(std::thread::current().id());
     let first = hash as usize % machine.cores.len();
     let mut live = machine.cores.iter().cycle().skip(first).take(machine.cores.len());
-    live.find(|core| core.load.standing().lives()).unwrap_or(&machine.cores[first])
+    let serves = |core: &&Arc<Mailbox>| core.load.standing().lives() && !core.load.blocks();
+    live.find(serves).unwrap_or(&machine.cores[first])
 }
 
 /// The core for a connection just accepted: fewest connections, then shortest delay, ties at random.

@@ -42,7 +42,7 @@ where
         }
         match placement::less_delayed(&core.machine, core) {
             Some(target) => task::spawn_elsewhere(target, future, at, false),
-            None => task::spawn_at_home(&core.home, future, at, false),
+            None => task::spawn_fresh(&core.home, future, at, false),
         }
     })
 }
@@ -54,7 +54,7 @@ where
 {
     let target = placement::for_connection(&core.machine, core);
     if target.index == core.home.mailbox().index {
-        task::spawn_at_home(&core.home, future, at, true)
+        task::spawn_fresh(&core.home, future, at, true)
     } else {
         task::spawn_elsewhere(target, future, at, true)
     }
@@ -87,7 +87,7 @@ where
         let Some(core) = core else { return Handle::current().spawn(future) };
         let target = placement::balanced(&core.machine, core.random());
         if target.index == core.home.mailbox().index {
-            task::spawn_at_home(&core.home, future, at, false)
+            task::spawn_fresh(&core.home, future, at, false)
         } else {
             task::spawn_elsewhere(target, future, at, false)
         }
@@ -218,6 +218,9 @@ where
 /// At most [`max_blocking_threads`](crate::runtime::Builder::max_blocking_threads) run at a time; further calls wait in
 /// a queue without bound, so put a semaphore before calls that outsiders can cause. Calls start in the order in which
 /// they were made.
+///
+/// The thread is a guest of the runtime: [`Handle::current`] is there, so `f` may spawn, and wait for futures with
+/// [`Handle::block_on`].
 ///
 /// Aborting the handle takes back a call that has not begun. One that has begun runs to its end, and the handle gives
 /// its result. When the runtime ends, calls that have not begun never do, and those under way run on by themselves,

@@ -2,11 +2,13 @@
 
 use std::alloc::Layout;
 use std::panic::Location;
-use std::ptr::{NonNull, null};
+use std::ptr::{NonNull, null, null_mut};
 use std::task::{Context, Waker};
 
 use futures::task::AtomicWaker;
-use multikernel_channels::sync::{AtomicBool, AtomicIsize, AtomicUsize, Cell, Ordering, UnsafeCell, fence};
+use multikernel_channels::sync::{
+    AtomicBool, AtomicIsize, AtomicPtr, AtomicUsize, Cell, Ordering, UnsafeCell, fence,
+};
 
 use crate::machine::mailbox::{Arrival, Envelope, Mailbox};
 use crate::task::home::{self, Home};
@@ -22,6 +24,8 @@ pub(crate) enum Phase {
     Idle,
     /// In the run queue.
     Queued,
+    /// In the run queue, never polled, and free to be sent to another core.
+    Fresh,
     /// Being polled.
     Running,
     /// Being polled, and woken meanwhile.
@@ -71,8 +75,9 @@ const MERGED: isize = 1;
 pub(crate) struct Header {
     envelope: Envelope,
     pub(crate) vtable: &'static VTable,
-    /// The home's mailbox; null for a newborn that was refused because its core had ended.
-    mailbox: Cell<*const Mailbox>,
+    /// The home's mailbox; null for a newborn that was refused because its core had ended. It changes when a task that
+    /// was never polled is sent to another core.
+    pub(super) mailbox: AtomicPtr<Mailbox>,
     pub(crate) spawned_at: &'static Location<'static>,
 
     // The home's fields: plain.
@@ -97,7 +102,7 @@ pub(crate) struct Header {
     // Everyone's fields: atomic.
     pub(crate) done: AtomicBool, // in what the flags leave of their word
     pub(crate) id: LazyId,
-    remote: AtomicUsize,
+    pub(super) remote: AtomicUsize,
     shared_refs: AtomicIsize,
     pub(crate) remote_joiner: AtomicWaker,
 }
@@ -112,7 +117,7 @@ impl Header {
         Self {
             envelope: Envelope::new(deliver),
             vtable,
-            mailbox: Cell::new(mailbox),
+            mailbox: AtomicPtr::new(mailbox.cast_mut()),
             spawned_at: at,
             run_next: Cell::new(null()),
             list_next: Cell::new(null()),
@@ -160,7 +165,8 @@ impl TaskRef {
 
     /// The thread's home, if this task lives there.
     pub(crate) fn home<'a>(self) -> Option<&'a Home> {
-        home::if_current(self.header().mailbox.get())
+        // Acquire pairs with `send_on`: who finds itself the home sees the plain fields as the former home left them.
+        home::if_current(self.header().mailbox.load(Ordering::Acquire))
     }
 
     // --- references -------------------------------------------------------------------------------------------
@@ -243,8 +249,8 @@ impl TaskRef {
 
     fn free(self, home: Option<&Home>) {
         let header = self.header();
+        let mailbox = header.mailbox.load(Ordering::Relaxed); // nobody else is left
         // Taken, not read: a write here is what lets loom see that every other use comes before.
-        let mailbox = header.mailbox.replace(null());
         let joiner = self.take_joiner();
         // SAFETY: read out once, for nobody is left; unlike `take`, this costs no atomic operation.
         let remote = unsafe { std::ptr::read(&raw const header.remote_joiner) };
@@ -298,7 +304,8 @@ impl TaskRef {
         if before & ask::POSTED != 0 {
             return Ok(()); // the message under way carries our bits and our reference
         }
-        let mailbox = header.mailbox.get();
+        // Relaxed: it does not change while POSTED is set, and the Acquire above sees what it was when POSTED was clear.
+        let mailbox = header.mailbox.load(Ordering::Relaxed).cast_const();
         let envelope = self.0.cast();
         // SAFETY: POSTED was clear, so the envelope is in no inbox; our reference goes with it. The task keeps the
         // mailbox until it is pushed; afterwards the thread's own Machine does, or we must.
@@ -385,18 +392,18 @@ impl TaskRef {
         header.remote.store(ask::ADOPT | ask::POSTED, Ordering::Relaxed); // the post publishes it
         // SAFETY: in no inbox; the message takes the list's reference. The spawner holds the Machine and so the
         // mailbox.
-        let posted = unsafe { (*header.mailbox.get()).post(self.0.cast()) };
+        let posted = unsafe { (*header.mailbox.load(Ordering::Relaxed)).post(self.0.cast()) }; // it was set just now
         if posted.is_ok() {
             home::note_post();
         } else {
-            header.mailbox.set(null()); // nobody has seen the task, and the mailbox has not counted it
+            header.mailbox.store(null_mut(), Ordering::Relaxed); // nobody has seen the task, and the mailbox has not counted it
             self.home_has_ended();
         }
     }
 }
 
 /// An envelope has come out of the inbox: does what the bits ask for.
-unsafe fn deliver(envelope: NonNull<Envelope>, arrival: Arrival) {
+pub(super) unsafe fn deliver(envelope: NonNull<Envelope>, arrival: Arrival) {
     // SAFETY: the envelope is a header's first field, and the message owns a reference.
     let task = unsafe { TaskRef::new(envelope.cast()) };
     let header = task.header();
@@ -404,7 +411,7 @@ unsafe fn deliver(envelope: NonNull<Envelope>, arrival: Arrival) {
         // Relaxed: as in `home_has_ended`.
         if header.remote.load(Ordering::Relaxed) & ask::ADOPT != 0 {
             // SAFETY: the core's thread, which has not ended its tasks: it is emptying its inbox. The mailbox lives.
-            unsafe { (*header.mailbox.get()).task_came_late() };
+            unsafe { (*header.mailbox.load(Ordering::Relaxed)).task_came_late() }; // the message came after it
         }
         return task.home_has_ended();
     }

@@ -78,6 +78,13 @@ pub(super) fn recycler<'a>() -> Option<&'a Recycler> {
     unsafe { home.as_ref() }.map(|home| &home.recycler)
 }
 
+/// Makes another the thread's home. A function of its own, for what is generic is compiled into other crates; a
+/// thread-local that these can name is reached by a longer way, at every wake.
+#[inline(never)]
+fn replace(home: *const Home) -> *const Home {
+    HOME.with(|current| current.replace(home))
+}
+
 /// The name of the task that this thread's home is polling.
 pub(super) fn polled() -> Option<Id> {
     let home = HOME.with(|home| home.get());
@@ -146,10 +153,10 @@ impl Home {
         struct Restore(*const Home);
         impl Drop for Restore {
             fn drop(&mut self) {
-                HOME.with(|home| home.set(self.0));
+                replace(self.0);
             }
         }
-        let _restore = Restore(HOME.with(|home| home.replace(self)));
+        let _restore = Restore(replace(self));
         f()
     }
 
@@ -230,6 +237,18 @@ impl Home {
 
     /// Takes a task in: from here on it is in the list, and polled soon.
     pub(crate) fn adopt(&self, task: TaskRef) {
+        self.adopt_as(Phase::Queued, task);
+    }
+
+    /// As [`adopt`](Self::adopt), for a task that may be sent on until it is polled.
+    ///
+    /// # Safety
+    /// What it holds may be sent to another thread.
+    pub(super) unsafe fn adopt_fresh(&self, task: TaskRef) {
+        self.adopt_as(Phase::Fresh, task);
+    }
+
+    fn adopt_as(&self, phase: Phase, task: TaskRef) {
         self.live.set(self.live.get() + 1);
         self.spawned.set(self.spawned.get() + 1);
         self.pending.set(self.pending.get() + 1);
@@ -237,7 +256,7 @@ impl Home {
         if self.ending.get() || self.is_shut.get() {
             task.header().aborted.set(true);
         }
-        task.header().phase.set(Phase::Queued);
+        task.header().phase.set(phase);
         self.queue.push(task);
     }
 
@@ -250,7 +269,7 @@ impl Home {
             }
             Phase::Running => phase.set(Phase::RunningWoken),
             // A newborn is polled soon after it arrives, or cancelled if it was aborted before.
-            Phase::Newborn | Phase::Queued | Phase::RunningWoken | Phase::Complete => {}
+            Phase::Newborn | Phase::Queued | Phase::Fresh | Phase::RunningWoken | Phase::Complete => {}
         }
     }
 
@@ -295,7 +314,7 @@ impl Home {
     pub(crate) fn run_one(&self) -> bool {
         let Some(task) = self.queue.pop() else { return false };
         let header = task.header();
-        debug_assert_eq!(header.phase.get(), Phase::Queued);
+        debug_assert!(matches!(header.phase.get(), Phase::Queued | Phase::Fresh));
         header.phase.set(Phase::Running);
         self.current.set(header);
         self.mailbox.load.note_poll(header.spawned_at);
@@ -331,12 +350,47 @@ impl Home {
     }
 
     fn finish(&self, task: TaskRef) {
+        self.let_go(task);
+        task.complete();
+    }
+
+    /// Takes a task out of the list, and of the figures.
+    fn let_go(&self, task: TaskRef) {
         if task.header().connection.get() {
             self.mailbox.load.connections.fetch_sub(1, Ordering::Relaxed); // a figure
         }
         self.pending.set(self.pending.get() - 1);
         self.list.remove(task);
-        task.complete();
+    }
+
+    /// Sends the queued tasks that were never polled, and may go, to the cores that `choose` names, until it names none.
+    /// The others keep their order. The cores are of this home's Machine, and this is none of them.
+    pub(crate) fn give_away<'a>(&self, choose: impl FnMut() -> Option<&'a Mailbox>) {
+        // SAFETY: this home's thread, if perhaps within the turn of a set; `self` is borrowed.
+        unsafe { self.visit(|| self.send_fresh(choose)) }
+    }
+
+    fn send_fresh<'a>(&self, mut choose: impl FnMut() -> Option<&'a Mailbox>) {
+        let kept = Queue::new();
+        let mut target = choose();
+        while let Some(task) = self.queue.pop() {
+            let header = task.header();
+            let may_go = header.phase.get() == Phase::Fresh && !header.aborted.get();
+            let Some(there) = target.filter(|_| may_go && task.claim()) else {
+                kept.push(task);
+                continue;
+            };
+            self.let_go(task);
+            self.live.set(self.live.get() - 1);
+            if header.connection.get() {
+                there.load.connections.fetch_add(1, Ordering::Relaxed); // a figure
+            }
+            // SAFETY: fresh, so never polled and free to go; `choose` names cores of this Machine.
+            unsafe { task.send_on(self, there) };
+            target = choose();
+        }
+        self.queue.head.set(kept.head.get());
+        self.queue.tail.set(kept.tail.get());
     }
 
     /// Drops the future of every live task, and of what those drops spawn. Not from within a poll.

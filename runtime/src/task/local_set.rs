@@ -5,17 +5,16 @@
 //! its tasks are somebody else's, and are woken by message. Who posts finds the set parked between two polls, and
 //! wakes its poller.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::{Pin, pin};
-use std::ptr::null;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use multikernel_channels::budget;
-use multikernel_channels::sync::per_thread;
 
 use crate::executor;
 use crate::limits::{BUDGET_PER_POLL, POLLS_PER_LOOK, POLLS_PER_TURN};
@@ -24,9 +23,12 @@ use crate::machine::registry;
 use crate::runtime::Runtime;
 use crate::task::{self, Home, JoinHandle};
 
-per_thread! {
-    /// The set that `spawn_local` spawns on, with a count of its `Rc`; null if there is none.
-    static CURRENT: *const Set = null()
+thread_local! {
+    /// The guards of this thread that live, the latest last, with numbers of their own: they may go in any order.
+    static ENTERED: RefCell<Vec<(u64, Rc<Set>)>> = const { RefCell::new(Vec::new()) };
+    static NUMBER: Cell<u64> = const { Cell::new(0) };
+    /// How many those are: what every `spawn_local` asks, and most threads answer with 0.
+    static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Tasks that are not `Send`, polled where the set is.
@@ -67,15 +69,10 @@ pub(crate) struct Set {
 
 /// The set that `spawn_local` spawns on.
 pub(crate) fn current() -> Option<Rc<Set>> {
-    let current = CURRENT.with(|current| current.get());
-    if current.is_null() {
+    if COUNT.get() == 0 {
         return None;
     }
-    // SAFETY: from `Rc::into_raw` in `enter`, and the count that is there stays until it is replaced.
-    Some(unsafe {
-        Rc::increment_strong_count(current);
-        Rc::from_raw(current)
-    })
+    ENTERED.try_with(|entered| entered.borrow().last().map(|(_, set)| set.clone())).ok().flatten()
 }
 
 /// From [`LocalSet::enter`]: while it lives, `spawn_local` on its thread adds to the set.
@@ -93,18 +90,21 @@ pub(crate) fn current() -> Option<Rc<Set>> {
 /// # std::io::Result::Ok(())
 /// ```
 pub struct LocalEnterGuard {
-    /// What was there before, with its count.
-    outer: *const Set,
+    number: u64,
+    _not_send: PhantomData<*const ()>,
 }
 
 impl Drop for LocalEnterGuard {
     fn drop(&mut self) {
-        let inner = CURRENT.with(|current| current.replace(self.outer));
-        if !inner.is_null() {
-            // SAFETY: `enter`'s, or, if guards go in another order, that of another guard: each puts a count there, and
-            // takes one out.
-            drop(unsafe { Rc::from_raw(inner) });
-        }
+        // The thread may be ending, and its list gone before this guard.
+        let set = ENTERED.try_with(|entered| {
+            let mut entered = entered.borrow_mut();
+            let at = entered.iter().rposition(|(number, _)| *number == self.number);
+            let removed = at.map(|at| entered.remove(at));
+            COUNT.set(entered.len());
+            removed
+        });
+        drop(set); // with its home, if it is the last
     }
 }
 
@@ -116,8 +116,14 @@ impl fmt::Debug for LocalEnterGuard {
 
 impl Set {
     fn enter(self: &Rc<Self>) -> LocalEnterGuard {
-        let set = Rc::into_raw(self.clone());
-        LocalEnterGuard { outer: CURRENT.with(|current| current.replace(set)) }
+        let number = NUMBER.replace(NUMBER.get() + 1);
+        // A set may be dropped while its thread ends, and does without then.
+        let _ = ENTERED.try_with(|entered| {
+            let mut entered = entered.borrow_mut();
+            entered.push((number, self.clone()));
+            COUNT.set(entered.len());
+        });
+        LocalEnterGuard { number, _not_send: PhantomData }
     }
 
     pub(crate) fn spawn<F>(&self, future: F, at: &'static Location<'static>) -> JoinHandle<F::Output>

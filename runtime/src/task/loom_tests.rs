@@ -447,3 +447,41 @@ fn loom_a_handle_overtakes_its_newborn() {
         assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())).is_ready());
     });
 }
+
+/// A task is sent on before its first poll while its handle is in use elsewhere; both cores may end meanwhile.
+fn given_away(preemptions: usize, then: impl Fn(&Home, JoinHandle<Token>) + Send + Sync + Copy + 'static) {
+    model(preemptions, move |tokens| {
+        let (from, to) = (mailbox(1), mailbox(2));
+        let target = to.clone();
+        let token = tokens.token();
+        let there = at_home(from, |home| {
+            let handle = spawn_fresh(home, async move { token }, Location::caller(), false);
+            let there = thread::spawn(move || at_home(to, |home| then(home, handle)));
+            home.give_away(|| Some(&target));
+            turn(home);
+            there
+        });
+        there.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_task_that_is_given_away_is_joined_there() {
+    given_away(3, |home, mut handle| {
+        let mut is_ready = || Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        if !is_ready() {
+            turn(home);
+            is_ready();
+        }
+    });
+}
+
+#[test]
+fn loom_a_task_that_is_given_away_is_aborted_or_detached_there() {
+    given_away(3, |home, handle| {
+        handle.abort();
+        turn(home);
+        drop(handle);
+    });
+    given_away(3, |_, handle| drop(handle));
+}

@@ -12,6 +12,9 @@
 //! | [`on_each_core`] | on every core, one each | a closure that makes the future |
 //! | [`spawn_blocking`] | on a thread for calls that block | the function |
 //!
+//! [`JoinSet`] and [`TaskTracker`] wait for many of them, [`LocalSet`] keeps those of one thread together,
+//! [`task_local!`](crate::task_local) gives them values of their own, and [`coop`] is about taking turns.
+//!
 //! The output must be `Send` too, but for `spawn_local`. All return a [`JoinHandle`], `on_each_core` one for each core:
 //! await it for the output, abort the task with it, or drop it and let the task go on.
 //!
@@ -60,12 +63,16 @@
 //                                                                                          freed
 // ```
 //
+// A task that is `Send` begins in `Fresh` instead of `Queued` where it is spawned, and may become a newborn of another core
+// from there.
+//
 // | field of the header | written | read |
 // |---|---|---|
 // | `phase`, `run_next`, `list_*`, `joiner`, `wanted`, `aborted`, `local_refs` | home | home |
 // | the future | home | home |
 // | the output | home, before `done` | whoever holds the join handle, after `done` (home: after `Complete`) |
 // | `done` | home, once, Release | anyone, Acquire |
+// | `mailbox` | home, when it sends a fresh task on, Release | anyone, Acquire |
 // | `remote` | anyone adds bits and posts the envelope; home takes them | home |
 // | `shared_refs` | anyone | anyone |
 // | `local_refs`, `merged`, once the home has closed its inbox | nobody | whoever's post is refused, once |
@@ -103,6 +110,7 @@ pub(crate) mod local_set;
 mod loom_tests;
 mod raw;
 pub(crate) mod recycle;
+mod send_on;
 mod span;
 #[cfg(not(loom))]
 mod tracked;
@@ -111,6 +119,8 @@ mod tracker;
 mod waker;
 mod yield_now;
 
+#[cfg(not(loom))]
+pub use crate::machine::in_place::block_in_place;
 #[cfg(not(loom))]
 pub use crate::machine::spawn::{on_each_core, spawn, spawn_balanced, spawn_blocking, spawn_local, spawn_on};
 #[cfg(not(loom))]
@@ -130,6 +140,7 @@ pub use tracked::{TaskTrackerToken, TaskTrackerWaitFuture, TrackedFuture};
 pub use tracker::TaskTracker;
 pub use yield_now::{YieldNow, yield_now};
 
+use header::TaskRef;
 pub(crate) use home::Home;
 pub(crate) use raw::Revoke;
 
@@ -147,7 +158,7 @@ pub(crate) fn quietly(f: impl FnOnce()) {
     }
 }
 
-/// Spawns on the home of the calling thread.
+/// Spawns on the home of the calling thread, where the task stays.
 pub(crate) fn spawn_at_home<F>(
     home: &Home,
     future: F,
@@ -158,14 +169,41 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
+    let task = new_at_home(home, future, at, connection);
+    home.adopt(task);
+    // SAFETY: the second of the two references a task is born with.
+    unsafe { JoinHandle::new(task) }
+}
+
+/// As [`spawn_at_home`], for a task that may be sent to another core until it is polled.
+pub(crate) fn spawn_fresh<F>(
+    home: &Home,
+    future: F,
+    at: &'static Location<'static>,
+    connection: bool,
+) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let task = new_at_home(home, future, at, connection);
+    // SAFETY: both the future and its output are `Send`.
+    unsafe { home.adopt_fresh(task) };
+    // SAFETY: the second of the two references a task is born with.
+    unsafe { JoinHandle::new(task) }
+}
+
+fn new_at_home<F>(home: &Home, future: F, at: &'static Location<'static>, connection: bool) -> TaskRef
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
     let task = raw::allocate(home.mailbox(), future, at);
     if connection {
         task.header().connection.set(true);
         home.mailbox().load.connections.fetch_add(1, Ordering::Relaxed); // a figure
     }
-    home.adopt(task);
-    // SAFETY: the second of the two references a task is born with.
-    unsafe { JoinHandle::new(task) }
+    task
 }
 
 /// Spawns the future that `make` returns; it is called at the task's first poll.

@@ -67,12 +67,12 @@ fn what_is_spawned_inside_belongs_to_the_set() {
                                 pending::<()>().await;
                             });
                             yield_now().await;
-                            inner
+                            (inner,)
                         })
                     })
                     .collect();
                 for task in tasks {
-                    assert!(!task.await.unwrap().is_finished());
+                    assert!(!task.await.unwrap().0.is_finished());
                 }
             })
             .await;
@@ -227,6 +227,10 @@ fn guards_may_go_in_any_order_and_outlive_the_set() {
         drop(one);
         drop(inner);
         drop(other);
+        // None of them is left behind.
+        let is_core = CoreId::try_current().is_some();
+        let spawn = std::panic::AssertUnwindSafe(|| spawn_local(async {}));
+        assert_eq!(std::panic::catch_unwind(spawn).is_ok(), is_core);
         let local = LocalSet::new();
         let guard = local.enter();
         let task = spawn_local(async { 7 });
@@ -341,4 +345,24 @@ fn a_set_needs_no_runtime() {
     assert_eq!(*output.unwrap(), 7);
     let waiting: Pin<Box<dyn Future<Output = ()>>> = Box::pin(local.run_until(pending()));
     assert!(waiting.now_or_never().is_none());
+}
+
+#[test]
+fn a_set_may_be_dropped_while_its_thread_ends() {
+    thread_local!(static KEPT: RefCell<Option<LocalSet>> = const { RefCell::new(None) });
+    let alive = Alive::default();
+    let one = alive.one();
+    let ending = std::thread::spawn(move || {
+        KEPT.set(Some(LocalSet::new()));
+        KEPT.with_borrow(|local| {
+            let local = local.as_ref().unwrap();
+            local.spawn_local(async move {
+                let _one = one;
+                pending::<()>().await;
+            });
+            drop(local.enter());
+        });
+    });
+    ending.join().unwrap();
+    assert_eq!(alive.count(), 0);
 }

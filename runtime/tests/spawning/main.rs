@@ -3,6 +3,7 @@
 mod blocking;
 mod common;
 mod coop;
+mod in_place;
 mod join_set;
 mod local_key;
 mod local_set;
