@@ -3,7 +3,6 @@
 //!
 //! All contenders are kept on one CPU and visited in turn, in an order that rotates; ratios are of visits in the same round.
 
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;

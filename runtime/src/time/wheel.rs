@@ -228,7 +228,7 @@ impl<T> Wheel<T> {
         while index != NIL {
             let Entry { next, deadline, .. } = self.entries[index as usize];
             if deadline <= self.now {
-                self.vacate(index).into_iter().for_each(&mut fire);
+                self.vacate_rarely(index).into_iter().for_each(&mut fire);
             } else {
                 self.link_again(index, present);
             }
@@ -339,7 +339,7 @@ impl<T> Wheel<T> {
         self.link(index, present);
     }
 
-    #[inline]
+    #[inline(always)]
     fn unlink(&mut self, index: u32) {
         let Entry { next, prev, slot, .. } = self.entries[index as usize];
         let slot = usize::from(slot);
@@ -372,8 +372,14 @@ impl<T> Wheel<T> {
         head
     }
 
+    /// As [`vacate`](Self::vacate), kept out of line.
+    #[inline(never)]
+    fn vacate_rarely(&mut self, index: u32) -> Option<T> {
+        self.vacate(index)
+    }
+
     /// Makes the place of an unlinked entry vacant.
-    #[inline]
+    #[inline(always)]
     fn vacate(&mut self, index: u32) -> Option<T> {
         let entry = &mut self.entries[index as usize];
         entry.ticket = None;
@@ -393,6 +399,7 @@ impl<T> Wheel<T> {
     }
 
     /// Puts a vacant place behind the others, of which there are some.
+    #[inline(never)]
     fn append_vacant(&mut self, index: u32) {
         let last = std::mem::replace(&mut self.free_last, index);
         self.entries[last as usize].next = index;
