@@ -47,7 +47,8 @@ fn every_option_is_one_call_in_the_order_written() {
         .pinning(::multikernel::runtime::Pinning::Always)\
         .polling(::multikernel::runtime::Polling::For(::core::time::Duration::from_micros(50u64)))\
         .thread_name(\"web\")\
-        .max_blocking_threads(64usize) .start_paused(true)";
+        .max_blocking_threads(64usize)\
+        .start_paused(true)";
     assert_eq!(calls(options), expected);
     assert_eq!(calls(quote!()), "");
 }
