@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::runs::{churn, idle, proxy, served};
 use crate::servers::{self, Protocol};
-use crate::{channels, replicate, runs, tasks};
+use crate::{channels, replicate, runs, tasks, timers};
 
 #[derive(Parser)]
 #[command(name = "multikernel-benches", about = "multikernel beside its peers, measured in pairs")]
@@ -32,6 +32,8 @@ enum Command {
     Proxy(ProxyArgs),
     /// Spawn, yield, ping-pong and sleep within one thread.
     Tasks(Common),
+    /// A million sleeps: beginning and dropping one, and how late they end.
+    Timers(Common),
     /// Messages between cores: streams, round trips, many senders, idle cores.
     Channels(FigureArgs),
     /// State that all cores have: reading it, changing it, and both.
@@ -163,6 +165,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
         Command::Idle(args) => idle::run(&args.common.shape(), args.connections as usize, args.size as usize),
         Command::Proxy(args) => proxy::run(&args.common.shape(), args.connections as usize),
         Command::Tasks(args) => tasks::run(&args.shape()),
+        Command::Timers(args) => timers::run(&args.shape()),
         Command::Channels(args) => channels::run(&channels::Shape {
             common: args.common.shape(),
             figures: args.figure,
@@ -183,7 +186,7 @@ fn one_line(error: &clap::Error) -> String {
     let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
     let line = lines.collect::<Vec<_>>().join(" ");
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to measure: echo, http, churn, idle, proxy, tasks, channels or replicate"
+        return "say what to measure: echo, http, churn, idle, proxy, tasks, timers, channels or replicate"
             .to_owned();
     }
     line.trim_start_matches("error: ").to_owned()

@@ -2,7 +2,7 @@
 //!
 //! Servers run in processes of their own, all at once; one client visits them in turn, in short slices and a
 //! rotating order, and only figures of the same round are compared. `tasks`,
-//! `channels` and `replicate` compare within one process in the same manner. A run that proves nothing says so and fails.
+//! `timers`, `channels` and `replicate` compare within one process in the same manner. A run that proves nothing says so and fails.
 
 pub mod channels;
 pub mod cli;
@@ -12,3 +12,4 @@ pub mod replicate;
 pub mod runs;
 pub mod servers;
 pub mod tasks;
+pub mod timers;

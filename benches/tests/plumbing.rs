@@ -23,6 +23,7 @@ use multikernel_benches::harness::process::Server;
 use multikernel_benches::harness::sched::CpuTime;
 use multikernel_benches::harness::table;
 use multikernel_benches::runs::{self, idle};
+use multikernel_benches::timers;
 
 const EXE: &str = env!("CARGO_BIN_EXE_multikernel-benches");
 /// Long enough for a slice to hold an answer while other tests keep all CPUs busy.
@@ -319,6 +320,7 @@ fn unknown_input_is_one_clear_line() {
         &["http", "--size", "5"],
         &["idle", "--connections", "900000", "--only", "raw"],
         &["tasks", "--only", "x"],
+        &["timers", "--only", "x"],
         &["channels", "--only", "x"],
         &["channels", "--figure", "x"],
         &["channels", "--only", "line", "--figure", "batch"],
@@ -328,6 +330,21 @@ fn unknown_input_is_one_clear_line() {
         assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
         assert_eq!(error.lines().count(), 1, "{args:?}: {error}");
         assert!(error.starts_with("error: "), "{args:?}: {error}");
+    }
+}
+
+#[test]
+fn timers_are_measured_beside_many_others() {
+    let mut contenders = timers::contenders().unwrap();
+    let size = timers::Size { live: 1_000, count: 100, sleepers: 5 };
+    let all = timers::measure(&mut contenders, 2, size);
+    assert_eq!(all.len(), 2);
+    for series in all {
+        for figures in [&series.insert, &series.cancel, &series.replace] {
+            assert!(figures.len() == 2 && figures.iter().all(|ns| *ns > 0.0), "{series:?}");
+        }
+        assert!(series.late.iter().all(|round| round.len() == 5 && round.is_sorted()), "{series:?}");
+        assert_eq!(series.late.len(), 2);
     }
 }
 

@@ -40,13 +40,15 @@ fn every_option_is_one_call_in_the_order_written() {
         polling = "50us",
         thread_name = "web",
         max_blocking_threads = 64,
+        start_paused = true,
     );
     let expected = ".cores(2usize)\
         .driver(::multikernel::runtime::DriverChoice::Epoll)\
         .pinning(::multikernel::runtime::Pinning::Always)\
         .polling(::multikernel::runtime::Polling::For(::core::time::Duration::from_micros(50u64)))\
         .thread_name(\"web\")\
-        .max_blocking_threads(64usize)";
+        .max_blocking_threads(64usize)\
+        .start_paused(true)";
     assert_eq!(calls(options), expected);
     assert_eq!(calls(quote!()), "");
 }
@@ -134,6 +136,9 @@ fn numbers_are_whole_positive_and_in_range() {
     }
     assert_eq!(calls(quote!(cores = 0x10)), ".cores(16usize)");
     assert_eq!(calls(quote!(cores = 1_000usize)), ".cores(1000usize)");
+    let wrong = "`start_paused` takes `true` or `false`: `start_paused = true`";
+    assert_eq!(errors(quote!(start_paused = 1)), [wrong]);
+    assert_eq!(errors(quote!(start_paused = "true")), [wrong]);
     assert_eq!(errors(quote!(max_blocking_threads = 0)), ["`max_blocking_threads` must be at least 1"]);
     let all = errors(quote!(cores = 99999999999999999999999));
     assert_eq!(all, ["`cores` is out of range: at most 4294967295 can be written"]);

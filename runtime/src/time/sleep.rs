@@ -36,6 +36,7 @@ const LOOK_AT_CLOCK: Duration = Duration::from_millis(10);
 /// println!("a millisecond later");
 /// # }).unwrap();
 /// ```
+#[inline]
 pub fn sleep(duration: Duration) -> Sleep {
     let deadline = Instant::now().saturating_add(duration);
     Sleep { deadline, place: Place::Unregistered, doubt: duration.is_zero() }

@@ -28,6 +28,8 @@ const NIL: u32 = u32::MAX;
 const LOOK: usize = 16;
 /// A slab no longer than this is never trimmed.
 const KEEP: usize = 256;
+/// How many places one `advance` gives back at most, so that no timer waits for the memory of others.
+const GIVE_BACK: usize = 1024;
 
 /// Names one entry of one wheel. Never reused: when the entry has gone, the key finds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +49,8 @@ impl Key {
     }
 }
 
-/// One place in the slab. Occupied: a member of its slot's ring. Vacant: `next` links the free list.
+/// One place in the slab. Occupied: a member of its slot's ring. Vacant: a member of the free list, whose
+/// ends have no neighbour; the first one's `prev` may be anything.
 struct Entry<T> {
     /// Of the occupant; `None` when vacant.
     ticket: Option<NonZeroU64>,
@@ -81,7 +84,7 @@ pub(super) struct Wheel<T> {
     peak: usize,
     /// How many entries there have ever been. Never wraps: one a nanosecond for 584 years.
     tickets: u64,
-    /// Trimming walks the slab, so it waits until as many tickets have been issued as that slab had entries.
+    /// When to ask next whether the slab is too long: when as many tickets more have been issued as it had places.
     trim_at: u64,
 }
 
@@ -117,8 +120,8 @@ impl<T> Wheel<T> {
     pub(super) fn insert(&mut self, deadline: u64, payload: T) -> Key {
         self.tickets += 1;
         let ticket = NonZeroU64::new(self.tickets).expect("tickets start at 1");
-        if self.free == NIL {
-            self.grow();
+        if self.free >= self.ceiling {
+            self.find_place();
         }
         let index = self.free;
         let entry = &mut self.entries[index as usize];
@@ -187,13 +190,13 @@ impl<T> Wheel<T> {
                 if level == 0 {
                     self.vacate(index).into_iter().for_each(&mut fire);
                 } else {
-                    self.link(index, start);
+                    self.link_again(index, start);
                 }
                 index = next;
             }
         }
         self.now = now;
-        if self.entries.len() > KEEP && self.tickets >= self.trim_at {
+        if self.entries.len() > KEEP {
             self.trim();
         }
     }
@@ -225,9 +228,9 @@ impl<T> Wheel<T> {
         while index != NIL {
             let Entry { next, deadline, .. } = self.entries[index as usize];
             if deadline <= self.now {
-                self.vacate(index).into_iter().for_each(&mut fire);
+                self.vacate_rarely(index).into_iter().for_each(&mut fire);
             } else {
-                self.link(index, present);
+                self.link_again(index, present);
             }
             index = next;
         }
@@ -253,8 +256,24 @@ fn tick_of(deadline: u64, present: u64) -> u64 {
 }
 
 impl<T> Wheel<T> {
-    /// Adds a vacant place to a slab that has none.
+    /// The next place to be taken is none, or one at the end of a slab that is too long.
     #[cold]
+    fn find_place(&mut self) {
+        if self.free == NIL {
+            return self.grow();
+        }
+        // Two at a time are passed over: in the end, all places further down come first.
+        for _ in 0..2 {
+            let first = self.free;
+            if first < self.ceiling || first == self.free_last {
+                return;
+            }
+            self.free = self.entries[first as usize].next;
+            self.append_vacant(first);
+        }
+    }
+
+    /// Adds a vacant place to a slab that has none.
     fn grow(&mut self) {
         let index = self.entries.len() as u32;
         assert!(index != NIL, "a core cannot hold four billion timers");
@@ -291,7 +310,7 @@ impl<T> Wheel<T> {
     }
 
     /// Files an entry behind the others of its slot, seen from the tick `present`.
-    #[inline]
+    #[inline(always)]
     fn link(&mut self, index: u32, present: u64) {
         let tick = tick_of(self.entries[index as usize].deadline, present);
         let level = (((tick ^ present) | (SLOTS as u64 - 1)).ilog2() / SLOT_BITS) as usize;
@@ -314,7 +333,13 @@ impl<T> Wheel<T> {
         entry.next = if head == NIL { index } else { head };
     }
 
-    #[inline]
+    /// As [`link`](Self::link), kept out of line: inserting is what has to be quick.
+    #[inline(never)]
+    fn link_again(&mut self, index: u32, present: u64) {
+        self.link(index, present);
+    }
+
+    #[inline(always)]
     fn unlink(&mut self, index: u32) {
         let Entry { next, prev, slot, .. } = self.entries[index as usize];
         let slot = usize::from(slot);
@@ -347,49 +372,76 @@ impl<T> Wheel<T> {
         head
     }
 
+    /// As [`vacate`](Self::vacate), kept out of line.
+    #[inline(never)]
+    fn vacate_rarely(&mut self, index: u32) -> Option<T> {
+        self.vacate(index)
+    }
+
     /// Makes the place of an unlinked entry vacant.
-    #[inline]
+    #[inline(always)]
     fn vacate(&mut self, index: u32) -> Option<T> {
         let entry = &mut self.entries[index as usize];
         entry.ticket = None;
         let payload = entry.payload.take();
         self.len -= 1;
-        if index < self.ceiling || self.free == NIL {
-            if self.free == NIL {
-                self.free_last = index;
-            }
-            entry.next = self.free;
-            self.free = index;
-        } else {
-            entry.next = NIL;
-            let last = std::mem::replace(&mut self.free_last, index);
-            self.entries[last as usize].next = index;
+        if index >= self.ceiling && self.free != NIL {
+            self.append_vacant(index);
+            return payload;
         }
+        entry.next = self.free;
+        match self.free {
+            NIL => self.free_last = index,
+            first => self.entries[first as usize].prev = index,
+        }
+        self.free = index;
         payload
     }
 
-    /// Gives memory back after a burst: as much as was in use at once since the last trim stays, the rest goes, as soon
+    /// Puts a vacant place behind the others, of which there are some.
+    #[inline(never)]
+    fn append_vacant(&mut self, index: u32) {
+        let last = std::mem::replace(&mut self.free_last, index);
+        self.entries[last as usize].next = index;
+        let entry = &mut self.entries[index as usize];
+        (entry.prev, entry.next) = (last, NIL);
+    }
+
+    /// Gives memory back after a burst, a little at a time: as much as was in use at once of late stays, the rest goes, as soon
     /// as its last occupants have left.
-    #[cold]
     fn trim(&mut self) {
-        let used = self.entries.iter().rposition(|entry| entry.ticket.is_some()).map_or(0, |last| last + 1);
-        let wanted = self.peak.max(KEEP);
-        let keep = used.max(wanted).min(self.entries.len());
-        self.entries.truncate(keep);
-        self.entries.shrink_to(2 * keep);
-        self.free = NIL;
-        for (index, entry) in self.entries.iter_mut().enumerate().rev() {
-            if entry.ticket.is_none() {
-                if self.free == NIL {
-                    self.free_last = index as u32;
-                }
-                entry.next = self.free;
-                self.free = index as u32;
-            }
+        if self.tickets >= self.trim_at {
+            self.ceiling = self.peak.max(KEEP) as u32;
+            self.peak = self.len;
+            self.trim_at = self.tickets + self.entries.len() as u64;
         }
-        self.ceiling = wanted as u32;
-        self.peak = self.len;
-        self.trim_at = self.tickets + keep as u64;
+        for _ in 0..GIVE_BACK {
+            let last = self.entries.len().saturating_sub(1);
+            if last < self.ceiling as usize || self.entries[last].ticket.is_some() {
+                break;
+            }
+            self.take_vacant(last as u32);
+            self.entries.pop();
+        }
+        let few = self.entries.len().max(KEEP);
+        if self.entries.capacity() > 3 * few {
+            self.entries.shrink_to(2 * few);
+        }
+    }
+
+    /// Takes a place out of the free list.
+    fn take_vacant(&mut self, index: u32) {
+        let Entry { next, prev, .. } = self.entries[index as usize];
+        if self.free == index {
+            self.free = next;
+        } else {
+            self.entries[prev as usize].next = next;
+        }
+        if self.free_last == index {
+            self.free_last = prev; // meaningless if there is none left, as `free` tells
+        } else {
+            self.entries[next as usize].prev = prev;
+        }
     }
 
     /// How many entries fit without an allocation.

@@ -286,3 +286,43 @@ fn memory_comes_back_after_a_burst() {
     }
     assert!(wheel.capacity() <= 1_000, "{} places kept", wheel.capacity());
 }
+
+#[test]
+fn a_slab_that_grows_and_shrinks_loses_nobody() {
+    let mut wheel = Wheel::new();
+    let mut random = 0x9E37_79B9_u64;
+    let mut draw = |bound: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random >> 16) as usize % bound
+    };
+    let mut live: Vec<(Key, usize)> = Vec::new();
+    let (mut time, mut longest, mut shrunk) = (0, 0, 0);
+    for step in 0..400_000 {
+        // Tides of 100,000 steps.
+        let grows = step / 50_000 % 2 == 0 && live.len() < 6_000;
+        if live.is_empty() || draw(10) < if grows { 8 } else { 2 } {
+            live.push((wheel.insert(u64::MAX / 2 + step as u64, step), step));
+        } else {
+            let (key, id) = live.swap_remove(draw(live.len()));
+            assert_eq!(wheel.cancel(key), Some(id));
+        }
+        if step % 5 == 0 {
+            let before = wheel.capacity();
+            time += TICK;
+            wheel.advance(time, |_| panic!("nothing is due"));
+            shrunk += usize::from(wheel.capacity() < before);
+        }
+        longest = longest.max(wheel.capacity());
+        assert_eq!(wheel.len(), live.len());
+    }
+    assert!(longest >= 6_000 && shrunk >= 3, "{longest} places, given back {shrunk} times");
+    assert!(live.iter().all(|(key, id)| wheel.get(*key) == Some(id)));
+    let mut fired = Vec::new();
+    wheel.advance(u64::MAX - TICK, |id| fired.push(id));
+    fired.sort_unstable();
+    let mut expected: Vec<usize> = live.iter().map(|(_, id)| *id).collect();
+    expected.sort_unstable();
+    assert_eq!(fired, expected);
+}
