@@ -324,8 +324,8 @@ fn a_file_that_nobody_takes_is_closed() {
                     core.turn_until("the file", is_open);
                 }
                 for _ in 0..waits {
- core.turn(Wait::No);
-}
+                    core.turn(Wait::No);
+                }
                 drop(open);
                 // Its completion, and that of whatever came after.
                 core.turn(Wait::No);
