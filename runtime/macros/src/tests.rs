@@ -103,7 +103,7 @@ fn options_that_contradict_each_other_are_refused() {
     for name in ["cores", "worker_threads"] {
         let ident = quote::format_ident!("{name}");
         let text = format!("`{name}` does not go with `flavor = \"current_thread\"`, which means one core");
-        assert_eq!(errors(quote!(flavor = "current_thread", #ident = 1)), [text.clone()]);
+        assert_eq!(errors(quote!(flavor = "current_thread", #ident = 1)), std::slice::from_ref(&text));
         assert_eq!(errors(quote!(#ident = 1, flavor = "current_thread")), [text]);
     }
     assert_eq!(errors(quote!(flavor = "current_thread", cores = 1, worker_threads = 1)).len(), 3);

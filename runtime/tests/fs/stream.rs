@@ -150,7 +150,7 @@ fn appended_writes_go_to_the_end() {
 fn a_failed_write_is_told_once_by_whatever_comes_next() {
     on_both(1, |folder| async move {
         std::fs::write(folder.join("file"), "content")?;
-        let next: [(&str, fn(File) -> Next); 4] = [
+        let next: [Way; 4] = [
             ("write", |mut file| Box::pin(async move { (file.write(b"x").await.map(drop), file) })),
             ("flush", |mut file| Box::pin(async move { (file.flush().await, file) })),
             ("sync_all", |file| Box::pin(async move { (file.sync_all().await, file) })),
@@ -170,6 +170,9 @@ fn a_failed_write_is_told_once_by_whatever_comes_next() {
         Ok(())
     });
 }
+
+/// The name of a call, and the call.
+type Way = (&'static str, fn(File) -> Next);
 
 type Next = std::pin::Pin<Box<dyn Future<Output = (std::io::Result<()>, File)>>>;
 

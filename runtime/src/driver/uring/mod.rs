@@ -10,6 +10,7 @@ mod ops;
 mod pool;
 mod receiver;
 mod setup;
+mod streams;
 mod token;
 
 use std::collections::VecDeque;
@@ -25,10 +26,9 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode};
 
 use super::interest::{Interest, Ready};
-use super::slots::{Key, Slot, Slots};
+use super::slots::{Key, Slots};
 use super::source::Descriptor;
 use super::{Peer, Wait};
-use crate::context::CoreUid;
 use door::{Door, Peers};
 use files::Table;
 use ops::Ops;
@@ -36,7 +36,7 @@ pub(super) use ops::Progress;
 pub(super) use ops::Subject;
 pub(super) use pool::{Chunk, Pool};
 pub(super) use receiver::Next;
-use receiver::{Order, Receiver};
+use receiver::Receiver;
 pub(super) use setup::{Refusal, probe};
 use token::Token;
 
@@ -171,66 +171,6 @@ impl Uring {
             self.cancel_token(Token::Op(key));
         }
         surplus
-    }
-
-    /// Gives the source of `slot` a stream; its first read arms the receive.
-    pub(super) fn start_stream(&mut self, slot: &mut Slot) {
-        self.receiver.start(slot);
-    }
-
-    /// True when a stream that starts now would find buffers.
-    pub(super) fn is_willing_to_stream(&mut self, home: CoreUid) -> bool {
-        self.receiver.is_willing(&self.ring, home)
-    }
-
-    /// Reads from a stream with `take`, which must leave no empty chunk, or says what to do instead.
-    pub(super) fn read_stream<R>(
-        &mut self,
-        slot: &mut Slot,
-        key: Key,
-        take: impl FnOnce(&mut Pool, &mut VecDeque<Chunk>) -> R,
-    ) -> Next<R> {
-        let (next, order) = self.receiver.next(slot, key, take);
-        self.carry_out(order, slot, key);
-        next
-    }
-
-    /// Ends a stream for the sake of another reader.
-    pub(super) fn stop_stream(&mut self, slot: &mut Slot, key: Key, woken: &mut Vec<Waker>) {
-        let order = self.receiver.stop(slot, woken);
-        self.carry_out(order, slot, key);
-    }
-
-    /// Ends the stream of a source that is gone. True when its receive has yet to end.
-    pub(super) fn end_stream(&mut self, slot: &mut Slot, key: Key) -> bool {
-        let (at_work, order) = self.receiver.end(slot);
-        self.carry_out(order, slot, key);
-        at_work
-    }
-
-    /// The pool of receive buffers, if there is one yet.
-    pub(super) fn pool(&mut self) -> Option<&mut Pool> {
-        self.receiver.pool()
-    }
-
-    fn carry_out(&mut self, order: Order, slot: &mut Slot, key: Key) {
-        match order {
-            Order::Nothing => {}
-            Order::Cancel => self.cancel_receive(key),
-            Order::Arm => {
-                // A poll would complete along with each receive. Its end clears `armed`.
-                self.cancel(key, readable(slot.armed));
-                slot.clear(Interest::READABLE);
-                let receive = opcode::RecvMulti::new(Fd(slot.descriptor.as_raw_fd()), pool::GROUP).build();
-                self.in_flight += 1;
-                self.push(receive.user_data(Token::Receive(key).pack()));
-            }
-        }
-    }
-
-    fn cancel_receive(&mut self, key: Key) {
-        let cancel = opcode::AsyncCancel::new(Token::Receive(key).pack()).build();
-        self.push(cancel.flags(Flags::SKIP_SUCCESS).user_data(Token::Stop(key).pack()));
     }
 
     fn arm_bell(&mut self) {
