@@ -372,6 +372,9 @@ impl Home {
 
     fn send_fresh<'a>(&self, mut choose: impl FnMut() -> Option<&'a Mailbox>) {
         let kept = Queue::new();
+        // As if what goes had never been here, and what stays had not been touched.
+        let popped = self.queue.popped.get();
+        let mut gone = 0;
         let mut target = choose();
         while let Some(task) = self.queue.pop() {
             let header = task.header();
@@ -382,6 +385,7 @@ impl Home {
             };
             self.let_go(task);
             self.live.set(self.live.get() - 1);
+            gone += 1;
             if header.connection.get() {
                 there.load.connections.fetch_add(1, Ordering::Relaxed); // a figure
             }
@@ -391,6 +395,8 @@ impl Home {
         }
         self.queue.head.set(kept.head.get());
         self.queue.tail.set(kept.tail.get());
+        self.queue.popped.set(popped);
+        self.queue.pushed.set(self.queue.pushed.get() - gone);
     }
 
     /// Drops the future of every live task, and of what those drops spawn. Not from within a poll.

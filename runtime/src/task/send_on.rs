@@ -3,8 +3,8 @@
 use multikernel_channels::sync::Ordering;
 
 use crate::machine::mailbox::{Arrival, Mailbox};
-use crate::task::Home;
 use crate::task::header::{Phase, TaskRef, ask, deliver};
+use crate::task::{Home, home as of_this_thread};
 
 impl TaskRef {
     /// Claims the envelope of a task that was never polled, to send it on. False if somebody else's message has it.
@@ -25,7 +25,9 @@ impl TaskRef {
         header.mailbox.store(target.this().cast_mut(), Ordering::Release);
         // SAFETY: claimed, so it is in no inbox; the message takes the list's reference. The thread's Machine keeps the
         // mailbox.
-        if unsafe { target.post(self.as_ptr().cast()) }.is_err() {
+        if unsafe { target.post(self.as_ptr().cast()) }.is_ok() {
+            of_this_thread::note_post();
+        } else {
             // Release: as above, though that core, which has ended, will not look again.
             header.mailbox.store(home.mailbox().this().cast_mut(), Ordering::Release);
             // SAFETY: refused, so the envelope is still ours.
