@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 
 /// Declares values that a future, and what it calls, can reach without their being passed along.
 ///
-/// Each is a [`LocalKey`](crate::task::LocalKey), and has a value only inside [`scope`](crate::task::LocalKey::scope) or
+/// Each is a [`LocalKey`], and has a value only inside [`scope`](crate::task::LocalKey::scope) or
 /// [`sync_scope`](crate::task::LocalKey::sync_scope). A task that is spawned inside does not inherit it.
 ///
 /// # Examples
