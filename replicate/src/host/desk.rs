@@ -29,19 +29,19 @@ impl<'a> Desk<'a> {
     ) -> Self {
         Self { links, reply, reads, answers, has_advanced: false, has_left: false }
     }
+}
 
-    /// Sends what has waited, before anything else goes to that core.
-    pub(crate) fn flush(&self) {
-        if let Some((to, message)) = self.reply.take() {
-            self.links.post(to, message);
-            self.links.ring(to);
-        }
+/// Sends what has waited, before anything else goes to that core.
+pub(crate) fn flush(reply: &RefCell<Reply>, links: &dyn Links) {
+    if let Some((to, message)) = reply.take() {
+        links.post(to, message);
+        links.ring(to);
     }
 }
 
 impl Effects<Replicas> for Desk<'_> {
     fn post(&mut self, to: CoreId, message: Wire<Replicas>) {
-        self.flush();
+        flush(self.reply, self.links);
         self.links.post(to, message);
     }
 
@@ -52,7 +52,7 @@ impl Effects<Replicas> for Desk<'_> {
         }
         let is_told = |(at, reply): &mut (CoreId, Wire<Replicas>)| *at == to && reply.is_told_by(&message);
         drop(self.reply.borrow_mut().take_if(is_told));
-        self.flush();
+        flush(self.reply, self.links);
         self.reply.replace(Some((to, message)));
     }
 

@@ -250,7 +250,7 @@ impl Host {
 
     /// All that had been sent has been read, or as much as is read at once.
     pub fn after_reading(&self) {
-        Desk::new(&*self.links, &self.reply, false, Vec::new()).flush();
+        desk::flush(&self.reply, &*self.links);
         self.catch_up();
     }
 

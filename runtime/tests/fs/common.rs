@@ -1,53 +1,29 @@
 //! What the tests of files share.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
-use multikernel::runtime::{Builder, DriverChoice, DriverKind, Handle};
-use multikernel::task::yield_now;
-use multikernel::time::timeout;
-
-/// A test that is not done by then hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-pub const DRIVERS: [(DriverChoice, DriverKind); 2] =
-    [(DriverChoice::Uring, DriverKind::Uring), (DriverChoice::Epoll, DriverKind::Epoll)];
+use crate::support;
+pub use crate::support::{DRIVERS, done_within as give_up_after, pattern, poll_once};
 
 /// Runs `test` on a Machine with `cores`, once for each driver, each time with a folder of its own.
 pub fn on_both<F, Fut>(cores: usize, test: F)
 where
-    F: Fn(PathBuf) -> Fut,
+    F: Fn(PathBuf) -> Fut + 'static,
     Fut: Future<Output = io::Result<()>> + 'static,
 {
-    for (choice, kind) in DRIVERS {
-        let folder = Folder::new();
-        let test = &test;
-        let path = folder.0.clone();
-        Builder::new_test()
-            .cores(cores)
-            .driver(choice)
-            .run(|| {
-                assert_driver(&Handle::current(), kind);
-                let test = test(path);
-                async { timeout(PATIENCE, test).await }
-            })
-            .unwrap()
-            .unwrap_or_else(|_| panic!("the test hangs on {kind}"))
-            .unwrap_or_else(|error| panic!("on {kind}: {error}"));
-    }
-}
-
-/// Holds that `kind` is what runs, wherever this system allows it and the environment does not say otherwise.
-fn assert_driver(handle: &Handle, kind: DriverKind) {
-    let allowed = kind == DriverKind::Epoll || io_uring::IoUring::new(8).is_ok();
-    if allowed && std::env::var_os("MULTIKERNEL_DRIVER").is_none() {
-        assert_eq!(handle.driver().kind, kind, "{}", handle.driver().why);
-    }
+    let test = Rc::new(test);
+    support::on_both(cores, || {
+        let test = test.clone();
+        async move {
+            let folder = Folder::new();
+            test(folder.0.clone()).await
+        }
+    });
 }
 
 /// A folder that goes with this, on a file system that is kept on a disk.
@@ -83,28 +59,6 @@ pub async fn until_descriptors(path: &Path, count: usize) {
     while descriptors(path) != count {
         multikernel::time::sleep(Duration::from_millis(1)).await;
     }
-}
-
-/// Bytes that differ from place to place, so that lost, doubled and swapped pieces show.
-pub fn pattern(length: usize) -> Vec<u8> {
-    (0..length as u32).map(|n| (n.wrapping_mul(0x9E37_79B9) >> 24) as u8).collect()
-}
-
-/// Polls once.
-pub async fn poll_once<F: Future>(future: &mut Pin<&mut F>) -> Poll<F::Output> {
-    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
-}
-
-/// Polls `future` until it has waited `waits` times, then drops it. What it gives when it was done before.
-pub async fn give_up_after<F: Future>(waits: usize, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    for _ in 0..waits {
-        if let Poll::Ready(output) = poll_once(&mut future).await {
-            return Some(output);
-        }
-        yield_now().await;
-    }
-    None
 }
 
 /// Does it again and again, each time dropped one wait later, until it is done without being dropped.

@@ -10,3 +10,5 @@ mod open;
 mod send;
 #[cfg(feature = "tokio")]
 mod stream;
+#[path = "../support/mod.rs"]
+mod support;

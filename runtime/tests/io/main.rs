@@ -8,3 +8,5 @@ mod copy;
 mod names;
 #[cfg(feature = "tokio")]
 mod stdio;
+#[path = "../support/mod.rs"]
+mod support;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::future::{Future, poll_fn};
-use std::io::{self, PipeReader, PipeWriter};
+use std::io::{PipeReader, PipeWriter};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::Stdio;
@@ -12,44 +12,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use multikernel::process::{Child, Command};
-use multikernel::runtime::{Builder, DriverChoice, DriverKind, Handle};
-use multikernel::time::timeout;
 
-/// A test that is not done by then hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-pub const DRIVERS: [(DriverChoice, DriverKind); 2] =
-    [(DriverChoice::Uring, DriverKind::Uring), (DriverChoice::Epoll, DriverKind::Epoll)];
-
-/// Runs `test` on a Machine with `cores`, once for each driver; fails if it does not end.
-pub fn on_both<F, Fut>(cores: usize, test: F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = io::Result<()>> + 'static,
-{
-    for (choice, kind) in DRIVERS {
-        let test = &test;
-        Builder::new_test()
-            .cores(cores)
-            .driver(choice)
-            .run(|| {
-                assert_driver(&Handle::current(), kind);
-                let test = test();
-                async { timeout(PATIENCE, test).await }
-            })
-            .unwrap()
-            .unwrap_or_else(|_| panic!("the test hangs on {kind}"))
-            .unwrap_or_else(|error| panic!("on {kind}: {error}"));
-    }
-}
-
-/// Holds that `kind` is what runs, wherever this system allows it and the environment does not say otherwise.
-pub fn assert_driver(handle: &Handle, kind: DriverKind) {
-    let allowed = kind == DriverKind::Epoll || io_uring::IoUring::new(8).is_ok();
-    if allowed && std::env::var_os("MULTIKERNEL_DRIVER").is_none() {
-        assert_eq!(handle.driver().kind, kind, "{}", handle.driver().why);
-    }
-}
+pub use crate::support::{DRIVERS, PATIENCE, on_both, pattern};
 
 static OTHERS: RwLock<()> = RwLock::new(());
 
@@ -152,9 +116,4 @@ pub async fn give_up_after<F: Future>(waits: usize, future: F) -> Option<F::Outp
         }
     })
     .await
-}
-
-/// Bytes that differ from place to place, so that lost, doubled and swapped pieces show.
-pub fn pattern(length: usize) -> Vec<u8> {
-    (0..length as u32).map(|n| (n.wrapping_mul(0x9E37_79B9) >> 24) as u8).collect()
 }

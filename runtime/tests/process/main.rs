@@ -9,5 +9,7 @@ mod inheritance;
 mod orphans;
 mod pipes;
 mod shortage;
+#[path = "../support/mod.rs"]
+mod support;
 #[cfg(feature = "tokio")]
 mod traits;

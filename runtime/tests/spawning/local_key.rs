@@ -109,7 +109,7 @@ fn a_future_is_dropped_inside_its_scope() {
     }));
     assert!(waiting.as_mut().poll(&mut cx).is_pending());
     drop(waiting);
-    struct Ready<'a>(#[allow(dead_code)] Witness<'a>);
+    struct Ready<'a>(#[expect(dead_code, reason = "it is there to be dropped")] Witness<'a>);
     impl Future for Ready<'_> {
         type Output = ();
         fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {

@@ -1,4 +1,4 @@
-//! What the tests of sockets share.
+//! What the tests of input and output share.
 #![allow(dead_code, reason = "each crate of tests uses a part")]
 
 use std::future::{Future, poll_fn};
@@ -15,7 +15,7 @@ use multikernel::task::yield_now;
 use multikernel::time::timeout;
 
 /// A test that is not done by then hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const DRIVERS: [(DriverChoice, DriverKind); 2] =
     [(DriverChoice::Uring, DriverKind::Uring), (DriverChoice::Epoll, DriverKind::Epoll)];
@@ -60,16 +60,21 @@ pub async fn poll_once<F: Future>(future: &mut Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
-/// Polls `future` until it has waited `waits` times, then drops it. True when it was done before.
-pub async fn give_up_after(waits: usize, future: impl Future) -> bool {
+/// Polls `future` until it has waited `waits` times, then drops it. Its output, if it was done before.
+pub async fn done_within<F: Future>(waits: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     for _ in 0..waits {
-        if poll_once(&mut future).await.is_ready() {
-            return true;
+        if let Poll::Ready(output) = poll_once(&mut future).await {
+            return Some(output);
         }
         yield_now().await;
     }
-    false
+    None
+}
+
+/// As [`done_within`], and says only whether it was done.
+pub async fn give_up_after(waits: usize, future: impl Future) -> bool {
+    done_within(waits, future).await.is_some()
 }
 
 /// An open socket, by the name that stays the same for all its descriptors.

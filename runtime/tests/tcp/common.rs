@@ -1,50 +1,10 @@
 //! What the tests of TCP share.
 
-use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
-use std::task::Poll;
-use std::time::Duration;
 
 use multikernel::net::{TcpListener, TcpStream};
-use multikernel::runtime::{Builder, DriverChoice, DriverKind, Handle};
-use multikernel::time::timeout;
 
-/// A test that is not done by then hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-pub const DRIVERS: [(DriverChoice, DriverKind); 2] =
-    [(DriverChoice::Uring, DriverKind::Uring), (DriverChoice::Epoll, DriverKind::Epoll)];
-
-/// Runs `test` on a Machine with `cores`, once for each driver; fails if it does not end.
-pub fn on_both<F, Fut>(cores: usize, test: F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = io::Result<()>> + 'static,
-{
-    for (choice, kind) in DRIVERS {
-        let test = &test;
-        Builder::new_test()
-            .cores(cores)
-            .driver(choice)
-            .run(|| {
-                assert_driver(&Handle::current(), kind);
-                let test = test();
-                async { timeout(PATIENCE, test).await }
-            })
-            .unwrap()
-            .unwrap_or_else(|_| panic!("the test hangs on {kind}"))
-            .unwrap_or_else(|error| panic!("on {kind}: {error}"));
-    }
-}
-
-/// Holds that `kind` is what runs, wherever this system allows it and the environment does not say otherwise.
-pub fn assert_driver(handle: &Handle, kind: DriverKind) {
-    let allowed = kind == DriverKind::Epoll || io_uring::IoUring::new(8).is_ok();
-    if allowed && std::env::var_os("MULTIKERNEL_DRIVER").is_none() {
-        assert_eq!(handle.driver().kind, kind, "{}", handle.driver().why);
-    }
-}
+pub use crate::support::{DRIVERS, assert_driver, on_both, pattern, poll_once};
 
 /// Both ends of a connection.
 pub async fn pair() -> io::Result<(TcpStream, TcpStream)> {
@@ -85,14 +45,4 @@ pub async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Bytes that differ from place to place, so that lost, doubled and swapped pieces show.
-pub fn pattern(length: usize) -> Vec<u8> {
-    (0..length as u32).map(|n| (n.wrapping_mul(0x9E37_79B9) >> 24) as u8).collect()
-}
-
-/// Polls once.
-pub async fn poll_once<F: Future>(future: &mut Pin<&mut F>) -> Poll<F::Output> {
-    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }

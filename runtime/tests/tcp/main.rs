@@ -12,5 +12,7 @@ mod hyper;
 mod listener;
 mod readiness;
 mod socket;
+#[path = "../support/mod.rs"]
+mod support;
 #[cfg(feature = "tokio")]
 mod traits;
