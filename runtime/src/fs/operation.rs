@@ -11,7 +11,7 @@ use crate::context;
 use crate::driver::{FileId, FileOp, Lease, Outcome, Work};
 use crate::machine::blocking::Call;
 use crate::machine::runtime::Handle;
-use crate::time::clock;
+use crate::time::clock::{self, Hold};
 
 /// What became of a read or a write.
 ///
@@ -82,6 +82,7 @@ async fn finish<W: Work>(outcome: Outcome<W>) -> (Result<usize, FileError>, Opti
 pub(super) struct Transfer<W: Work> {
     file: Arc<File>,
     step: Step<W>,
+    _time_waits_for_files: Option<Hold>,
 }
 
 enum Step<W: Work> {
@@ -91,12 +92,16 @@ enum Step<W: Work> {
 
 impl<W: Work> Transfer<W> {
     pub(super) fn new(file: &Arc<File>, work: W) -> Self {
-        Transfer { file: file.clone(), step: Step::Here(FileOp::new(file.clone(), work)) }
+        Self::begin(file, FileOp::new(file.clone(), work))
     }
 
     /// One that a call does, whatever the driver.
     pub(super) fn by_call(file: &Arc<File>, work: W) -> Self {
-        Transfer { file: file.clone(), step: Step::Here(FileOp::blocking(file.clone(), work)) }
+        Self::begin(file, FileOp::blocking(file.clone(), work))
+    }
+
+    fn begin(file: &Arc<File>, operation: FileOp<W>) -> Self {
+        Transfer { file: file.clone(), step: Step::Here(operation), _time_waits_for_files: clock::hold() }
     }
 
     /// Polls without regard to the task's budget. The work is gone only if the core that did it has ended.

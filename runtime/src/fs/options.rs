@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::File;
 use super::asyncify::asyncify;
 use crate::driver::{OpenOp, OpenRequest};
+use crate::time::clock;
 
 /// How a file is to be opened, with the names and the meaning of std's and tokio's.
 ///
@@ -266,6 +267,7 @@ impl OpenOptions {
     /// # }).unwrap();
     /// ```
     pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        let _time_waits_for_files = clock::hold();
         let path = path.as_ref().to_owned();
         let opened = match self.request(&path) {
             Some(request) => OpenOp::new(request).await,

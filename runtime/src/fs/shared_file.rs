@@ -22,6 +22,7 @@ use crate::context;
 use crate::driver::{At, FileId, StableBuf};
 use crate::machine::objects;
 use crate::machine::runtime::Handle;
+use crate::time::clock;
 
 const _: () = assert!(size_of::<SharedFile>() <= 16);
 
@@ -380,6 +381,7 @@ impl SharedFile {
     }
 
     async fn close_here(self, only_if_idle: bool) -> Result<(), CloseError> {
+        let _time_waits_for_files = clock::hold();
         let table = table().await.ok_or(CloseError::Ended)?;
         let drain = Arc::new(Drain::default());
         table.propose(self.closing(&drain, only_if_idle)).await.map_err(CloseError::of)?;

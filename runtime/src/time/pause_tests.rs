@@ -171,6 +171,10 @@ fn work_on_a_file_keeps_time_from_jumping() {
                 file.read_at(vec![0; 4096], page * 4096).await.result.unwrap();
             }
             file.close().await.unwrap();
+            let own = crate::fs::File::open(&path).await.unwrap();
+            for page in 0..16 {
+                own.read_at(vec![0; 4096], page * 4096).await.result.unwrap();
+            }
         };
         timeout(Duration::from_nanos(1), work).await.expect("work on files takes no time");
         assert_eq!(start.elapsed(), Duration::ZERO);
