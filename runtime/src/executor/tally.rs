@@ -97,7 +97,7 @@ impl Core {
         let (mail_in, mail_out) = self.home.mail();
         self.home.mailbox().figures.publish(&Sums {
             busy: self.tally.busy.get(),
-            polls,
+            polls: polls - self.home.sent(),
             run_delay: self.tally.run_delay.nanos.get(),
             wakes,
             spawned: self.home.spawned(),
@@ -105,6 +105,7 @@ impl Core {
             queue: u32::try_from(wakes - polls).unwrap_or(u32::MAX),
             delay: self.tally.delay.get(),
             parks: self.tally.parks.get(),
+            moved: self.home.sent(),
             mail_in,
             mail_out,
             batches: driver.batches,

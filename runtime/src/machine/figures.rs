@@ -25,6 +25,7 @@ pub(crate) struct Figures {
 #[derive(Default)]
 struct Rest {
     parks: AtomicU64,
+    moved: AtomicU64,
     mail_in: AtomicU64,
     mail_out: AtomicU64,
     batches: AtomicU64,
@@ -50,6 +51,8 @@ pub(crate) struct Sums {
     /// How long a task that is queued now waits for its poll, about.
     pub(crate) delay: u32,
     pub(crate) parks: u64,
+    /// Tasks handed over to other cores.
+    pub(crate) moved: u64,
     pub(crate) mail_in: u64,
     pub(crate) mail_out: u64,
     pub(crate) batches: u64,
@@ -69,6 +72,7 @@ impl Figures {
         self.queue.store(sums.queue, Ordering::Relaxed);
         self.delay.store(sums.delay, Ordering::Relaxed);
         self.rest.parks.store(sums.parks, Ordering::Relaxed);
+        self.rest.moved.store(sums.moved, Ordering::Relaxed);
         self.rest.mail_in.store(sums.mail_in, Ordering::Relaxed);
         self.rest.mail_out.store(sums.mail_out, Ordering::Relaxed);
         self.rest.batches.store(sums.batches, Ordering::Relaxed);
@@ -88,6 +92,7 @@ impl Figures {
             queue: self.queue.load(Ordering::Relaxed),
             delay: self.delay.load(Ordering::Relaxed),
             parks: self.rest.parks.load(Ordering::Relaxed),
+            moved: self.rest.moved.load(Ordering::Relaxed),
             mail_in: self.rest.mail_in.load(Ordering::Relaxed),
             mail_out: self.rest.mail_out.load(Ordering::Relaxed),
             batches: self.rest.batches.load(Ordering::Relaxed),

@@ -105,7 +105,7 @@ impl Handle {
         let at = Location::caller();
         executor::with(|core| match core {
             Some(core) if Arc::ptr_eq(&core.machine, &self.machine) => {
-                task::spawn_fresh(&core.home, future, at, false)
+                task::spawn_movable(&core.home, future, at, false)
             }
             _ => task::spawn_elsewhere(placement::balanced(&self.machine, 0), future, at, false),
         })

@@ -9,10 +9,10 @@ use crate::machine::placement;
 /// Runs a function that blocks, here and now.
 ///
 /// The core does nothing else meanwhile, so its tasks, its sockets and timers wait, and so does the agreement of the
-/// Machine. Before, the tasks in its run queue that are `Send`, may run anywhere (by [`spawn`](crate::spawn) and the
-/// like, not [`spawn_on`](crate::spawn_on)) and have not been polled yet are sent to other cores; meanwhile, no new ones
-/// are placed here. Tasks that have begun stay: they do not move in this runtime. In tokio the whole queue moves to
-/// another thread, so code that relies on that, such as waiting in `f` for another task of this core, hangs here.
+/// Machine. Before, the tasks in its run queue that may run anywhere (by [`spawn`](crate::spawn) and the like, not
+/// [`spawn_on`](crate::spawn_on)) are handed over to other cores; meanwhile, no new ones are placed here. In tokio
+/// everything else moves to another thread as well, so code that relies on that, such as waiting in `f` for a task of
+/// this core that waits for a socket, hangs here.
 ///
 /// That makes it a tool for short calls, or for cores with little else to do, where `f` borrows or is not `Send`.
 /// Everything else belongs in [`spawn_blocking`](crate::task::spawn_blocking). On a thread that is no core, and on a
@@ -51,7 +51,7 @@ fn make_way(core: &Core) -> Blocking {
     // Spawned meanwhile, a task goes elsewhere: here it would wait for longer than anywhere.
     let delay = own.load.delay.swap(u32::MAX, Ordering::Relaxed); // a figure
     if machine.cores.len() > 1 {
-        core.home.give_away(|| {
+        core.home.hand_over(|| {
             let target = placement::balanced(machine, core.random());
             target.load.takes_tasks().then_some(target)
         });

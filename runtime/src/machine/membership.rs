@@ -1,6 +1,6 @@
 //! Cores that leave the Machine by plan and come back.
 //!
-//! A core that retires gets no new tasks; when its last has ended it leaves the agreement, and its thread sleeps until it is
+//! A core that retires gets no new tasks, and hands those over that may go; when its last has ended it leaves the agreement, and its thread sleeps until it is
 //! revived. Its inbox stays open, for wakers of its former tasks may be anywhere, and its driver serves guests.
 //!
 //! ```text
@@ -22,7 +22,7 @@ use multikernel_replicate::host::Host;
 use crate::executor::{self, Core};
 use crate::machine::mailbox::{Mailbox, Standing};
 use crate::machine::runtime::Handle;
-use crate::machine::{Machine, call};
+use crate::machine::{Machine, call, placement};
 use multikernel_channels::sync::Arc;
 
 /// Who waits for a core to leave.
@@ -103,10 +103,11 @@ impl From<ReviveError> for io::Error {
 }
 
 impl Handle {
-    /// Takes a core out of the Machine. It gets no new tasks from now on; when its last task has ended it leaves the agreement
+    /// Takes a core out of the Machine. It gets no new tasks from now on; when its last task has gone it leaves the agreement
     /// (another core becomes home of what it was home of), and its thread sleeps. [`revive`](Self::revive) brings it back.
     ///
-    /// Tasks are not moved: this waits for them. What is sent there by [`spawn_on`](crate::spawn_on) after it has left is
+    /// Tasks that may run anywhere (by [`spawn`](crate::spawn) and the like) are handed over to other cores, with all that
+    /// they wait for. This waits for the others to end. What is sent there by [`spawn_on`](crate::spawn_on) after it has left is
     /// cancelled.
     ///
     /// # Errors
@@ -242,7 +243,7 @@ impl Core {
             return self.home.mailbox().load.set_standing(Standing::Member);
         }
         if self.home.pending() > 0 {
-            return;
+            return self.move_out();
         }
         let Some(reply) = self.retiring.take() else { return };
         self.home.shut(true);
@@ -250,6 +251,14 @@ impl Core {
             executor::with(|core| core.expect("a host is entered on a core").end_leave(has_left, reply));
         });
         debug_assert!(asked, "a core that leaves is a member");
+    }
+
+    /// Hands over what may go. The rest ends here, in its own time.
+    fn move_out(&self) {
+        self.home.hand_all_over(|| {
+            let target = placement::balanced(&self.machine, self.random());
+            target.load.takes_tasks().then_some(target)
+        });
     }
 
     fn end_leave(&self, has_left: bool, reply: Retiring) {

@@ -52,8 +52,10 @@ pub struct RuntimeMetrics {
 pub struct CoreMetrics {
     /// Tasks that have not completed.
     pub tasks: usize,
-    /// Tasks there have ever been.
+    /// Tasks that there have ever been here: spawned, or handed over by another core.
     pub spawned: u64,
+    /// Tasks of those that this core has handed over to others.
+    pub moved: u64,
     /// Polls of tasks, the one under way included.
     pub polls: u64,
     /// How often a task has entered the run queue: spawned, woken, or woken while it ran.
@@ -87,6 +89,7 @@ impl From<Sums> for CoreMetrics {
         Self {
             tasks: sums.tasks as usize,
             spawned: sums.spawned,
+            moved: sums.moved,
             polls: sums.polls,
             wakes: sums.wakes,
             queue_depth: sums.queue as usize,
@@ -185,7 +188,7 @@ impl RuntimeMetrics {
     /// # }).unwrap();
     /// ```
     pub fn spawned_tasks_count(&self) -> u64 {
-        self.cores().map(|core| core.spawned).sum()
+        self.cores().map(|core| core.spawned - core.moved.min(core.spawned)).sum()
     }
 
     /// The time in which a core polled tasks.

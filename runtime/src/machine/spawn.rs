@@ -42,7 +42,7 @@ where
         }
         match placement::less_delayed(&core.machine, core) {
             Some(target) => task::spawn_elsewhere(target, future, at, false),
-            None => task::spawn_fresh(&core.home, future, at, false),
+            None => task::spawn_movable(&core.home, future, at, false),
         }
     })
 }
@@ -54,7 +54,7 @@ where
 {
     let target = placement::for_connection(&core.machine, core);
     if target.index == core.home.mailbox().index {
-        task::spawn_fresh(&core.home, future, at, true)
+        task::spawn_movable(&core.home, future, at, true)
     } else {
         task::spawn_elsewhere(target, future, at, true)
     }
@@ -87,7 +87,7 @@ where
         let Some(core) = core else { return Handle::current().spawn(future) };
         let target = placement::balanced(&core.machine, core.random());
         if target.index == core.home.mailbox().index {
-            task::spawn_fresh(&core.home, future, at, false)
+            task::spawn_movable(&core.home, future, at, false)
         } else {
             task::spawn_elsewhere(target, future, at, false)
         }

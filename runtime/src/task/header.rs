@@ -18,14 +18,12 @@ use crate::task::quietly;
 /// Where a task is in its life. Written and read by the home alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Not adopted yet. Its handle may come to the home before it does.
+    /// On its way to its home. Its handle may come there before it does.
     Newborn,
     /// Waiting to be woken.
     Idle,
     /// In the run queue.
     Queued,
-    /// In the run queue, never polled, and free to be sent to another core.
-    Fresh,
     /// Being polled.
     Running,
     /// Being polled, and woken meanwhile.
@@ -75,8 +73,8 @@ const MERGED: isize = 1;
 pub(crate) struct Header {
     envelope: Envelope,
     pub(crate) vtable: &'static VTable,
-    /// The home's mailbox; null for a newborn that was refused because its core had ended. It changes when a task that
-    /// was never polled is sent to another core.
+    /// The home's mailbox; null for a newborn that was refused because its core had ended. It changes when the
+    /// task is handed over.
     pub(super) mailbox: AtomicPtr<Mailbox>,
     pub(crate) spawned_at: &'static Location<'static>,
 
@@ -98,6 +96,8 @@ pub(crate) struct Header {
     merged: Cell<bool>,
     /// Counts as a connection in the home's published load.
     pub(crate) connection: Cell<bool>,
+    /// May be handed over to another core: what it holds is `Send`, and nobody has said where it is to be.
+    pub(crate) is_movable: Cell<bool>,
 
     // Everyone's fields: atomic.
     pub(crate) done: AtomicBool, // in what the flags leave of their word
@@ -130,6 +130,7 @@ impl Header {
             joined_elsewhere: Cell::new(false),
             merged: Cell::new(false),
             connection: Cell::new(false),
+            is_movable: Cell::new(false),
             id: LazyId::new(),
             done: AtomicBool::new(false),
             remote: AtomicUsize::new(0),
@@ -165,7 +166,7 @@ impl TaskRef {
 
     /// The thread's home, if this task lives there.
     pub(crate) fn home<'a>(self) -> Option<&'a Home> {
-        // Acquire pairs with `send_on`: who finds itself the home sees the plain fields as the former home left them.
+        // Acquire pairs with `TaskRef::send_on`: who finds itself the home sees the plain fields as the former home left them.
         home::if_current(self.header().mailbox.load(Ordering::Acquire))
     }
 
@@ -356,10 +357,10 @@ impl TaskRef {
     /// The plain fields are ours to read: their last change comes before the close, which we have acquired.
     fn home_has_ended(self) {
         let header = self.header();
-        // Relaxed: the bit was there before the task was shared.
+        // Relaxed: the bit is there from before the post on.
         let newborn = header.remote.load(Ordering::Relaxed) & ask::ADOPT != 0;
         if newborn {
-            // SAFETY: never adopted, so the future was never polled; it is with the message, and so with us.
+            // SAFETY: not adopted, so nobody polls the future; it came with the message, and so is ours.
             unsafe { (header.vtable.cancel)(self.0, true) };
             header.done.store(true, Ordering::Release); // pairs with the Acquire in the join handle
             self.answer_at_home();

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
-use std::ptr::{NonNull, null};
+use std::ptr::null;
 use std::task::Context;
 
 use multikernel_channels::epoch;
@@ -13,6 +13,7 @@ use multikernel_channels::sync::{Arc, Cell, Ordering, per_thread};
 use crate::machine::mailbox::{Arrival, Envelope, Mailbox};
 use crate::task::header::{Header, Phase, TaskRef};
 use crate::task::id::Id;
+use crate::task::queue::{List, Queue, task_ref};
 use crate::task::recycle::Recycler;
 use crate::task::waker;
 
@@ -37,6 +38,8 @@ pub(crate) struct Home {
     pending: Cell<u32>,
     /// The task that is being polled, or was last and is alive; [`NAMELESS`] while one is being completed.
     current: Cell<*const Header>,
+    /// Tasks that were handed over to other cores.
+    sent: Cell<u64>,
     /// The core is ending: what arrives is cancelled instead of run.
     ending: Cell<bool>,
     /// The core has left, or is about to: what comes from now on is cancelled at once.
@@ -87,10 +90,14 @@ fn replace(home: *const Home) -> *const Home {
 
 /// The name of the task that this thread's home is polling.
 pub(super) fn polled() -> Option<Id> {
+    current_header().map(|header| header.id.get())
+}
+
+/// The task that this thread's home is polling. It ends before that poll does.
+pub(super) fn current_header<'a>() -> Option<&'a Header> {
     let home = HOME.with(|home| home.get());
     // SAFETY: as in `if_current`.
-    let current = unsafe { home.as_ref() }?.current.get();
-    being_polled(current).map(|header| header.id.get())
+    being_polled(unsafe { home.as_ref() }?.current.get())
 }
 
 /// The current task, unless its poll is over.
@@ -118,6 +125,7 @@ impl Home {
             mail: Cell::new((0, 0)),
             pending: Cell::new(0),
             current: Cell::new(null()),
+            sent: Cell::new(0),
             ending: Cell::new(false),
             is_shut: Cell::new(false),
             held: RefCell::new(VecDeque::new()),
@@ -237,18 +245,6 @@ impl Home {
 
     /// Takes a task in: from here on it is in the list, and polled soon.
     pub(crate) fn adopt(&self, task: TaskRef) {
-        self.adopt_as(Phase::Queued, task);
-    }
-
-    /// As [`adopt`](Self::adopt), for a task that may be sent on until it is polled.
-    ///
-    /// # Safety
-    /// What it holds may be sent to another thread.
-    pub(super) unsafe fn adopt_fresh(&self, task: TaskRef) {
-        self.adopt_as(Phase::Fresh, task);
-    }
-
-    fn adopt_as(&self, phase: Phase, task: TaskRef) {
         self.live.set(self.live.get() + 1);
         self.spawned.set(self.spawned.get() + 1);
         self.pending.set(self.pending.get() + 1);
@@ -256,7 +252,7 @@ impl Home {
         if self.ending.get() || self.is_shut.get() {
             task.header().aborted.set(true);
         }
-        task.header().phase.set(phase);
+        task.header().phase.set(Phase::Queued);
         self.queue.push(task);
     }
 
@@ -269,7 +265,7 @@ impl Home {
             }
             Phase::Running => phase.set(Phase::RunningWoken),
             // A newborn is polled soon after it arrives, or cancelled if it was aborted before.
-            Phase::Newborn | Phase::Queued | Phase::Fresh | Phase::RunningWoken | Phase::Complete => {}
+            Phase::Newborn | Phase::Queued | Phase::RunningWoken | Phase::Complete => {}
         }
     }
 
@@ -296,6 +292,11 @@ impl Home {
         self.spawned.get()
     }
 
+    /// How many tasks were handed over to other cores.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
     /// How often a task has entered the run queue, and how often one has left it.
     pub(crate) fn wakes_and_polls(&self) -> (u64, u64) {
         (self.queue.pushed.get(), self.queue.popped.get())
@@ -314,7 +315,7 @@ impl Home {
     pub(crate) fn run_one(&self) -> bool {
         let Some(task) = self.queue.pop() else { return false };
         let header = task.header();
-        debug_assert!(matches!(header.phase.get(), Phase::Queued | Phase::Fresh));
+        debug_assert_eq!(header.phase.get(), Phase::Queued);
         header.phase.set(Phase::Running);
         self.current.set(header);
         self.mailbox.load.note_poll(header.spawned_at);
@@ -363,40 +364,39 @@ impl Home {
         self.list.remove(task);
     }
 
-    /// Sends the queued tasks that were never polled, and may go, to the cores that `choose` names, until it names none.
-    /// The others keep their order. The cores are of this home's Machine, and this is none of them.
-    pub(crate) fn give_away<'a>(&self, choose: impl FnMut() -> Option<&'a Mailbox>) {
-        // SAFETY: this home's thread, if perhaps within the turn of a set; `self` is borrowed.
-        unsafe { self.visit(|| self.send_fresh(choose)) }
+    /// Takes a task out that goes to another core. It is in the queue no more.
+    pub(super) fn forget(&self, task: TaskRef) {
+        self.let_go(task);
+        self.live.set(self.live.get() - 1);
+        self.queue.popped.set(self.queue.popped.get() + 1);
+        self.sent.set(self.sent.get() + 1);
+        if std::ptr::eq(self.current.get(), task.header()) {
+            self.current.set(null());
+        }
     }
 
-    fn send_fresh<'a>(&self, mut choose: impl FnMut() -> Option<&'a Mailbox>) {
-        let kept = Queue::new();
-        // As if what goes had never been here, and what stays had not been touched.
-        let popped = self.queue.popped.get();
-        let mut gone = 0;
-        let mut target = choose();
-        while let Some(task) = self.queue.pop() {
-            let header = task.header();
-            let may_go = header.phase.get() == Phase::Fresh && !header.aborted.get();
-            let Some(there) = target.filter(|_| may_go && task.claim()) else {
-                kept.push(task);
-                continue;
-            };
-            self.let_go(task);
-            self.live.set(self.live.get() - 1);
-            gone += 1;
-            if header.connection.get() {
-                there.load.connections.fetch_add(1, Ordering::Relaxed); // a figure
-            }
-            // SAFETY: fresh, so never polled and free to go; `choose` names cores of this Machine.
-            unsafe { task.send_on(self, there) };
-            target = choose();
+    /// How many tasks wait for a poll.
+    pub(super) fn queued(&self) -> u64 {
+        self.queue.pushed.get() - self.queue.popped.get()
+    }
+
+    /// Takes the head out of the queue, to be put back or to be [forgotten](Self::forget).
+    pub(super) fn take_queued(&self) -> Option<TaskRef> {
+        self.queue.unlink()
+    }
+
+    /// Puts a task back, behind all others.
+    pub(super) fn put_queued(&self, task: TaskRef) {
+        self.queue.link(task);
+    }
+
+    /// Calls `f`, which adds and removes none, with each task that has not completed.
+    pub(super) fn for_each(&self, f: impl Fn(TaskRef)) {
+        let mut next = self.list.first();
+        while let Some(task) = next {
+            next = task_ref(task.header().list_next.get());
+            f(task);
         }
-        self.queue.head.set(kept.head.get());
-        self.queue.tail.set(kept.tail.get());
-        self.queue.popped.set(popped);
-        self.queue.pushed.set(self.queue.pushed.get() - gone);
     }
 
     /// Drops the future of every live task, and of what those drops spawn. Not from within a poll.
@@ -409,91 +409,6 @@ impl Home {
                 head.header().aborted.set(true);
                 self.run_one();
             }
-        }
-    }
-}
-
-/// The run queue: first in, first out, linked through the tasks, so that a wake never allocates.
-struct Queue {
-    head: Cell<*const Header>,
-    tail: Cell<*const Header>,
-    /// How many there have ever been, and how many of them have left.
-    pushed: Cell<u64>,
-    popped: Cell<u64>,
-}
-
-fn task_ref(header: *const Header) -> Option<TaskRef> {
-    // SAFETY: callers pass what is in the queue or list of this home: alive until it completes, which takes it out.
-    NonNull::new(header.cast_mut()).map(|header| unsafe { TaskRef::new(header) })
-}
-
-impl Queue {
-    fn new() -> Self {
-        Self { head: Cell::new(null()), tail: Cell::new(null()), pushed: Cell::new(0), popped: Cell::new(0) }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.head.get().is_null()
-    }
-
-    fn head(&self) -> Option<TaskRef> {
-        task_ref(self.head.get())
-    }
-
-    fn push(&self, task: TaskRef) {
-        self.pushed.set(self.pushed.get() + 1);
-        let header: *const Header = task.as_ptr().as_ptr();
-        task.header().run_next.set(null());
-        match task_ref(self.tail.replace(header)) {
-            Some(last) => last.header().run_next.set(header),
-            None => self.head.set(header),
-        }
-    }
-
-    fn pop(&self) -> Option<TaskRef> {
-        let task = self.head()?;
-        self.popped.set(self.popped.get() + 1);
-        let next = task.header().run_next.get();
-        self.head.set(next);
-        if next.is_null() {
-            self.tail.set(null());
-        }
-        Some(task)
-    }
-}
-
-/// All tasks of the core that have not completed.
-struct List {
-    head: Cell<*const Header>,
-}
-
-impl List {
-    fn new() -> Self {
-        Self { head: Cell::new(null()) }
-    }
-
-    fn first(&self) -> Option<TaskRef> {
-        task_ref(self.head.get())
-    }
-
-    fn push(&self, task: TaskRef) {
-        let header: *const Header = task.as_ptr().as_ptr();
-        let next = self.head.replace(header);
-        task.header().list_next.set(next);
-        task.header().list_prev.set(null());
-        if let Some(next) = task_ref(next) {
-            next.header().list_prev.set(header);
-        }
-    }
-
-    fn remove(&self, task: TaskRef) {
-        let (prev, next) = (task.header().list_prev.get(), task.header().list_next.get());
-        match task_ref(prev) {
-            Some(prev) => prev.header().list_next.set(next),
-            None => self.head.set(next),
-        }
-        if let Some(next) = task_ref(next) {
-            next.header().list_prev.set(prev);
         }
     }
 }

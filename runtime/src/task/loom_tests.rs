@@ -21,7 +21,7 @@ use crate::machine::mailbox::CoreUid;
 
 /// Runs `scenario` in all orders with at most `preemptions` involuntary switches of thread, and sees that whatever a
 /// [`Token`] stands for was dropped once.
-fn model(preemptions: usize, scenario: impl Fn(&Tokens) + Send + Sync + 'static) {
+pub(super) fn model(preemptions: usize, scenario: impl Fn(&Tokens) + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(move || {
@@ -34,13 +34,13 @@ fn model(preemptions: usize, scenario: impl Fn(&Tokens) + Send + Sync + 'static)
 
 /// How many tokens were made and dropped; not loom's business.
 #[derive(Clone, Default)]
-struct Tokens(std::sync::Arc<[Count; 2]>);
+pub(super) struct Tokens(std::sync::Arc<[Count; 2]>);
 
 /// In a future or an output: counts its drop.
-struct Token(Tokens);
+pub(super) struct Token(Tokens);
 
 impl Tokens {
-    fn token(&self) -> Token {
+    pub(super) fn token(&self) -> Token {
         self.0[0].fetch_add(1, Relaxed);
         Token(self.clone())
     }
@@ -65,7 +65,7 @@ impl Wake for Sleeper {
     }
 }
 
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     let sleeper = std::sync::Arc::new(Sleeper { woken: Mutex::new(false), bell: Condvar::new() });
     let waker = Waker::from(sleeper.clone());
     let mut future = pin!(future);
@@ -81,13 +81,13 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-fn mailbox(number: u64) -> Arc<Mailbox> {
+pub(super) fn mailbox(number: u64) -> Arc<Mailbox> {
     let number = NonZeroU64::new(number).unwrap();
     Mailbox::new(CoreUid(number), number, 0, |_| {}).unwrap()
 }
 
 /// The calling thread is the home of `mailbox` while `f` runs; then it ends.
-fn at_home<R>(mailbox: Arc<Mailbox>, f: impl FnOnce(&Home) -> R) -> R {
+pub(super) fn at_home<R>(mailbox: Arc<Mailbox>, f: impl FnOnce(&Home) -> R) -> R {
     let home = Home::new(mailbox);
     // SAFETY: it stays here until it leaves, below.
     unsafe { home.enter() };
@@ -98,12 +98,12 @@ fn at_home<R>(mailbox: Arc<Mailbox>, f: impl FnOnce(&Home) -> R) -> R {
 }
 
 /// A turn of the loop.
-fn turn(home: &Home) {
+pub(super) fn turn(home: &Home) {
     home.deliver(0);
     while home.run_one() {}
 }
 
-fn turns_until(home: &Home, done: impl Fn() -> bool) {
+pub(super) fn turns_until(home: &Home, done: impl Fn() -> bool) {
     while !done() {
         turn(home);
         thread::yield_now();
@@ -115,7 +115,7 @@ fn spawn<F: Future + 'static>(home: &Home, future: F) -> JoinHandle<F::Output> {
 }
 
 /// A task that never ends by itself, and its waker.
-fn forever(home: &Home, tokens: &Tokens) -> (JoinHandle<Token>, Waker) {
+pub(super) fn forever(home: &Home, tokens: &Tokens) -> (JoinHandle<Token>, Waker) {
     let waker = std::rc::Rc::new(std::cell::Cell::new(None));
     let token = tokens.token();
     let slot = waker.clone();
@@ -446,42 +446,4 @@ fn loom_a_handle_overtakes_its_newborn() {
         turn(home);
         assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())).is_ready());
     });
-}
-
-/// A task is sent on before its first poll while its handle is in use elsewhere; both cores may end meanwhile.
-fn given_away(preemptions: usize, then: impl Fn(&Home, JoinHandle<Token>) + Send + Sync + Copy + 'static) {
-    model(preemptions, move |tokens| {
-        let (from, to) = (mailbox(1), mailbox(2));
-        let target = to.clone();
-        let token = tokens.token();
-        let there = at_home(from, |home| {
-            let handle = spawn_fresh(home, async move { token }, Location::caller(), false);
-            let there = thread::spawn(move || at_home(to, |home| then(home, handle)));
-            home.give_away(|| Some(&target));
-            turn(home);
-            there
-        });
-        there.join().unwrap();
-    });
-}
-
-#[test]
-fn loom_a_task_that_is_given_away_is_joined_there() {
-    given_away(3, |home, mut handle| {
-        let mut is_ready = || Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())).is_ready();
-        if !is_ready() {
-            turn(home);
-            is_ready();
-        }
-    });
-}
-
-#[test]
-fn loom_a_task_that_is_given_away_is_aborted_or_detached_there() {
-    given_away(3, |home, handle| {
-        handle.abort();
-        turn(home);
-        drop(handle);
-    });
-    given_away(3, |_, handle| drop(handle));
 }

@@ -1,7 +1,7 @@
 //! Tasks: starting them, waiting for them, ending them.
 //!
-//! A task is a future that runs by itself. It is polled on one core, its home, from beginning to end, among the other
-//! tasks there: one that computes for long without an `.await` holds the others up, and belongs in [`spawn_blocking`].
+//! A task is a future that runs by itself. It is polled on one core, its home, among the other tasks there, and goes to
+//! another core, between two polls, only if it is `Send` and this core has too much to do: one that computes for long without an `.await` holds the others up, and belongs in [`spawn_blocking`].
 //!
 //! | to start one | where it runs | what must be `Send` |
 //! |---|---|---|
@@ -63,16 +63,15 @@
 //                                                                                          freed
 // ```
 //
-// A task that is `Send` begins in `Fresh` instead of `Queued` where it is spawned, and may become a newborn of another core
-// from there.
+// From `Queued`, a task that is movable may become a newborn of another core: see hand_over.rs.
 //
 // | field of the header | written | read |
 // |---|---|---|
-// | `phase`, `run_next`, `list_*`, `joiner`, `wanted`, `aborted`, `local_refs` | home | home |
+// | `phase`, `run_next`, `list_*`, `joiner`, `wanted`, `aborted`, `is_movable`, `local_refs` | home | home |
 // | the future | home | home |
 // | the output | home, before `done` | whoever holds the join handle, after `done` (home: after `Complete`) |
 // | `done` | home, once, Release | anyone, Acquire |
-// | `mailbox` | home, when it sends a fresh task on, Release | anyone, Acquire |
+// | `mailbox` | home, when it hands the task over, Release | anyone, Acquire |
 // | `remote` | anyone adds bits and posts the envelope; home takes them | home |
 // | `shared_refs` | anyone | anyone |
 // | `local_refs`, `merged`, once the home has closed its inbox | nobody | whoever's post is refused, once |
@@ -95,6 +94,9 @@ pub mod coop;
 #[cfg(not(loom))]
 mod ended;
 mod error;
+pub(crate) mod hand_over;
+#[cfg(all(test, loom))]
+mod hand_over_loom_tests;
 pub(crate) mod header;
 pub(crate) mod home;
 pub(crate) mod id;
@@ -108,9 +110,11 @@ mod local_key;
 pub(crate) mod local_set;
 #[cfg(all(test, loom))]
 mod loom_tests;
+#[cfg(not(loom))]
+mod pin_here;
+mod queue;
 mod raw;
 pub(crate) mod recycle;
-mod send_on;
 mod span;
 #[cfg(not(loom))]
 mod tracked;
@@ -134,6 +138,8 @@ pub use join_set::JoinSet;
 pub use local_key::{AccessError, LocalKey, TaskLocalFuture};
 #[cfg(not(loom))]
 pub use local_set::{LocalEnterGuard, LocalSet};
+#[cfg(not(loom))]
+pub use pin_here::pin_here;
 #[cfg(not(loom))]
 pub use tracked::{TaskTrackerToken, TaskTrackerWaitFuture, TrackedFuture};
 #[cfg(not(loom))]
@@ -175,8 +181,8 @@ where
     unsafe { JoinHandle::new(task) }
 }
 
-/// As [`spawn_at_home`], for a task that may be sent to another core until it is polled.
-pub(crate) fn spawn_fresh<F>(
+/// As [`spawn_at_home`], for a task that may be handed over to another core.
+pub(crate) fn spawn_movable<F>(
     home: &Home,
     future: F,
     at: &'static Location<'static>,
@@ -187,8 +193,8 @@ where
     F::Output: Send + 'static,
 {
     let task = new_at_home(home, future, at, connection);
-    // SAFETY: both the future and its output are `Send`.
-    unsafe { home.adopt_fresh(task) };
+    task.header().is_movable.set(true); // both the future and its output are `Send`
+    home.adopt(task);
     // SAFETY: the second of the two references a task is born with.
     unsafe { JoinHandle::new(task) }
 }
@@ -232,7 +238,7 @@ where
     F::Output: Send + 'static,
 {
     // SAFETY: the future is `Send`.
-    unsafe { post_new(target, future, at, connection) }
+    unsafe { post_new(target, future, at, connection, true) }
 }
 
 /// Sends a closure to another core, which makes a future of it there.
@@ -248,7 +254,7 @@ where
 {
     // SAFETY: until its first poll, which happens there, a `Lazy` holds nothing but the closure, which is `Send`;
     // from then on it never leaves.
-    unsafe { post_new(target, lazy::Lazy::new(make), at, false) }
+    unsafe { post_new(target, lazy::Lazy::new(make), at, false, false) }
 }
 
 /// What is spawned at a home that has closed: a task that is cancelled at once.
@@ -290,18 +296,20 @@ where
 }
 
 /// # Safety
-/// What `future` holds now may be sent to another thread.
+/// What `future` holds now may be sent to another thread; if it is movable, so may what it ever holds.
 unsafe fn post_new<F>(
     target: &Mailbox,
     future: F,
     at: &'static Location<'static>,
     connection: bool,
+    is_movable: bool,
 ) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: Send + 'static,
 {
     let task = raw::allocate(target, future, at);
+    task.header().is_movable.set(is_movable);
     if connection {
         task.header().connection.set(true);
         target.load.connections.fetch_add(1, Ordering::Relaxed); // a figure

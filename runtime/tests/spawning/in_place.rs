@@ -7,7 +7,7 @@ use std::sync::mpsc;
 
 use multikernel::channels::oneshot;
 use multikernel::runtime::{Builder, Handle};
-use multikernel::task::{JoinSet, LocalSet, block_in_place, spawn_blocking, yield_now};
+use multikernel::task::{JoinSet, LocalSet, block_in_place, pin_here, spawn_blocking, yield_now};
 use multikernel::{CoreId, spawn, spawn_local, spawn_on};
 
 use crate::common::Alive;
@@ -43,7 +43,7 @@ fn tasks_that_have_not_begun_go_elsewhere() {
 }
 
 #[test]
-fn what_has_begun_or_must_stay_stays_and_keeps_its_order() {
+fn what_must_stay_stays_and_keeps_its_order() {
     Builder::new_test()
         .cores(2)
         .run(|| async {
@@ -53,7 +53,12 @@ fn what_has_begun_or_must_stay_stays_and_keeps_its_order() {
                 yield_now().await;
                 CoreId::current()
             });
-            yield_now().await; // it is in the queue again
+            let pinned = spawn(async move {
+                pin_here();
+                yield_now().await;
+                CoreId::current()
+            });
+            yield_now().await; // they are in the queue again
             let stays: Vec<_> = (0..10)
                 .map(|n| {
                     let order = order.clone();
@@ -66,7 +71,8 @@ fn what_has_begun_or_must_stay_stays_and_keeps_its_order() {
             let named = spawn_on(here, || async { CoreId::current() });
             block_in_place(|| ());
             assert!(order.borrow().is_empty());
-            assert_eq!(begun.await.unwrap(), here);
+            assert_ne!(begun.await.unwrap(), here);
+            assert_eq!(pinned.await.unwrap(), here);
             assert_eq!(named.await.unwrap(), here);
             for task in stays {
                 assert_eq!(task.await.unwrap(), here);

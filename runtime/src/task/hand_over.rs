@@ -1,0 +1,102 @@
+//! Handing a task over to another core, between two polls of it.
+//!
+//! What is `Send` and waits in the run queue may go. Its memory stays where it is, and so do its wakers and handles: they find
+//! the new home through the task. What it waits for (sockets, sleeps) is registered where it is polled next.
+//!
+//! ```text
+//!   former home                                            new home
+//!   claim: remote 0 ──▶ ADOPT, POSTED                      (a handle here may come first: it finds a newborn)
+//!   let go of it: queue, list, figures
+//!   phase = Newborn, mailbox = the other's (Release) ────▶ home() (Acquire): its plain fields
+//!   post the envelope ───────────────────────────────────▶ deliver: remote ──▶ 0, adopted, queued
+//!                                                          asked for meanwhile (wake, abort, join): done now
+//! ```
+
+use multikernel_channels::sync::Ordering;
+
+use crate::machine::mailbox::{Arrival, Mailbox};
+use crate::task::header::{Phase, TaskRef, ask, deliver};
+use crate::task::{Home, home as of_this_thread};
+
+impl TaskRef {
+    /// Claims the envelope, to send the task on. False if somebody else's message has it.
+    fn claim(self) -> bool {
+        // Relaxed: this thread took the last message itself, and the post publishes the claim. While POSTED is set nobody
+        // else posts, or looks for the mailbox to post to.
+        let (claimed, relaxed) = (ask::ADOPT | ask::POSTED, Ordering::Relaxed);
+        self.header().remote.compare_exchange(0, claimed, relaxed, relaxed).is_ok()
+    }
+
+    /// Sends a claimed task, which `home` has let go of, to another core. If that has ended, it stays after all.
+    ///
+    /// # Safety
+    /// It is not being polled, and what it holds may be sent there. `home` is the thread's, and both are of one Machine.
+    unsafe fn send_on(self, home: &Home, target: &Mailbox) {
+        let header = self.header();
+        header.phase.set(Phase::Newborn);
+        // Release pairs with the Acquire in `home`: a handle there may come to the task before the message does.
+        header.mailbox.store(target.this().cast_mut(), Ordering::Release);
+        // SAFETY: claimed, so it is in no inbox; the message takes the list's reference. The thread's Machine keeps the
+        // mailbox.
+        if unsafe { target.post(self.as_ptr().cast()) }.is_ok() {
+            of_this_thread::note_post();
+        } else {
+            // Release: as above, though that core, which has ended, will not look again.
+            header.mailbox.store(home.mailbox().this().cast_mut(), Ordering::Release);
+            // SAFETY: refused, so the envelope is still ours.
+            unsafe { deliver(self.as_ptr().cast(), Arrival::Open) };
+        }
+    }
+}
+
+impl Home {
+    /// Hands tasks that wait in the run queue over to the cores that `choose` names for them, one after the other. The others
+    /// keep their order. The cores are of this home's Machine, and this is none of them. Says how many have gone.
+    pub(crate) fn hand_over<'a>(&self, choose: impl FnMut() -> Option<&'a Mailbox>) -> u64 {
+        // SAFETY: this home's thread, if perhaps within the turn of a set; `self` is borrowed.
+        unsafe { self.visit(|| self.send_queued(choose)) }
+    }
+
+    /// As [`hand_over`](Self::hand_over), but also those that wait for something: each is polled once where it comes.
+    pub(crate) fn hand_all_over<'a>(&self, choose: impl FnMut() -> Option<&'a Mailbox>) -> u64 {
+        self.for_each(|task| {
+            if task.header().is_movable.get() {
+                self.wake(task);
+            }
+        });
+        self.hand_over(choose)
+    }
+
+    fn send_queued<'a>(&self, mut choose: impl FnMut() -> Option<&'a Mailbox>) -> u64 {
+        let mut gone = 0;
+        // A task that comes back, because its core has ended, queues up behind the last.
+        let mut left = self.queued();
+        while left > 0
+            && let Some(task) = self.take_queued()
+        {
+            left -= 1;
+            let header = task.header();
+            let target = (header.is_movable.get() && !header.aborted.get()).then(&mut choose).flatten();
+            let Some(target) = target.filter(|_| task.claim()) else {
+                self.put_queued(task);
+                continue;
+            };
+            self.forget(task);
+            gone += 1;
+            if header.connection.get() {
+                target.load.connections.fetch_add(1, Ordering::Relaxed); // a figure
+            }
+            // SAFETY: in the queue, so it is not being polled; movable, so all that it holds is `Send`; `choose` names cores of
+            // this Machine.
+            unsafe { task.send_on(self, target) };
+        }
+        gone
+    }
+}
+
+/// The task that the thread's home is polling stays there for good.
+pub(crate) fn pin_current() {
+    if let Some(header) = of_this_thread::current_header() {
+        header.is_movable.set(false);
+    }
+}
