@@ -104,6 +104,7 @@ pub mod runtime {
     pub use crate::machine::membership::{RetireError, ReviveError};
     pub use crate::machine::metrics::{CoreMetrics, RuntimeMetrics};
     pub use crate::machine::pinning::{ParsePinningError, Pinning};
+    pub use crate::machine::policy::{CoreLoad, Placement};
     pub use crate::machine::runtime::{EnterGuard, Handle, Runtime, RuntimeFlavor, TryCurrentError};
 }
 
@@ -111,6 +112,8 @@ pub mod runtime {
 #[cfg(not(loom))]
 pub mod machine_support {
     pub use crate::machine::CoreLocalSlot;
+    pub use crate::machine::balance::{Balancer, Decision, Group, Tuning, choose};
+    pub use crate::machine::placer::{Newcomer, Placer};
 }
 
 /// Runs an `async fn` on a Machine: starts the cores, runs the body on the calling thread as core 0, stops the cores,

@@ -26,6 +26,68 @@ pub(crate) const AGREEMENT_READS: usize = 256;
 /// What waking a parked core costs, about: a spawn leaves a core only when it gains more than this.
 pub(crate) const REMOTE_WAKE: Duration = Duration::from_micros(20);
 
+/// How often a core looks whether it should hand tasks over.
+pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(5);
+
+/// For how long a core that has handed tasks over, or got some, waits for the figures to show it.
+pub(crate) const GIVE_PAUSE: Duration = Duration::from_millis(20);
+
+/// Time constant of what a core makes of published figures.
+pub(crate) const LOAD_SMOOTHING: Duration = Duration::from_millis(25);
+
+/// A core that has so much more to do than the mean, in percent of its time, hands tasks over; if that is more than so many
+/// standard errors of the figures.
+pub(crate) const GAP_PERCENT: u32 = 10;
+
+/// See [`GAP_PERCENT`].
+pub(crate) const GAP_SIGMAS: u32 = 4;
+
+/// What moving a task costs, about, on both cores, with the caches that are cold then.
+pub(crate) const MOVE_COST: Duration = Duration::from_micros(50);
+
+/// In so much time a move must earn what it costs.
+pub(crate) const GAP_LASTS: Duration = Duration::from_millis(200);
+
+/// For so long a core hands nothing back to the core that it got tasks from.
+pub(crate) const NO_WAY_BACK: Duration = Duration::from_secs(1);
+
+/// A core that loses more than so much of its time to other processes hands all its tasks over, as far as there is room.
+pub(crate) const LOST_PERCENT: u32 = 15;
+
+/// Time constant with which it is forgotten that a core has lost time, while it has nothing to do.
+pub(crate) const LOST_FADES: Duration = Duration::from_secs(2);
+
+/// Among cores that are busy all the time, waits are made alike if they are longer than this.
+pub(crate) const UNEVEN_WAIT: Duration = Duration::from_micros(100);
+
+/// How often that is done, and over how long waits are averaged for it.
+pub(crate) const EVEN_PAUSE: Duration = Duration::from_millis(200);
+
+/// A core that runs and has published nothing for so long is stuck in a poll, or has no CPU.
+pub(crate) const STUCK: Duration = Duration::from_millis(20);
+
+/// How often a core asks another for tasks.
+pub(crate) const ASK_PAUSE: Duration = Duration::from_millis(50);
+
+/// Before a poll that is expected to take so long, the other tasks leave.
+pub(crate) const LONG_POLL: Duration = Duration::from_millis(10);
+
+/// For so long after that, the core takes no others.
+pub(crate) const RESERVED: Duration = Duration::from_secs(1);
+
+/// Cores that one look compares with. On larger Machines the next look takes the next ones.
+pub(crate) const CORES_PER_LOOK: usize = 16;
+
+/// Cores to which one look hands tasks over.
+pub(crate) const GIVES_PER_LOOK: u32 = 8;
+
+/// How often whoever places tasks reads what all cores publish, for each of them: each costs a cache miss. In between it
+/// counts what it has sent.
+pub(crate) const PLACEMENT_PAUSE: Duration = Duration::from_micros(10);
+
+const _: () = assert!(LOOK_PAUSE.as_nanos() <= GIVE_PAUSE.as_nanos());
+const _: () = assert!(STUCK.as_nanos() > TURN_TIME.as_nanos() && LONG_POLL.as_nanos() > TURN_TIME.as_nanos());
+
 /// Threads for blocking calls, unless the builder says otherwise.
 pub(crate) const BLOCKING_THREADS: usize = 64;
 

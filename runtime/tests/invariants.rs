@@ -263,7 +263,13 @@ fn no_test_waits_for_luck() {
 const SEALED: [&str; 3] = ["pub enum Request {", "pub trait Resolve {", "pub trait Stream {"];
 
 /// Modules that only the crates of this project use: public, but not documented.
-const HIDDEN: [&str; 3] = ["channels/src/budget.rs", "channels/src/epoch.rs", "channels/src/hub.rs"];
+const HIDDEN: [&str; 5] = [
+    "channels/src/budget.rs",
+    "channels/src/epoch.rs",
+    "channels/src/hub.rs",
+    "runtime/src/machine/balance.rs",
+    "runtime/src/machine/placer.rs",
+];
 
 /// Whether an item begins on this line that documentation shows, if it shows the module.
 fn is_public_item(line: &str) -> bool {

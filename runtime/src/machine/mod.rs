@@ -15,6 +15,9 @@ use crate::driver::{self, DriverInfo};
 use crate::time::clock::Clock;
 
 pub(crate) mod agreement;
+pub mod balance;
+#[cfg(test)]
+mod balance_tests;
 mod bell;
 pub(crate) mod blocking;
 pub(crate) mod boot;
@@ -38,6 +41,10 @@ pub(crate) mod metrics;
 pub(crate) mod objects;
 pub(crate) mod pinning;
 pub(crate) mod placement;
+pub mod placer;
+#[cfg(test)]
+mod placer_tests;
+pub mod policy;
 pub(crate) mod registry;
 pub(crate) mod runtime;
 pub(crate) mod spawn;

@@ -1,0 +1,489 @@
+//! When tasks that have begun go to another core: the decision alone, without a clock, a thread or a message.
+//!
+//! Each core has a [`Balancer`] in plain memory. Every [`look`](Balancer::look) brings it what the cores publish now. From
+//! two looks it knows how much *demand* each core has: the share of time in which it polls, and by how much its queue delay
+//! grows. A core whose demand stands out against the mean gives what is too much to cores below the mean, chosen at random
+//! by how much room they have. Whoever has much to give and whoever has room are both counted, so that many givers do not
+//! overwhelm one receiver. Nobody takes from a core that does not give.
+//!
+//! Moving costs, and figures are noise, so a difference counts only if it is larger than a fixed gap and than what the
+//! figures' own variance would explain; and what has been given or taken shows in the estimates at once, not when it is
+//! published.
+
+use crate::limits;
+use crate::machine::policy::CoreLoad;
+
+/// What a core should do now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Decision {
+    /// Nothing.
+    Stay,
+    /// Hand over a group of tasks.
+    Give(Group),
+    /// Tell a core that it may hand over: it has more than its share, and this core has room. It decides by itself.
+    Ask {
+        /// Who is asked.
+        from: usize,
+    },
+}
+
+/// Tasks to hand over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Group {
+    /// To whom.
+    pub to: usize,
+    /// How much of a core's time they should need together, in thousandths. [`choose`] fits tasks to it.
+    pub work: u32,
+    /// How many at most; as many as have so much work if they are all alike.
+    pub tasks: u32,
+}
+
+/// What decides how quickly and how willingly a core gives. [`Default`] is what ships; the simulator tries others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tuning {
+    /// Nanoseconds between two looks.
+    pub look: u64,
+    /// Nanoseconds after a give before the next.
+    pub pause: u64,
+    /// Time constant of the estimates, in nanoseconds.
+    pub smoothing: u64,
+    /// A difference to the mean below this is let be, in shares of a core.
+    pub gap: f64,
+    /// A difference counts if it is so many times its own standard error.
+    pub sigmas: f64,
+    /// What moving a task costs, in nanoseconds.
+    pub cost: u64,
+    /// For how long a difference is taken to last, in nanoseconds: so long a move has time to earn what it costs.
+    pub lasting: u64,
+    /// For so many nanoseconds nothing goes back to a core that has given.
+    pub back: u64,
+    /// A core that loses more than this share of its time to others is drained.
+    pub lost: f64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            look: limits::LOOK_PAUSE.as_nanos() as u64,
+            pause: limits::GIVE_PAUSE.as_nanos() as u64,
+            smoothing: limits::LOAD_SMOOTHING.as_nanos() as u64,
+            gap: f64::from(limits::GAP_PERCENT) / 100.0,
+            sigmas: f64::from(limits::GAP_SIGMAS),
+            cost: limits::MOVE_COST.as_nanos() as u64,
+            lasting: limits::GAP_LASTS.as_nanos() as u64,
+            back: limits::NO_WAY_BACK.as_nanos() as u64,
+            lost: f64::from(limits::LOST_PERCENT) / 100.0,
+        }
+    }
+}
+
+/// What one core makes of another's figures.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    load: CoreLoad,
+    at: u64,
+    /// How many looks have made the estimates.
+    looks: u32,
+    /// Shares of a core: more than one if its queue grows.
+    demand: f64,
+    /// The variance of what single looks say of the demand.
+    variance: f64,
+    /// The share of time lost to other processes. Kept while the core has nothing to run and so cannot lose any.
+    lost: f64,
+    /// Smoothed, in nanoseconds, with the poll itself: what a task waits until it has been polled.
+    wait: f64,
+    /// Since when it has published nothing although it does not sleep.
+    silent_since: u64,
+    /// It has given this core tasks, which go nowhere near it until then.
+    no_way_back: u64,
+    /// It was given tasks, or gave some: until then its figures may be from before.
+    settles: u64,
+}
+
+/// A core's part in sharing the work of the Machine. Plain memory of that core.
+#[derive(Clone, Debug)]
+pub struct Balancer {
+    own: usize,
+    tuning: Tuning,
+    seen: Vec<Seen>,
+    /// Where the next look begins.
+    cursor: usize,
+    /// Whom the last look looked at, after the core itself.
+    window: Vec<usize>,
+    now: u64,
+    next_look: u64,
+    next_give: u64,
+    next_ask: u64,
+    next_even: u64,
+    /// Work that arrived with tasks just now and has not proved its weight.
+    settles: u64,
+    /// Gives that may still follow the last look.
+    gives_left: u32,
+    reserved_until: u64,
+    /// Tasks of the core that could move and were polled lately.
+    active: u32,
+    looked: bool,
+}
+
+impl Balancer {
+    /// For core `own` of `cores`.
+    pub fn new(cores: usize, own: usize) -> Self {
+        Self::with(cores, own, Tuning::default())
+    }
+
+    /// Tuned otherwise.
+    pub fn with(cores: usize, own: usize, tuning: Tuning) -> Self {
+        Self {
+            own,
+            tuning,
+            seen: vec![Seen::default(); cores],
+            cursor: own,
+            window: Vec::new(),
+            now: 0,
+            next_look: 0,
+            next_give: 0,
+            next_ask: 0,
+            next_even: limits::EVEN_PAUSE.as_nanos() as u64,
+            settles: 0,
+            gives_left: 0,
+            reserved_until: 0,
+            active: 0,
+            looked: false,
+        }
+    }
+
+    /// When to look again, in nanoseconds of the caller's clock. Before that, [`look`](Self::look) says
+    /// [`Stay`](Decision::Stay).
+    pub fn next_look(&self) -> u64 {
+        self.next_look
+    }
+
+    /// Looks at what the cores publish at `now`, by index (`load`), and decides. `active` is how many tasks of this core
+    /// could move and have been polled since the last look, or an upper bound.
+    ///
+    /// After a [`Give`](Decision::Give), [`more`](Self::more) says whether somebody else should get some as well.
+    pub fn look(&mut self, now: u64, active: u32, load: impl Fn(usize) -> CoreLoad, random: u32) -> Decision {
+        if now < self.next_look || self.seen.len() < 2 {
+            return Decision::Stay;
+        }
+        (self.now, self.active) = (now, active);
+        self.next_look = now + self.tuning.look;
+        self.gives_left = limits::GIVES_PER_LOOK;
+        self.window.clear();
+        let others = self.seen.len() - 1;
+        for _ in 0..others.min(limits::CORES_PER_LOOK) {
+            self.cursor = (self.cursor + 1) % self.seen.len();
+            if self.cursor == self.own {
+                self.cursor = (self.cursor + 1) % self.seen.len();
+            }
+            self.window.push(self.cursor);
+        }
+        self.seen[self.own].update(now, load(self.own), &self.tuning);
+        for index in 0..self.window.len() {
+            let core = self.window[index];
+            self.seen[core].update(now, load(core), &self.tuning);
+        }
+        self.looked = true;
+        self.decide(random)
+    }
+
+    /// Whether the core that has just given should give to somebody else as well. To be asked until it says
+    /// [`Stay`](Decision::Stay), which it does after a few.
+    pub fn more(&mut self, random: u32) -> Decision {
+        if self.gives_left == 0 || self.next_give <= self.now {
+            return Decision::Stay;
+        }
+        self.give(random)
+    }
+
+    /// `from` has handed over `tasks`.
+    pub fn took(&mut self, now: u64, from: usize, tasks: u32) {
+        self.seen[from].no_way_back = now + self.tuning.back;
+        self.settles = now + self.tuning.pause;
+        self.active += tasks;
+    }
+
+    /// Somebody with room asks for tasks. The core may look at once.
+    pub fn asked(&mut self, now: u64) {
+        self.next_look = self.next_look.min(now);
+    }
+
+    /// Before the core polls a task whose polls are known to take `expected` nanoseconds: whether the others should leave
+    /// first, and where to. The core is then [reserved](Self::is_reserved) for such tasks for a while.
+    pub fn before_long_poll(&mut self, now: u64, expected: u64, others: u32, random: u32) -> Decision {
+        if expected < limits::LONG_POLL.as_nanos() as u64 {
+            return Decision::Stay;
+        }
+        self.now = now;
+        let targets = self.targets(|seen| 1.0 - seen.demand);
+        let Some((to, _)) = pick(&targets, random) else { return Decision::Stay };
+        // Others must have a core that serves them: one stays open, however long all poll.
+        self.reserved_until = now + limits::RESERVED.as_nanos() as u64;
+        if others == 0 {
+            return Decision::Stay;
+        }
+        Decision::Give(Group { to, work: u32::MAX, tasks: others })
+    }
+
+    /// Whether the core has cleared itself for long polls and should be seen as one that takes no tasks.
+    pub fn is_reserved(&self, now: u64) -> bool {
+        now < self.reserved_until
+    }
+
+    /// The demand that a core seems to have, in thousandths of a core.
+    pub fn demand(&self, core: usize) -> u32 {
+        (self.seen[core].demand * 1000.0) as u32
+    }
+
+    fn decide(&mut self, random: u32) -> Decision {
+        if self.now < self.next_give || self.now < self.settles || self.seen[self.own].looks < MIN_LOOKS {
+            return Decision::Stay;
+        }
+        match self.give(random) {
+            Decision::Stay => self.ask(random),
+            decision => decision,
+        }
+    }
+
+    fn give(&mut self, random: u32) -> Decision {
+        let own = self.seen[self.own];
+        if self.active == 0 {
+            return Decision::Stay;
+        }
+        if own.lost >= self.tuning.lost {
+            // Here every task waits for the other process, so the whole of it goes, as far as there is room.
+            let targets = self.targets(|seen| FULL - seen.demand);
+            if let Some(decision) = self.hand_over(&targets, own.demand.max(0.05), 1.0, random) {
+                return decision;
+            }
+        }
+        if self.active < 2 {
+            return Decision::Stay;
+        }
+        let (mean, excess_of_all) = self.mean_and_excess();
+        let excess = own.demand - mean;
+        let error = (own.error(&self.tuning) + self.mean_error()) * self.tuning.sigmas;
+        // Where there is no slack, the same excess costs more: a queue that grows for as long as it lasts.
+        let gap = if own.demand >= FULL { self.tuning.gap / 2.0 } else { self.tuning.gap };
+        if excess > gap.max(error) {
+            let targets = self.targets(|seen| mean - seen.demand);
+            // What the givers have too much is as much as the receivers have room; if some may not receive, all give less.
+            let room: f64 = targets.iter().map(|target| target.1).sum();
+            let share = if excess_of_all > 0.0 { (room / excess_of_all).min(1.0) } else { 1.0 };
+            if let Some(decision) = self.hand_over(&targets, excess * share, ROUND_UP, random) {
+                return decision;
+            }
+        }
+        self.even_out(random)
+    }
+
+    /// Of a core that is always busy, demand does not tell how much it has too much: who waits for an answer sends no further
+    /// request, and requests wait unseen. What tells it is how long tasks wait. It is made alike slowly, for a wait may also
+    /// be what is left of a burst.
+    fn even_out(&mut self, random: u32) -> Decision {
+        let own = self.seen[self.own];
+        let is_even = own.demand < FULL || own.wait < limits::UNEVEN_WAIT.as_nanos() as f64;
+        if is_even || self.now < self.next_even {
+            return Decision::Stay;
+        }
+        let is_behind = |seen: &Seen| seen.wait * 1.5 < own.wait;
+        let targets = self.targets(|seen| if is_behind(seen) { own.wait - seen.wait } else { 0.0 });
+        let Some((to, less)) = pick(&targets, random) else { return Decision::Stay };
+        let share = (less / own.wait / 2.0).min(MOST_EVENED);
+        let tasks = (f64::from(self.active) * share) as u32;
+        self.next_even = self.now + limits::EVEN_PAUSE.as_nanos() as u64;
+        self.commit(to, own.demand * share, tasks.min(self.worth(share)))
+    }
+
+    fn hand_over(
+        &mut self,
+        targets: &[(usize, f64)],
+        work: f64,
+        round_up: f64,
+        random: u32,
+    ) -> Option<Decision> {
+        let (to, room) = pick(targets, random)?;
+        let each = self.seen[self.own].demand.max(0.001) / f64::from(self.active);
+        let work = work.min(room);
+        let mut tasks = (work / each + round_up) as u32;
+        if tasks == 0 && self.seen[self.own].demand - self.seen[to].demand > each * (2.0 - round_up) {
+            tasks = 1; // more than the room that is the target's share, but it will still have less to do than this core
+        }
+        if self.seen[to].lost > self.tuning.lost / 10.0 {
+            tasks = tasks.min(1); // its CPU was taken until lately: one goes ahead and looks
+        }
+        let tasks = tasks.min(self.active).min(self.worth(work));
+        (tasks > 0).then(|| self.commit(to, work.max(each * f64::from(tasks)), tasks))
+    }
+
+    /// How many tasks may move if that takes so much work off this core: moving must earn what it costs.
+    fn worth(&self, work: f64) -> u32 {
+        (work * self.tuning.lasting as f64 / self.tuning.cost.max(1) as f64) as u32
+    }
+
+    /// What is given shows in the estimates at once; the published figures follow.
+    fn commit(&mut self, to: usize, work: f64, tasks: u32) -> Decision {
+        if tasks == 0 {
+            return Decision::Stay;
+        }
+        let moved = work.min(self.seen[self.own].demand);
+        self.seen[self.own].demand -= moved;
+        self.seen[to].demand += moved;
+        let settles = self.now + self.tuning.pause;
+        (self.seen[self.own].settles, self.seen[to].settles) = (settles, settles);
+        let kept = 1.0 - f64::from(tasks) / f64::from(self.active.max(1));
+        let wait = self.seen[self.own].wait;
+        self.seen[self.own].wait *= kept;
+        self.seen[to].wait += wait * (1.0 - kept);
+        self.active -= tasks;
+        self.gives_left -= 1;
+        self.next_give = self.now + self.tuning.pause;
+        Decision::Give(Group { to, work: ((work * 1000.0) as u32).max(1), tasks })
+    }
+
+    fn ask(&mut self, random: u32) -> Decision {
+        let own = self.seen[self.own];
+        if self.now < self.next_ask || own.lost >= self.tuning.lost || self.is_reserved(self.now) {
+            return Decision::Stay;
+        }
+        let (now, tuning) = (self.now, self.tuning);
+        let asked = |core: &usize| {
+            let seen = &self.seen[*core];
+            let is_late = seen.is_stuck(now) && seen.load.tasks > 1;
+            (is_late && seen.demand.max(1.0) - own.demand > 2.0 * tuning.gap).then_some((*core, 1.0))
+        };
+        let from: Vec<_> = self.window.iter().filter_map(asked).collect();
+        let Some((from, _)) = pick(&from, random) else { return Decision::Stay };
+        self.next_ask = now + limits::ASK_PAUSE.as_nanos() as u64;
+        Decision::Ask { from }
+    }
+
+    /// Who may receive, with its room, if it has any.
+    fn targets(&self, room: impl Fn(&Seen) -> f64) -> Vec<(usize, f64)> {
+        let may = |core: &&usize| {
+            let seen = &self.seen[**core];
+            let trusted = seen.looks >= MIN_LOOKS && !seen.is_stuck(self.now) && seen.lost < self.tuning.lost;
+            seen.load.takes_tasks && trusted && seen.no_way_back <= self.now
+        };
+        let with_room = self.window.iter().filter(may).map(|core| (*core, room(&self.seen[*core])));
+        with_room.filter(|target| target.1 > 0.0).collect()
+    }
+
+    /// The mean demand of those who share the work, this core among them, and by how much they exceed it in all.
+    fn mean_and_excess(&self) -> (f64, f64) {
+        let shares = |core: &&usize| {
+            let seen = &self.seen[**core];
+            seen.looks >= MIN_LOOKS && (seen.load.takes_tasks || seen.load.tasks > 0)
+        };
+        let all = || self.window.iter().filter(shares).chain([&self.own]).map(|core| self.seen[*core].demand);
+        let mean = all().sum::<f64>() / all().count() as f64;
+        (mean, all().map(|demand| (demand - mean).max(0.0)).sum())
+    }
+
+    /// The standard error of the others' mean.
+    fn mean_error(&self) -> f64 {
+        let sum: f64 = self.window.iter().map(|core| self.seen[*core].error(&self.tuning).powi(2)).sum();
+        sum.sqrt() / self.window.len().max(1) as f64
+    }
+}
+
+/// Estimates of fewer looks say nothing.
+const MIN_LOOKS: u32 = 3;
+
+/// A core with more demand than this counts as busy all the time.
+const FULL: f64 = 0.95;
+
+/// A task that fits in but for so much of itself may go: estimates are not exact.
+const ROUND_UP: f64 = 0.25;
+
+impl Seen {
+    fn update(&mut self, now: u64, load: CoreLoad, tuning: &Tuning) {
+        let old = self.load;
+        let passed = now.saturating_sub(self.at);
+        if self.looks > 0 && passed < tuning.look / 4 {
+            return;
+        }
+        (self.load, self.at) = (load, now);
+        let speaks = load.parked || load.polls != old.polls || load.busy != old.busy || load.tasks == 0;
+        if speaks || self.looks == 0 {
+            self.silent_since = now;
+        }
+        if now < self.settles {
+            return;
+        }
+        self.looks += 1;
+        if self.looks == 1 {
+            return;
+        }
+        let passed = passed as f64;
+        let nanos = |new: u64, old: u64| new.wrapping_sub(old) as f64;
+        let busy = (nanos(load.busy, old.busy) / passed).clamp(0.0, 1.0);
+        let growth = (load.delay as f64 - old.delay as f64) / passed;
+        let now_demand = if self.is_stuck(now) { 1.0 } else { (busy + growth).clamp(0.0, MOST_DEMAND) };
+        // The first estimates are means, so that a core is known soon after the start.
+        let fresh = 1.0 - (-passed / tuning.smoothing as f64).exp();
+        let part = fresh.max(1.0 / f64::from(self.looks - 1));
+        let off = now_demand - self.demand;
+        self.demand += part * off;
+        self.variance += fresh * (off * off - self.variance);
+        let polls = load.polls.wrapping_sub(old.polls);
+        let poll = if polls > 0 { nanos(load.busy, old.busy) / polls as f64 } else { 0.0 };
+        let slow = 1.0 - (-passed / limits::EVEN_PAUSE.as_nanos() as f64).exp();
+        self.wait += slow * (load.delay as f64 + poll - self.wait);
+        let lost = (nanos(load.run_delay, old.run_delay) / passed).clamp(0.0, 2.0);
+        // A core that does not run loses no time. So that tells nothing, and what was known fades slowly.
+        let ran = (busy + lost).min(1.0);
+        let part = if lost > self.lost { fresh } else { fresh * ran * ran };
+        self.lost += part * (lost - self.lost);
+        self.lost *= (-passed / limits::LOST_FADES.as_nanos() as f64).exp();
+    }
+
+    fn is_stuck(&self, now: u64) -> bool {
+        now.saturating_sub(self.silent_since) >= limits::STUCK.as_nanos() as u64
+    }
+
+    /// The standard error of the smoothed demand.
+    fn error(&self, tuning: &Tuning) -> f64 {
+        let part = 1.0 - (-(tuning.look as f64) / tuning.smoothing as f64).exp();
+        (self.variance * part / (2.0 - part)).sqrt()
+    }
+}
+
+/// The share of its tasks that a busy core gives at once to make waits alike.
+const MOST_EVENED: f64 = 0.15;
+
+/// However fast a queue grows: what tasks it takes to stop that shows after the first have gone.
+const MOST_DEMAND: f64 = 4.0;
+
+/// One of them, the likelier the more room it has.
+fn pick(targets: &[(usize, f64)], random: u32) -> Option<(usize, f64)> {
+    let room: f64 = targets.iter().map(|target| target.1).sum();
+    let mut point = f64::from(random) / (f64::from(u32::MAX) + 1.0) * room;
+    for target in targets {
+        point -= target.1;
+        if point < 0.0 {
+            return Some(*target);
+        }
+    }
+    targets.last().copied()
+}
+
+/// Which tasks make up a group: calls `give` with the place of each in `weights`. A weight is the share of a core's time that
+/// the task took lately, in thousandths, where it is known.
+///
+/// Heavier ones go first, as far as they fit, for then few move. One that is heavier than the group's work stays: it would
+/// only take the trouble elsewhere. A task of unknown weight counts as an equal part of what the group should have.
+pub fn choose(weights: &[Option<u32>], group: &Group, mut give: impl FnMut(usize)) {
+    let each = group.work / group.tasks.max(1);
+    let mut order: Vec<_> =
+        weights.iter().enumerate().map(|(at, weight)| (weight.unwrap_or(each), at)).collect();
+    order.sort_unstable_by_key(|&(weight, at)| (std::cmp::Reverse(weight), at));
+    let (mut work, mut tasks) = (group.work, group.tasks);
+    for (weight, at) in order {
+        if tasks > 0 && weight <= work {
+            give(at);
+            work -= weight;
+            tasks -= 1;
+        }
+    }
+}

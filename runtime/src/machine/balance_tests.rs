@@ -1,0 +1,274 @@
+use proptest::prelude::*;
+
+use super::balance::{Balancer, Decision, Group, Tuning, choose};
+use super::placer_tests::numbers;
+use super::policy::CoreLoad;
+
+/// A task that always needs the same share of a core. What it did not get waits with it, so it wants more than that later,
+/// as a connection does on which requests arrive whether or not the last ones have been answered.
+#[derive(Clone, Copy, Debug)]
+struct Task {
+    /// In thousandths.
+    weight: u32,
+    /// Nanoseconds of work that wait.
+    waiting: u64,
+}
+
+/// A poll takes so long.
+const POLL: u64 = 10_000;
+
+/// Cores that serve their tasks in turn.
+struct Model {
+    now: u64,
+    tasks: Vec<Vec<Task>>,
+    balancers: Vec<Balancer>,
+    loads: Vec<CoreLoad>,
+    /// What was published, the newest last.
+    published: Vec<Vec<CoreLoad>>,
+    /// How many looks the figures are old.
+    late: usize,
+    /// Whether tasks' weights are known to those who choose.
+    known: bool,
+    /// Share of the time that other processes take, in thousandths.
+    taken: Vec<u32>,
+    random: Box<dyn FnMut() -> u32>,
+    moves: Vec<(u64, usize, usize, u32)>,
+}
+
+impl Model {
+    fn new(weights: Vec<Vec<u32>>, late: usize, known: bool, seed: u64) -> Self {
+        let cores = weights.len();
+        let task = |weight| Task { weight, waiting: 0 };
+        let tasks = weights.into_iter().map(|weights| weights.into_iter().map(task).collect()).collect();
+        Self {
+            now: 0,
+            balancers: (0..cores).map(|own| Balancer::new(cores, own)).collect(),
+            loads: vec![CoreLoad { takes_tasks: true, ..CoreLoad::default() }; cores],
+            published: Vec::new(),
+            late,
+            known,
+            taken: vec![0; cores],
+            random: Box::new(numbers(seed)),
+            moves: Vec::new(),
+            tasks,
+        }
+    }
+
+    fn step(&mut self) {
+        let passed = Tuning::default().look;
+        self.now += passed;
+        for (core, load) in self.loads.iter_mut().enumerate() {
+            let capacity = passed * u64::from(1000 - self.taken[core]) / 1000;
+            let mut left = capacity;
+            let tasks = &mut self.tasks[core];
+            tasks.iter_mut().for_each(|task| task.waiting += u64::from(task.weight) * passed / 1000);
+            let mut order: Vec<_> = tasks.iter_mut().collect();
+            order.sort_unstable_by_key(|task| task.waiting);
+            for (index, task) in (1..=order.len() as u64).rev().zip(order) {
+                let served = task.waiting.min(left / index);
+                task.waiting -= served;
+                left -= served;
+            }
+            let ready = tasks.iter().filter(|task| task.waiting > 0).count();
+            let done = capacity - left;
+            load.delay = ready as u64 * POLL;
+            // Time without the CPU counts as busy while there is something to do.
+            let lost = done * passed / capacity - done;
+            load.run_delay += lost;
+            load.busy += done + lost;
+            load.polls += done / POLL;
+            load.tasks = self.tasks[core].len() as u32;
+            load.parked = done == 0;
+        }
+        self.published.push(self.loads.clone());
+        let seen = self.published[self.published.len().saturating_sub(1 + self.late)].clone();
+        for core in 0..self.tasks.len() {
+            self.decide(core, &seen);
+        }
+    }
+
+    fn decide(&mut self, core: usize, seen: &[CoreLoad]) {
+        let own = self.loads[core];
+        let active = own.tasks;
+        let load = |index: usize| if index == core { own } else { seen[index] };
+        let mut decision = self.balancers[core].look(self.now, active, load, (self.random)());
+        while let Decision::Give(group) = decision {
+            self.hand_over(core, &group);
+            decision = self.balancers[core].more((self.random)());
+        }
+    }
+
+    fn hand_over(&mut self, from: usize, group: &Group) {
+        assert!(group.to != from && group.tasks > 0);
+        assert!(self.loads[group.to].takes_tasks, "core {} takes no tasks", group.to);
+        let random = (self.random)() as usize;
+        let count = self.tasks[from].len();
+        self.tasks[from].rotate_left(random % count);
+        let weights: Vec<_> = self.tasks[from].iter().map(|task| self.known.then_some(task.weight)).collect();
+        let mut chosen = Vec::new();
+        choose(&weights, group, |at| chosen.push(at));
+        assert!(chosen.len() <= group.tasks as usize);
+        chosen.sort_unstable();
+        for at in chosen.iter().rev() {
+            let task = self.tasks[from].remove(*at);
+            self.tasks[group.to].push(task);
+        }
+        self.balancers[group.to].took(self.now, from, chosen.len() as u32);
+        self.moves.push((self.now, from, group.to, chosen.len() as u32));
+    }
+
+    fn run(&mut self, steps: usize) -> &mut Self {
+        (0..steps).for_each(|_| self.step());
+        self
+    }
+
+    fn demands(&self) -> Vec<u32> {
+        self.tasks.iter().map(|tasks| tasks.iter().map(|task| task.weight).sum()).collect()
+    }
+
+    /// By how much the busiest exceeds the mean.
+    fn excess(&self) -> u32 {
+        let demands = self.demands();
+        let mean = demands.iter().sum::<u32>() / demands.len() as u32;
+        demands.iter().max().unwrap() - mean
+    }
+}
+
+#[test]
+fn three_tasks_on_one_of_two_busy_cores_part_within_fifty_milliseconds() {
+    // Each would use a core by itself: nobody sends before the answer to the last request has come.
+    let mut model = Model::new(vec![vec![330, 330, 330], vec![]], 1, false, 1);
+    model.run(10);
+    assert_eq!((model.tasks[0].len(), model.tasks[1].len()), (2, 1));
+    assert_eq!(model.run(1000).moves.len(), 1, "{:?}", model.moves);
+}
+
+#[test]
+fn busy_cores_make_waits_alike_and_leave_it_there() {
+    for late in 0..4 {
+        let mut model = Model::new(vec![vec![100; 48], vec![100; 16]], late, false, 2);
+        model.run(600);
+        let has = model.tasks[0].len();
+        assert!((22..=42).contains(&has), "{has} {:?}", model.moves);
+        let before = model.moves.len();
+        model.run(2000);
+        let moved: u32 = model.moves[before..].iter().map(|group| group.3).sum();
+        assert!(moved <= 5, "{:?}", &model.moves[before..]);
+    }
+}
+
+#[test]
+fn heavy_tasks_spread_whether_or_not_weights_are_known() {
+    for known in [true, false] {
+        for seed in 0..20 {
+            let tasks: Vec<u32> = (0..64).map(|task| if task % 8 == 0 { 180 } else { 3 }).collect();
+            let mut model = Model::new(vec![tasks, vec![]], 2, known, seed);
+            model.run(100);
+            let heavy = model.tasks[0].iter().filter(|task| task.weight == 180).count();
+            assert!((3..=5).contains(&heavy), "{known} {seed}: {:?} {:?}", model.demands(), model.moves);
+        }
+    }
+}
+
+#[test]
+fn a_core_whose_cpu_is_taken_is_drained_and_gets_tasks_back_later() {
+    let mut model = Model::new(vec![vec![10; 30], vec![10; 30]], 1, false, 3);
+    model.run(40);
+    assert!(model.moves.is_empty(), "{:?}", model.moves);
+    model.taken[0] = 500;
+    model.run(20);
+    assert!(model.tasks[0].is_empty(), "{:?} {:?}", model.demands(), model.moves);
+    // It looks like the best place now, and is not: nothing goes there for long.
+    let before = model.moves.len();
+    model.run(4000);
+    let since: u32 = model.moves[before..].iter().map(|group| group.3).sum();
+    assert!(since <= 20, "{since} moves in 20 seconds: {:?}", model.moves);
+    model.taken[0] = 0;
+    model.run(4000);
+    assert!(model.excess() <= 110, "{:?}", model.demands());
+}
+
+#[test]
+fn a_core_that_takes_no_tasks_gets_none_but_may_give() {
+    let mut model = Model::new(vec![vec![100; 9], vec![], vec![]], 0, true, 4);
+    model.loads[1].takes_tasks = false;
+    model.loads[0].takes_tasks = false;
+    model.run(50);
+    assert!(model.tasks[1].is_empty() && !model.tasks[2].is_empty());
+}
+
+#[test]
+fn the_others_leave_before_a_long_poll() {
+    let mut model = Model::new(vec![vec![10; 9], vec![10; 9]], 0, false, 5);
+    model.run(10);
+    let own = &mut model.balancers[0];
+    assert_eq!(own.before_long_poll(model.now, 1_000_000, 8, 0), Decision::Stay);
+    assert!(!own.is_reserved(model.now));
+    let decision = own.before_long_poll(model.now, 50_000_000, 8, 0);
+    assert_eq!(decision, Decision::Give(Group { to: 1, work: u32::MAX, tasks: 8 }));
+    assert!(own.is_reserved(model.now) && !own.is_reserved(model.now + 2_000_000_000));
+}
+
+#[test]
+fn whoever_has_room_asks_a_core_that_is_stuck() {
+    let mut model = Model::new(vec![vec![100; 5], vec![100; 5]], 0, false, 6);
+    model.run(20);
+    let stuck = model.loads[0];
+    let mut asked = 0;
+    for _ in 0..20 {
+        model.now += Tuning::default().look;
+        model.loads[1].busy += 500_000;
+        model.loads[1].polls += 1;
+        let own = model.loads[1];
+        let load = |core: usize| if core == 0 { stuck } else { own };
+        match model.balancers[1].look(model.now, 5, load, 0) {
+            Decision::Ask { from: 0 } => asked += 1,
+            Decision::Stay => {}
+            other => panic!("nothing is given to a core that is stuck: {other:?}"),
+        }
+    }
+    assert!((1..=2).contains(&asked), "asked {asked} times in 100 ms");
+}
+
+#[test]
+fn the_heaviest_that_fit_are_chosen() {
+    let group = |work, tasks| Group { to: 1, work, tasks };
+    let chosen = |weights: &[Option<u32>], group: Group| {
+        let mut chosen = Vec::new();
+        choose(weights, &group, |at| chosen.push(at));
+        chosen
+    };
+    let weights = [Some(500), Some(20), Some(200), Some(90), Some(0)];
+    assert_eq!(chosen(&weights, group(300, 9)), [2, 3, 4]);
+    assert_eq!(chosen(&weights, group(300, 1)), [2]);
+    assert_eq!(chosen(&[None; 5], group(300, 3)), [0, 1, 2]);
+    assert_eq!(chosen(&[], group(300, 3)), [] as [usize; 0]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_start_comes_to_a_balance_and_stays_there(
+        cores in 2_usize..12,
+        weights in prop::collection::vec((1_u32..60, any::<prop::sample::Index>()), 1..120),
+        late in 0_usize..4,
+        known in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let mut tasks = vec![Vec::new(); cores];
+        // Not more than the cores can do: then nothing would come to rest.
+        let all: u32 = weights.iter().map(|weight| weight.0).sum();
+        prop_assume!(all <= cores as u32 * 850);
+        for (weight, at) in &weights {
+            tasks[at.index(cores).pow(2) / cores].push(*weight);
+        }
+        let mut model = Model::new(tasks, late, known, seed);
+        model.run(400);
+        prop_assert!(model.excess() <= 100 + 70, "{:?} {:?}", model.demands(), model.moves);
+        let before = model.moves.len();
+        model.run(1000);
+        let moved: u32 = model.moves[before..].iter().map(|group| group.3).sum();
+        prop_assert!(moved <= 2, "{:?} {:?}", model.demands(), &model.moves[before..]);
+    }
+}

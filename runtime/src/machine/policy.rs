@@ -1,0 +1,86 @@
+//! Where new tasks go, as users choose it, and what they know of the cores.
+
+/// What a core publishes about its work. The figures are as of its last turn, so a few of them may be milliseconds old.
+///
+/// # Examples
+/// ```
+/// use multikernel::runtime::CoreLoad;
+///
+/// fn emptiest(loads: &[CoreLoad]) -> usize {
+///     let takes = (0..loads.len()).filter(|core| loads[*core].takes_tasks);
+///     takes.min_by_key(|core| loads[*core].tasks).unwrap_or(0)
+/// }
+/// let (mut one, mut other) = (CoreLoad::default(), CoreLoad::default());
+/// (one.takes_tasks, one.tasks, other.takes_tasks) = (true, 5, true);
+/// assert_eq!(emptiest(&[one, other]), 1);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CoreLoad {
+    /// Whether it takes new tasks: it has not retired, and runs no call that blocks.
+    pub takes_tasks: bool,
+    /// Whether it sleeps because it has nothing to do.
+    pub parked: bool,
+    /// Tasks that are not complete.
+    pub tasks: u32,
+    /// Those of them that serve accepted connections.
+    pub connections: u32,
+    /// Tasks that wait for their poll.
+    pub queue: u32,
+    /// How long such a task waits, about, in nanoseconds.
+    pub delay: u64,
+    /// In which it did not sleep, nor wait for something to do, ever, in nanoseconds.
+    pub busy: u64,
+    /// For which it could have run and other processes had its CPU, ever, in nanoseconds.
+    pub run_delay: u64,
+    /// Polls of tasks, ever.
+    pub polls: u64,
+}
+
+/// Where new tasks go.
+///
+/// Tasks that are not `Send`, and those that were given a core by name, are not placed.
+///
+/// # Examples
+/// All that belongs to one user stays together, so it needs no messages between cores:
+/// ```
+/// use multikernel::runtime::Placement;
+/// use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+///
+/// let user = "ada";
+/// let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(user);
+/// assert_eq!(Placement::ByKey(hash), Placement::ByKey(hash));
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub enum Placement {
+    /// Where there is least to do: the better of two cores at random; for connections, the core with the fewest.
+    #[default]
+    Spread,
+    /// On the core that spawns, if it takes tasks.
+    Local,
+    /// On as few cores as can serve them: the first core on which tasks wait for less than so many microseconds. The rest
+    /// sleep, which saves power, and leaves their CPUs to others.
+    Pack {
+        /// The longest wait for a poll.
+        micros: u32,
+    },
+    /// Tasks of one key on one core, as long as the same cores take tasks. When one comes or goes, only its share of the
+    /// keys changes place. The number is the hash of a key.
+    ByKey(u64),
+    /// As the function says, from what all cores publish: the index of a core. If there is none such or it takes no tasks,
+    /// as with [`Spread`](Self::Spread).
+    Custom(fn(&[CoreLoad]) -> usize),
+}
+
+impl PartialEq for Placement {
+    fn eq(&self, other: &Self) -> bool {
+        match (*self, *other) {
+            (Self::Spread, Self::Spread) | (Self::Local, Self::Local) => true,
+            (Self::Pack { micros: one }, Self::Pack { micros: other }) => one == other,
+            (Self::ByKey(one), Self::ByKey(other)) => one == other,
+            (Self::Custom(one), Self::Custom(other)) => std::ptr::fn_addr_eq(one, other),
+            _ => false,
+        }
+    }
+}
