@@ -128,7 +128,7 @@ pub(crate) const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) const BUFFERS_PER_CALL: usize = 1024;
 
 /// How often a busy core asks the system for how long it was kept from running. That costs about two microseconds.
-pub(crate) const RUN_DELAY_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const RUN_DELAY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Datagrams that one call sends or receives: what a core does in one go.
 pub(crate) const DATAGRAMS_PER_CALL: usize = 64;

@@ -31,9 +31,11 @@ use crate::machine::{Machine, registry};
 use crate::task::{Home, quietly};
 use crate::time::Instant;
 
+mod sharing;
 mod tally;
 mod timers;
 
+use sharing::Sharing;
 use tally::Tally;
 
 thread_local! {
@@ -49,6 +51,7 @@ pub(crate) struct Core {
     /// The channels that this core watches and owes a knock.
     hub: Hub,
     tally: Tally,
+    sharing: Sharing,
     /// Wakers collected under a borrow, to be woken after it; kept for its memory.
     woken: Cell<Vec<Waker>>,
     /// How long to poll for messages before parking.
@@ -107,6 +110,7 @@ impl Core {
             random: Cell::new((resources.uid.0.get() as u32).wrapping_mul(0x9E37_79B9) | 1),
             resources,
             seat: Seat::founder(&machine, index),
+            sharing: Sharing::new(&machine, index),
             machine,
             hub: Hub::new(),
             tally: Tally::new(),
@@ -172,6 +176,7 @@ impl Core {
     /// The first half of a turn: what can be done now, up to a bound.
     fn work(&self) {
         self.deliver();
+        self.share_work();
         self.poll_tasks();
         self.fire_timers();
         self.tend_channels();
@@ -319,6 +324,9 @@ impl Core {
         }
         self.wake_from(|core, woken| {
             drive(core, if sleep { wait } else { Wait::No }, woken);
+            if sleep {
+                self.tally.woke();
+            }
             self.seat.read_asleep();
             self.mailbox().doorbell.unpark();
             // Before anything runs, and be it a waker: other cores may have gone on without us.

@@ -19,6 +19,11 @@ pub(super) struct Tally {
     /// has waited since then. This times one wake a turn, by clocks that were read anyway.
     probe: Cell<(u64, Instant)>,
     run_delay: RunDelay,
+    /// The clock as it was read last, and when the core began.
+    now: Cell<Instant>,
+    born: Instant,
+    /// In nanoseconds.
+    asleep: Cell<u64>,
 }
 
 impl Tally {
@@ -30,6 +35,9 @@ impl Tally {
             delay: Cell::new(0),
             probe: Cell::new((0, Instant::system())),
             run_delay: RunDelay::new(),
+            now: Cell::new(Instant::system()),
+            born: Instant::system(),
+            asleep: Cell::new(0),
         }
     }
 
@@ -38,6 +46,7 @@ impl Tally {
     pub(super) fn note_turn(&self, home: &Home, started: Instant, now: Instant) -> u32 {
         let spent = now.saturating_duration_since(started);
         self.busy.set(self.busy.get() + spent.as_nanos() as u64);
+        self.now.set(now);
         let (wakes, polls) = home.wakes_and_polls();
         let (awaited, since) = self.probe.get();
         let waited = now.saturating_duration_since(since);
@@ -54,6 +63,24 @@ impl Tally {
         let delay = u32::try_from(delay.as_nanos()).unwrap_or(u32::MAX);
         self.delay.set(delay);
         delay
+    }
+
+    /// The time, as old as the last turn with polls, or the last sleep.
+    pub(super) fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// The core has slept, since it was read what the time is.
+    pub(super) fn woke(&self) {
+        let now = Instant::system();
+        let slept = now.saturating_duration_since(self.now.replace(now));
+        self.asleep.set(self.asleep.get() + slept.as_nanos() as u64);
+    }
+
+    /// In which the core did not sleep, in nanoseconds.
+    fn awake(&self) -> u64 {
+        let all = self.now.get().saturating_duration_since(self.born).as_nanos() as u64;
+        all.saturating_sub(self.asleep.get())
     }
 }
 
@@ -97,6 +124,7 @@ impl Core {
         let (mail_in, mail_out) = self.home.mail();
         self.home.mailbox().figures.publish(&Sums {
             busy: self.tally.busy.get(),
+            awake: self.tally.awake(),
             polls: polls - self.home.sent(),
             run_delay: self.tally.run_delay.nanos.get(),
             wakes,

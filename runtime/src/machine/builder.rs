@@ -10,6 +10,7 @@ use crate::limits;
 use crate::machine::boot;
 use crate::machine::handle::RuntimeFlavor;
 use crate::machine::pinning::Pinning;
+use crate::machine::policy::Placement;
 use crate::machine::runtime::Runtime;
 use crate::task::quietly;
 
@@ -64,6 +65,8 @@ pub struct Builder {
     pub(crate) flavor: RuntimeFlavor,
     pub(crate) ring_entries: u32,
     pub(crate) start_paused: bool,
+    pub(crate) placement: Placement,
+    pub(crate) balancing: bool,
 }
 
 /// What the user has called when a thread of the runtime starts and ends.
@@ -124,10 +127,13 @@ impl Builder {
             flavor: RuntimeFlavor::MultiThread,
             ring_entries: limits::RING_ENTRIES,
             start_paused: false,
+            placement: Placement::Spread,
+            balancing: true,
         }
     }
 
-    /// What `#[multikernel::test]` starts from: one core, unpinned, parking at once, small rings.
+    /// What `#[multikernel::test]` starts from: one core, unpinned, parking at once, small rings, and tasks that stay where
+    /// they are placed.
     ///
     /// # Examples
     /// In a test, a benchmark or an example, where many runtimes come and go:
@@ -143,6 +149,7 @@ impl Builder {
             pinning: Pinning::Never,
             polling: Polling::Off,
             ring_entries: limits::TEST_RING_ENTRIES,
+            balancing: false,
             ..Self::new()
         }
     }
@@ -241,6 +248,46 @@ impl Builder {
     /// ```
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.thread_name = name.into();
+        self
+    }
+
+    /// Where connections that were accepted go, and tasks of [`spawn_balanced`](crate::spawn_balanced). The default is
+    /// [`Placement::Spread`].
+    ///
+    /// A plain [`spawn`](crate::spawn) stays where it is made, unless tasks wait there for much longer than elsewhere.
+    ///
+    /// # Examples
+    /// A server that uses few cores while it has little to do:
+    /// ```
+    /// # use multikernel::runtime::{Builder, Placement};
+    /// let builder = Builder::new().placement(Placement::Pack { micros: 200 });
+    /// # builder.cores(1).run(|| async {})?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// Whether a core that has more to do than the others hands tasks over to them, in mid-life. On by default, but for
+    /// [`new_test`](Self::new_test).
+    ///
+    /// Tasks go that are `Send` and were not given a core by name ([`spawn_on`](crate::spawn_on)); one that wants to stay
+    /// says so with [`pin_here`](crate::task::pin_here). Their sockets, sleeps and wakers go along. A core that retires, or
+    /// blocks, hands its tasks over in any case.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// let stays = Builder::new().cores(2).balancing(false).run(|| async {
+    ///     let task = multikernel::spawn(async { multikernel::CoreId::current() });
+    ///     task.await.unwrap() == multikernel::CoreId::current()
+    /// })?;
+    /// assert!(stays);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn balancing(mut self, balancing: bool) -> Self {
+        self.balancing = balancing;
         self
     }
 

@@ -11,6 +11,7 @@ use multikernel_channels::sync::{AtomicU32, AtomicU64, Ordering};
 #[derive(Default)]
 pub(crate) struct Figures {
     busy: AtomicU64,
+    awake: AtomicU64,
     polls: AtomicU64,
     run_delay: AtomicU64,
     wakes: AtomicU64,
@@ -38,6 +39,8 @@ struct Rest {
 pub(crate) struct Sums {
     /// In which tasks were polled.
     pub(crate) busy: u64,
+    /// In which the core did not sleep.
+    pub(crate) awake: u64,
     pub(crate) polls: u64,
     /// For which the thread could have run and had no CPU, if the system tells.
     pub(crate) run_delay: u64,
@@ -64,6 +67,7 @@ impl Figures {
     /// The owner's. All orderings are relaxed: these are figures, and nothing hangs on them.
     pub(crate) fn publish(&self, sums: &Sums) {
         self.busy.store(sums.busy, Ordering::Relaxed);
+        self.awake.store(sums.awake, Ordering::Relaxed);
         self.polls.store(sums.polls, Ordering::Relaxed);
         self.run_delay.store(sums.run_delay, Ordering::Relaxed);
         self.wakes.store(sums.wakes, Ordering::Relaxed);
@@ -84,6 +88,7 @@ impl Figures {
     pub(crate) fn read(&self) -> Sums {
         Sums {
             busy: self.busy.load(Ordering::Relaxed),
+            awake: self.awake.load(Ordering::Relaxed),
             polls: self.polls.load(Ordering::Relaxed),
             run_delay: self.run_delay.load(Ordering::Relaxed),
             wakes: self.wakes.load(Ordering::Relaxed),

@@ -66,8 +66,8 @@ pub struct CoreMetrics {
     pub queue_delay: Duration,
     /// The time in which tasks were polled.
     pub busy: Duration,
-    /// The time in which the core's thread could have run and had no CPU, as the scheduler of the system counts it. A tenth of
-    /// a second old, while the core has work; zero where the system does not tell.
+    /// The time in which the core's thread could have run and had no CPU, as the scheduler of the system counts it. Ten
+    /// milliseconds old, while the core has work; zero where the system does not tell.
     pub run_delay: Duration,
     /// How often the core went to sleep.
     pub parks: u64,

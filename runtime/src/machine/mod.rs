@@ -57,6 +57,7 @@ use blocking::Blocking;
 use builder::{Builder, Hooks};
 use handle::RuntimeFlavor;
 use mailbox::Mailbox;
+use policy::Placement;
 
 pub(crate) const NO_MACHINE: &str = "this must be called on a core of a multikernel runtime, inside \
     Runtime::block_on, or after Handle::enter";
@@ -77,6 +78,10 @@ pub(crate) struct Machine {
     /// How threads that are no cores reach the agreement.
     pub(crate) gateway: Arc<dyn Gateway>,
     ring_entries: u32,
+    /// Where connections go, and tasks that are to be placed.
+    pub(crate) placement: Placement,
+    /// Whether cores hand tasks over to make their loads alike.
+    pub(crate) balancing: bool,
     stopping: AtomicBool,
     /// Cores that hold no futures any more.
     quiet: AtomicUsize,
@@ -106,6 +111,8 @@ impl Machine {
             blocking,
             clock,
             ring_entries: builder.ring_entries,
+            placement: builder.placement,
+            balancing: builder.balancing,
             stopping: AtomicBool::new(false),
             quiet: AtomicUsize::new(0),
             ended: Mutex::new(0),

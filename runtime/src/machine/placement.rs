@@ -2,12 +2,14 @@
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
+use multikernel_channels::doorbell::State;
 use multikernel_channels::sync::{Arc, Ordering};
 
 use crate::executor::Core;
 use crate::limits::REMOTE_WAKE;
 use crate::machine::Machine;
 use crate::machine::mailbox::Mailbox;
+use crate::machine::policy::CoreLoad;
 
 /// The core through which a thread that is none registers its sockets and sleeps: the same one each time, while it
 /// lives and serves.
@@ -19,14 +21,23 @@ pub(crate) fn delegate(machine: &Machine) -> &Arc<Mailbox> {
     live.find(serves).unwrap_or(&machine.cores[first])
 }
 
-/// The core for a connection just accepted: fewest connections, then shortest delay, ties at random.
-pub(crate) fn for_connection<'a>(machine: &'a Machine, from: &Core) -> &'a Mailbox {
-    least(machine, from.random(), |core| {
-        (core.load.connections.load(Ordering::Relaxed), core.load.delay.load(Ordering::Relaxed)) // figures
-    })
+/// What a core publishes, for whoever places tasks.
+pub(crate) fn load_of(core: &Mailbox) -> CoreLoad {
+    let sums = core.figures.read();
+    CoreLoad {
+        takes_tasks: core.load.takes_tasks(),
+        parked: core.doorbell.state() == State::Parked,
+        tasks: sums.tasks,
+        connections: core.load.connections.load(Ordering::Relaxed), // a figure
+        queue: sums.queue,
+        delay: sums.delay.into(),
+        busy: sums.awake,
+        run_delay: sums.run_delay,
+        polls: sums.polls,
+    }
 }
 
-/// The core for a task that asked to be placed: fewest tasks, then shortest delay, ties at random.
+/// The core for a task that no core places: one of a thread that is none, or of a core that has no time. Fewest tasks, then shortest delay, ties at random.
 pub(crate) fn balanced(machine: &Machine, random: u32) -> &Mailbox {
     let chosen = least(machine, random, |core| {
         (core.load.tasks.load(Ordering::Relaxed), core.load.delay.load(Ordering::Relaxed)) // figures

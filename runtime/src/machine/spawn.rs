@@ -5,16 +5,20 @@ use std::panic::Location;
 
 use crate::context;
 use crate::executor::{self, Core};
+use crate::machine::placer::Newcomer;
 use crate::machine::runtime::Handle;
 use crate::machine::{CoreId, Machine, placement};
 use crate::task::{self, JoinHandle, local_set};
 
 /// Starts a task, here unless there is a reason to go elsewhere.
 ///
-/// The task stays on this core, unless tasks here now wait for so long that sending it to another core pays. The first
+/// The task begins on this core, unless tasks here now wait for so long that sending it to another core pays. The first
 /// task spawned in a poll in which a connection was accepted is taken to serve that connection, and goes to the core
-/// with the fewest. On a thread that is a guest of a runtime, the core with the fewest tasks is chosen. Once started, a
-/// task does not move.
+/// with the fewest. On a thread that is a guest of a runtime, the core with the fewest tasks is chosen.
+///
+/// Later, between two polls, the task may be handed over to another core: if this one has much more to do
+/// ([`Builder::balancing`](crate::runtime::Builder::balancing)), retires, or blocks. [`pin_here`](crate::task::pin_here)
+/// prevents it.
 ///
 /// Dropping the handle detaches the task.
 ///
@@ -52,7 +56,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let target = placement::for_connection(&core.machine, core);
+    let target = core.place(core.machine.placement, Newcomer::Connection);
     if target.index == core.home.mailbox().index {
         task::spawn_movable(&core.home, future, at, true)
     } else {
@@ -60,7 +64,8 @@ where
     }
 }
 
-/// Starts a task on the core that has the fewest. For work that is worth a message to another core.
+/// Starts a task where there is least to do, or as the runtime's [`Placement`](crate::runtime::Placement) says. For work that
+/// is worth a message to another core.
 ///
 /// # Panics
 /// As [`spawn`].
@@ -85,7 +90,7 @@ where
     let at = Location::caller();
     executor::with(|core| {
         let Some(core) = core else { return Handle::current().spawn(future) };
-        let target = placement::balanced(&core.machine, core.random());
+        let target = core.place(core.machine.placement, Newcomer::Task);
         if target.index == core.home.mailbox().index {
             task::spawn_movable(&core.home, future, at, false)
         } else {

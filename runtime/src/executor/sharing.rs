@@ -1,0 +1,130 @@
+//! A core's part in sharing the work of the Machine: when it looks what the others have to do, and carries out what
+//! [`Balancer`] and [`Placer`] decide.
+
+use std::cell::{Cell, RefCell};
+
+use super::Core;
+use crate::limits::{GIVE_PAUSE, GIVES_PER_LOOK};
+use crate::machine::balance::{Balancer, Decision, Group};
+use crate::machine::mailbox::{Mailbox, Standing};
+use crate::machine::placer::{Newcomer, Placer};
+use crate::machine::policy::Placement;
+use crate::machine::{Machine, call, placement};
+use crate::time::Instant;
+
+pub(super) struct Sharing {
+    /// None if tasks stay where they are.
+    balancer: Option<RefCell<Balancer>>,
+    placer: RefCell<Placer>,
+    /// Groups that are to go. Tasks are handed over when they are woken, so a group may take a few turns.
+    giving: RefCell<Vec<Giving>>,
+    /// Polls there had been at the last look.
+    polls: Cell<u64>,
+}
+
+struct Giving {
+    to: usize,
+    left: u32,
+    /// Whoever has not been woken by then stays.
+    until: u64,
+}
+
+impl Sharing {
+    pub(super) fn new(machine: &Machine, index: usize) -> Self {
+        let cores = machine.cores.len();
+        let shares = machine.balancing && cores > 1;
+        Self {
+            balancer: shares.then(|| RefCell::new(Balancer::new(cores, index))),
+            placer: RefCell::new(Placer::new(cores, index)),
+            giving: RefCell::default(),
+            polls: Cell::new(0),
+        }
+    }
+}
+
+impl Core {
+    /// Looks at what the others have to do, if it is time to, and hands tasks over. Between turns of polls, when what the driver
+    /// has woken is in the queue.
+    pub(super) fn share_work(&self) {
+        let Some(balancer) = &self.sharing.balancer else { return };
+        let now = self.tally.now().as_nanos();
+        if !self.sharing.giving.borrow().is_empty() {
+            self.give(now);
+        }
+        if now < balancer.borrow().next_look() {
+            return;
+        }
+        if self.mailbox().load.standing() == Standing::Member && !self.ending.get() {
+            self.look(&mut balancer.borrow_mut(), now);
+        }
+    }
+
+    #[inline(never)] // every few milliseconds
+    fn look(&self, balancer: &mut Balancer, now: u64) {
+        let polls = self.home.wakes_and_polls().1;
+        let lately = polls - self.sharing.polls.replace(polls);
+        let active = self.home.pending().min(u32::try_from(lately).unwrap_or(u32::MAX));
+        let load = |core: usize| placement::load_of(&self.machine.cores[core]);
+        let mut decision = balancer.look(now, active, load, self.random());
+        while let Decision::Give(Group { to, tasks, .. }) = decision {
+            let mut giving = self.sharing.giving.borrow_mut();
+            if giving.len() < GIVES_PER_LOOK as usize {
+                giving.push(Giving { to, left: tasks, until: now + GIVE_PAUSE.as_nanos() as u64 });
+            }
+            decision = balancer.more(self.random());
+        }
+        if let Decision::Ask { from } = decision {
+            // Refused: it has ended.
+            let _ = call::post(&self.machine.cores[from], |_| {
+                super::with(|core| core.expect("delivered on a core").asked_for_work());
+            });
+        }
+    }
+
+    /// Hands over what is in the queue now, as far as it is to go.
+    fn give(&self, now: u64) {
+        let mut giving = self.sharing.giving.borrow_mut();
+        giving.retain_mut(|group| {
+            let target = &*self.machine.cores[group.to];
+            let mut left = group.left;
+            let gone = self.home.hand_over(|| {
+                let goes = left > 0 && target.load.takes_tasks();
+                left -= u32::from(goes);
+                goes.then_some(target)
+            }) as u32;
+            if gone > 0 {
+                self.tell_of(target, gone);
+            }
+            group.left -= gone;
+            group.left > 0 && now < group.until
+        });
+    }
+
+    fn tell_of(&self, target: &Mailbox, tasks: u32) {
+        let from = self.mailbox().index as usize;
+        // Refused: it has ended, and nobody shares anything with it any more.
+        let _ = call::post(target, move |_| {
+            super::with(|core| core.expect("delivered on a core").took(from, tasks));
+        });
+    }
+
+    fn took(&self, from: usize, tasks: u32) {
+        if let Some(balancer) = &self.sharing.balancer {
+            balancer.borrow_mut().took(Instant::system().as_nanos(), from, tasks);
+        }
+    }
+
+    fn asked_for_work(&self) {
+        if let Some(balancer) = &self.sharing.balancer {
+            balancer.borrow_mut().asked(self.tally.now().as_nanos());
+        }
+    }
+
+    /// Where a new task goes.
+    pub(crate) fn place(&self, policy: Placement, what: Newcomer) -> &Mailbox {
+        let load = |core: usize| placement::load_of(&self.machine.cores[core]);
+        let now = Instant::system().as_nanos();
+        let chosen = self.sharing.placer.borrow_mut().choose(now, policy, what, load, self.random());
+        &self.machine.cores[chosen.index()]
+    }
+}
