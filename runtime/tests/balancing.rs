@@ -1,0 +1,221 @@
+//! Cores that make their loads alike.
+#![cfg(not(loom))]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use multikernel::net::{TcpListener, TcpStream};
+use multikernel::runtime::{Builder, CoreLoad, Handle, Placement};
+use multikernel::task::{pin_here, spawn_balanced, yield_now};
+use multikernel::{CoreId, spawn, spawn_local, spawn_on};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn compute(micros: u64) {
+    let until = Instant::now() + Duration::from_micros(micros);
+    while Instant::now() < until {
+        std::hint::spin_loop();
+    }
+}
+
+/// Tasks that compute and yield, all begun on one core, until told to stop. Gives where they are, a bit for each core.
+fn busy(tasks: usize, stop: &Arc<AtomicBool>) -> Vec<Arc<AtomicUsize>> {
+    (0..tasks)
+        .map(|_| {
+            let (stop, at) = (stop.clone(), Arc::new(AtomicUsize::new(0)));
+            let seen = at.clone();
+            drop(spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    at.store(CoreId::current().index(), Ordering::Relaxed);
+                    compute(50);
+                    yield_now().await;
+                }
+            }));
+            seen
+        })
+        .collect()
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < PATIENCE, "{what}");
+        yield_now().await;
+    }
+}
+
+fn moved() -> u64 {
+    let metrics = Handle::current().metrics();
+    multikernel::cores().map(|core| metrics.core(core).moved).sum()
+}
+
+#[test]
+fn a_core_with_too_much_to_do_hands_tasks_over() {
+    Builder::new_test()
+        .cores(2)
+        .balancing(true)
+        .run(|| async {
+            let stop = Arc::new(AtomicBool::new(false));
+            let at = busy(8, &stop);
+            let elsewhere = || at.iter().filter(|at| at.load(Ordering::Relaxed) == 1).count();
+            until("none ever moved", || elsewhere() >= 2).await;
+            stop.store(true, Ordering::Relaxed);
+        })
+        .unwrap();
+}
+
+#[test]
+fn what_is_to_stay_stays_however_busy_the_core() {
+    Builder::new_test()
+        .cores(2)
+        .balancing(true)
+        .run(|| async {
+            let stop = Arc::new(AtomicBool::new(false));
+            let here = CoreId::current();
+            let stays = move |stop: Arc<AtomicBool>| async move {
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(CoreId::current(), here);
+                    compute(50);
+                    yield_now().await;
+                }
+            };
+            let pinned = spawn({
+                let stays = stays(stop.clone());
+                async {
+                    pin_here();
+                    stays.await;
+                }
+            });
+            let (one, other) = (stop.clone(), stop.clone());
+            let local = spawn_local(stays(one));
+            let named = spawn_on(here, move || stays(other));
+            let free = busy(6, &stop);
+            until("none of the others moved", || moved() > 0).await;
+            stop.store(true, Ordering::Relaxed);
+            for task in [pinned, local, named] {
+                task.await.unwrap();
+            }
+            drop(free);
+        })
+        .unwrap();
+}
+
+#[test]
+fn without_balancing_nothing_moves() {
+    Builder::new_test()
+        .cores(2)
+        .run(|| async {
+            let stop = Arc::new(AtomicBool::new(false));
+            let at = busy(6, &stop);
+            let started = Instant::now();
+            // Many times as long as it takes otherwise.
+            while started.elapsed() < Duration::from_millis(500) {
+                yield_now().await;
+            }
+            stop.store(true, Ordering::Relaxed);
+            assert!(at.iter().all(|at| at.load(Ordering::Relaxed) == 0));
+            assert_eq!(moved(), 0);
+        })
+        .unwrap();
+}
+
+/// Runs on `cores` as `placement` says; gives how many of 100 tasks and of 60 connections each core gets.
+fn placed(cores: usize, placement: Placement) -> (Vec<usize>, Vec<usize>) {
+    Builder::new_test()
+        .cores(cores)
+        .placement(placement)
+        .run(move || async move {
+            let (mut tasks, mut connections) = (vec![0; cores], vec![0; cores]);
+            for _ in 0..100 {
+                tasks[spawn_balanced(async { CoreId::current().index() }).await.unwrap()] += 1;
+            }
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut open = Vec::new();
+            for _ in 0..60 {
+                open.push(TcpStream::connect(address).await.unwrap());
+                let accepting = spawn({
+                    let accepted = listener.accept().await.unwrap();
+                    async move {
+                        let core = CoreId::current().index();
+                        (core, accepted)
+                    }
+                });
+                let (core, accepted) = accepting.await.unwrap();
+                open.push(accepted.0);
+                connections[core] += 1;
+            }
+            (tasks, connections)
+        })
+        .unwrap()
+}
+
+#[test]
+fn policies_say_where_tasks_and_connections_go() {
+    fn last(loads: &[CoreLoad]) -> usize {
+        loads.len() - 1
+    }
+    let (tasks, connections) = placed(3, Placement::Custom(last));
+    assert_eq!((tasks[2], connections[2]), (100, 60));
+    let (tasks, connections) = placed(3, Placement::Local);
+    assert_eq!((tasks[0], connections[0]), (100, 60));
+    let (tasks, connections) = placed(3, Placement::Pack { micros: 1_000_000 });
+    assert_eq!((tasks[0], connections[0]), (100, 60));
+    let (tasks, _) = placed(3, Placement::ByKey(7));
+    assert!(tasks.contains(&100), "{tasks:?}");
+    let (tasks, _) = placed(3, Placement::Spread);
+    assert!(tasks.iter().all(|tasks| *tasks > 0), "{tasks:?}");
+}
+
+/// An index that is none, and a core that takes no tasks.
+#[test]
+fn a_policy_that_errs_is_as_good_as_none() {
+    fn nowhere(_: &[CoreLoad]) -> usize {
+        usize::MAX
+    }
+    fn second(_: &[CoreLoad]) -> usize {
+        1
+    }
+    let (tasks, _) = placed(2, Placement::Custom(nowhere));
+    assert_eq!(tasks.iter().sum::<usize>(), 100);
+    Builder::new_test()
+        .cores(2)
+        .placement(Placement::Custom(second))
+        .run(|| async {
+            let machine = Handle::current();
+            assert_eq!(spawn_balanced(async { CoreId::current().index() }).await.unwrap(), 1);
+            machine.retire(CoreId::new(1)).await.unwrap();
+            for _ in 0..50 {
+                assert_eq!(spawn_balanced(async { CoreId::current().index() }).await.unwrap(), 0);
+            }
+        })
+        .unwrap();
+}
+
+#[test]
+fn ten_thousand_connections_at_once_are_spread_evenly() {
+    // Without the sockets, which would need twenty thousand descriptors: what counts is who serves them.
+    Builder::new_test()
+        .cores(4)
+        .run(|| async {
+            let counts: Arc<[AtomicUsize; 4]> = Arc::default();
+            let mut tasks = Vec::new();
+            for _ in 0..10_000 {
+                let counts = counts.clone();
+                tasks.push(spawn_balanced(async move {
+                    counts[CoreId::current().index()].fetch_add(1, Ordering::Relaxed);
+                    std::future::pending::<()>().await;
+                }));
+            }
+            until("some never began", || {
+                counts.iter().map(|n| n.load(Ordering::Relaxed)).sum::<usize>() == 10_000
+            })
+            .await;
+            let counts: Vec<_> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+            let (most, fewest) = (counts.iter().max().unwrap(), counts.iter().min().unwrap());
+            assert!(*most as f64 / *fewest as f64 <= 1.5, "{counts:?}");
+            tasks.iter().for_each(|task| task.abort());
+        })
+        .unwrap();
+}
