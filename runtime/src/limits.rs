@@ -88,6 +88,9 @@ pub(crate) const PLACEMENT_PAUSE: Duration = Duration::from_micros(10);
 const _: () = assert!(LOOK_PAUSE.as_nanos() <= GIVE_PAUSE.as_nanos());
 const _: () = assert!(STUCK.as_nanos() > TURN_TIME.as_nanos() && LONG_POLL.as_nanos() > TURN_TIME.as_nanos());
 
+/// How often a Machine looks which CPUs its process may use.
+pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
+
 /// Threads for blocking calls, unless the builder says otherwise.
 pub(crate) const BLOCKING_THREADS: usize = 64;
 

@@ -107,6 +107,10 @@ const LOCKS: &[(&str, &str)] = &[
     ("runtime/src/io/stdin.rs", "copying bytes that were read; never held over a system call"),
     ("runtime/src/io/stdout.rs", "copying bytes to be written; never held over a system call"),
     ("runtime/src/machine/blocking.rs", "the pool of blocking threads"),
+    (
+        "runtime/src/machine/follow.rs",
+        "the end of a Machine, which the thread that follows the CPUs waits for",
+    ),
     ("runtime/src/machine/mod.rs", "the end of a Machine"),
     ("runtime/src/machine/pinning.rs", "the start and the end of a Machine"),
     ("runtime/src/machine/registry.rs", "cancelling or registering on a core that may have ended"),

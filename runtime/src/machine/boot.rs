@@ -18,13 +18,13 @@ use crate::machine::blocking::{self, Blocking};
 use crate::machine::builder::{Builder, Polling};
 use crate::machine::mailbox::Mailbox;
 use crate::machine::runtime::Runtime;
-use crate::machine::{Machine, pinning, registry};
+use crate::machine::{Machine, cpus, follow, pinning, registry};
 use crate::task;
 use crate::time::clock::Clock;
 use crate::time::{Instant, Timers};
 
 /// Decides what the builder left open, and makes the parts that all cores share.
-fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, pinning::Plan<'static>)> {
+fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, pinning::Plan<'static>, Option<JoinHandle<()>>)> {
     let driver = driver::select(builder.driver)?;
     let available = pinning::available();
     let default = || if builder.start_paused { 1 } else { available.count().min(crate::limits::CORES) };
@@ -45,7 +45,7 @@ fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, pinning::Plan<'static>)>
     }
     mailboxes.iter().for_each(registry::enlist);
     let pins = pinning::plan(builder.pinning, cores, &available, &pinning::REGISTRY);
-    let cpus = pins.pins().then_some(available.cpus);
+    let cpus = pins.pins().then(|| available.cpus.clone());
     let blocking = Blocking::new(blocking::Settings {
         limit: builder.max_blocking_threads,
         keep_alive: builder.thread_keep_alive,
@@ -54,7 +54,11 @@ fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, pinning::Plan<'static>)>
         hooks: builder.hooks.clone(),
         clock: clock.clone(),
     });
-    Ok((Machine::new(mailboxes, driver, polling, blocking, clock, builder), pins))
+    let machine = Machine::new(mailboxes, driver, polling, blocking, clock, builder);
+    let follows = builder.following && (2..=available.count()).contains(&cores);
+    let tied = (0..cores).map(|core| pins.cpu(core)).collect();
+    let follower = follows.then(|| follow::start(&machine, available, tied, &builder.thread_name)).flatten();
+    Ok((machine, pins, follower))
 }
 
 /// On the core's own thread: opens its driver.
@@ -65,6 +69,7 @@ fn open(machine: &Arc<Machine>, index: usize, cpu: Option<usize>) -> io::Result<
         tracing::warn!(core = index, cpu, %error, "the core stays unpinned");
     }
     let mailbox = &machine.cores[index];
+    mailbox.thread.store(cpus::this_thread(), Ordering::Relaxed); // a number, which nothing hangs on
     let reactor = Reactor::open(machine.driver.kind, &machine.driver_settings(), mailbox.doorbell.fd())?;
     mailbox.ring_fd.store(reactor.ring_fd().unwrap_or(-1), Ordering::Relaxed); // a hint, see `ring_through_driver`
     let mut timers = Timers::new(machine.clock.at(Instant::system()));
@@ -141,9 +146,19 @@ fn start(
 }
 
 pub(crate) fn build(builder: &Builder) -> io::Result<Runtime> {
-    let (machine, pins) = plan(builder)?;
-    let threads = start(&machine, &pins, builder, 0)?;
+    let (machine, pins, follower) = plan(builder)?;
+    let mut threads = start(&machine, &pins, builder, 0)?;
+    threads.extend(follower);
     Ok(Runtime::of(machine, threads, pins))
+}
+
+/// Makes the calling thread the first core, on `cpu` if that is given, until the first part of the result is dropped.
+fn tie_and_open(
+    machine: &Arc<Machine>,
+    cpu: Option<usize>,
+) -> io::Result<(Option<pinning::KeepAffinity>, Core)> {
+    let mask = cpu.map(|_| pinning::KeepAffinity::of_current_thread()).transpose()?;
+    Ok((mask, open(machine, 0, cpu)?))
 }
 
 pub(crate) fn run<F, Fut>(builder: &Builder, main: F) -> io::Result<Fut::Output>
@@ -156,19 +171,17 @@ where
         executor::with(|core| core.is_none()),
         "cannot start a runtime and wait for it on a core of another"
     );
-    let (machine, pins) = plan(builder)?;
-    let _mask = match pins.cpu(0) {
-        Some(_) => Some(pinning::KeepAffinity::of_current_thread()?),
-        None => None,
-    };
-    let core = match open(&machine, 0, pins.cpu(0)) {
-        Ok(core) => core,
+    let (machine, pins, follower) = plan(builder)?;
+    let (_mask, core) = match tie_and_open(&machine, pins.cpu(0)) {
+        Ok(opened) => opened,
         Err(error) => {
             machine.cores.iter().for_each(|core| registry::strike(core.uid));
+            machine.stop(); // for who follows
             return Err(error);
         }
     };
-    let threads = start(&machine, &pins, builder, 1)?;
+    let mut threads = start(&machine, &pins, builder, 1)?;
+    threads.extend(follower);
     machine.hooks.started();
     let output = core.enter(|| {
         let main = catch_unwind(AssertUnwindSafe(main))?;

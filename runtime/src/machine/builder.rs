@@ -67,6 +67,7 @@ pub struct Builder {
     pub(crate) start_paused: bool,
     pub(crate) placement: Placement,
     pub(crate) balancing: bool,
+    pub(crate) following: bool,
 }
 
 /// What the user has called when a thread of the runtime starts and ends.
@@ -129,6 +130,7 @@ impl Builder {
             start_paused: false,
             placement: Placement::Spread,
             balancing: true,
+            following: true,
         }
     }
 
@@ -150,6 +152,7 @@ impl Builder {
             polling: Polling::Off,
             ring_entries: limits::TEST_RING_ENTRIES,
             balancing: false,
+            following: false,
             ..Self::new()
         }
     }
@@ -288,6 +291,27 @@ impl Builder {
     /// ```
     pub fn balancing(mut self, balancing: bool) -> Self {
         self.balancing = balancing;
+        self
+    }
+
+    /// Whether cores come and go with the CPUs that the process may use. On by default, but for
+    /// [`new_test`](Self::new_test).
+    ///
+    /// Once a second the runtime looks whether its affinity, cpuset or quota has changed, as a container's may. If there are
+    /// fewer CPUs than cores, the highest cores [retire](crate::runtime::Handle::retire): they hand over what may go, and what
+    /// stays shares a CPU with another core. When the CPUs are back, so are the cores; there are never more than at the
+    /// start. Cores that were tied to a CPU are tied to one that is left. It does nothing for a runtime that began with more
+    /// cores than it had CPUs.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// let builder = Builder::new().cores(2).following(false); // always two
+    /// # builder.run(|| async {})?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn following(mut self, following: bool) -> Self {
+        self.following = following;
         self
     }
 

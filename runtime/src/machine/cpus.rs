@@ -121,12 +121,23 @@ fn number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|number| digits && *number < MAX_CPUS)
 }
 
+/// The number of the calling thread.
+pub(crate) fn this_thread() -> libc::pid_t {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::gettid() }
+}
+
 /// The CPUs that the calling thread may run on.
 ///
 /// # Errors
 ///
 /// Those of `sched_getaffinity`: a sandbox may forbid the call.
 pub(crate) fn affinity() -> io::Result<Vec<usize>> {
+    affinity_of(0)
+}
+
+/// As [`affinity`], of the thread with this number; zero is the calling one.
+pub(crate) fn affinity_of(thread: libc::pid_t) -> io::Result<Vec<usize>> {
     let mut words = 1024 / BITS;
     loop {
         let mut mask: Vec<libc::c_ulong> = vec![0; words];
@@ -134,7 +145,7 @@ pub(crate) fn affinity() -> io::Result<Vec<usize>> {
         // across it. `cpu_set_t` is an array of `c_ulong`, so the alignment is that of `mask`.
         let result = unsafe {
             libc::sched_getaffinity(
-                0,
+                thread,
                 size_of_val(mask.as_slice()),
                 mask.as_mut_ptr().cast::<libc::cpu_set_t>(),
             )
@@ -157,6 +168,11 @@ pub(crate) fn affinity() -> io::Result<Vec<usize>> {
 ///
 /// Those of `sched_setaffinity`: `InvalidInput` when none of `cpus` is online and in our cpuset.
 pub(crate) fn set_affinity(cpus: &[usize]) -> io::Result<()> {
+    set_affinity_of(0, cpus)
+}
+
+/// As [`set_affinity`], for the thread with this number; zero is the calling one.
+pub(crate) fn set_affinity_of(thread: libc::pid_t, cpus: &[usize]) -> io::Result<()> {
     let highest = cpus.iter().copied().max().unwrap_or(0);
     if highest >= MAX_CPUS {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
@@ -168,7 +184,7 @@ pub(crate) fn set_affinity(cpus: &[usize]) -> io::Result<()> {
     // SAFETY: the call reads the given number of bytes, which is the size of `mask`, and keeps no reference.
     // `cpu_set_t` is an array of `c_ulong`, so the alignment is that of `mask`.
     let result = unsafe {
-        libc::sched_setaffinity(0, size_of_val(mask.as_slice()), mask.as_ptr().cast::<libc::cpu_set_t>())
+        libc::sched_setaffinity(thread, size_of_val(mask.as_slice()), mask.as_ptr().cast::<libc::cpu_set_t>())
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

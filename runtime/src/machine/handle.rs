@@ -102,7 +102,14 @@ impl Handle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let at = Location::caller();
+        self.spawn_at(future, Location::caller())
+    }
+
+    pub(crate) fn spawn_at<F>(&self, future: F, at: &'static Location<'static>) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
         executor::with(|core| match core {
             Some(core) if Arc::ptr_eq(&core.machine, &self.machine) => {
                 task::spawn_movable(&core.home, future, at, false)

@@ -193,6 +193,8 @@ pub(crate) struct Mailbox {
     pub(crate) index: u32,
     /// The descriptor of the core's io_uring, or -1: without one the doorbell's eventfd is rung.
     pub(crate) ring_fd: AtomicI32,
+    /// The number of the core's thread, or zero before it runs.
+    pub(crate) thread: AtomicI32,
     /// What `Arc` would call `this`: the address with the right to reach the counts beside the mailbox.
     this: AtomicPtr<Mailbox>,
     /// Tasks of this core freed elsewhere, subtracted from [`UNMERGED`] until the core adds its own count.
@@ -235,6 +237,7 @@ impl Mailbox {
             this: AtomicPtr::new(null_mut()),
             index,
             ring_fd: AtomicI32::new(-1),
+            thread: AtomicI32::new(0),
             outstanding: AtomicIsize::new(UNMERGED),
             ring,
             poller: AtomicWaker::new(),

@@ -31,6 +31,7 @@ pub(crate) mod cpus;
 pub(crate) mod figures;
 #[cfg(test)]
 mod fixture;
+pub(crate) mod follow;
 pub(crate) mod handle;
 pub(crate) mod in_place;
 pub(crate) mod mailbox;
@@ -46,6 +47,7 @@ pub mod placer;
 mod placer_tests;
 pub mod policy;
 pub(crate) mod registry;
+mod resize;
 pub(crate) mod runtime;
 pub(crate) mod spawn;
 
@@ -55,6 +57,7 @@ pub use core_local::{CoreLocal, CoreLocalSlot};
 use agreement::Rings;
 use blocking::Blocking;
 use builder::{Builder, Hooks};
+use follow::Following;
 use handle::RuntimeFlavor;
 use mailbox::Mailbox;
 use policy::Placement;
@@ -82,6 +85,7 @@ pub(crate) struct Machine {
     pub(crate) placement: Placement,
     /// Whether cores hand tasks over to make their loads alike.
     pub(crate) balancing: bool,
+    pub(crate) following: Following,
     stopping: AtomicBool,
     /// Cores that hold no futures any more.
     quiet: AtomicUsize,
@@ -113,6 +117,7 @@ impl Machine {
             ring_entries: builder.ring_entries,
             placement: builder.placement,
             balancing: builder.balancing,
+            following: Following::default(),
             stopping: AtomicBool::new(false),
             quiet: AtomicUsize::new(0),
             ended: Mutex::new(0),
@@ -134,6 +139,7 @@ impl Machine {
     pub(crate) fn stop(&self) {
         if !self.stopping.swap(true, Ordering::Relaxed) {
             self.ring_all();
+            self.following.end();
         }
     }
 

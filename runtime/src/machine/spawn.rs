@@ -6,6 +6,7 @@ use std::panic::Location;
 use crate::context;
 use crate::executor::{self, Core};
 use crate::machine::placer::Newcomer;
+use crate::machine::policy::Placement;
 use crate::machine::runtime::Handle;
 use crate::machine::{CoreId, Machine, placement};
 use crate::task::{self, JoinHandle, local_set};
@@ -87,10 +88,46 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let at = Location::caller();
+    place(None, future, Location::caller())
+}
+
+/// Starts a task where `placement` says. As [`spawn_balanced`], for one task with a rule of its own. On a thread that is no
+/// core, the core with the fewest tasks is chosen, whatever it says.
+///
+/// # Panics
+/// As [`spawn`]; and if a function of [`Placement::Custom`] does.
+///
+/// # Examples
+/// What belongs to one user runs on one core, and needs no lock that is contended:
+/// ```
+/// # multikernel::runtime::Builder::new().cores(4).run(|| async {
+/// use multikernel::CoreId;
+/// use multikernel::runtime::Placement;
+/// use multikernel::task::spawn_placed;
+///
+/// let user = 7;
+/// let first = spawn_placed(Placement::ByKey(user), async { CoreId::current() });
+/// let second = spawn_placed(Placement::ByKey(user), async { CoreId::current() });
+/// assert_eq!(first.await.unwrap(), second.await.unwrap());
+/// # }).unwrap();
+/// ```
+#[track_caller]
+pub fn spawn_placed<F>(placement: Placement, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    place(Some(placement), future, Location::caller())
+}
+
+fn place<F>(placement: Option<Placement>, future: F, at: &'static Location<'static>) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
     executor::with(|core| {
-        let Some(core) = core else { return Handle::current().spawn(future) };
-        let target = core.place(core.machine.placement, Newcomer::Task);
+        let Some(core) = core else { return Handle::current().spawn_at(future, at) };
+        let target = core.place(placement.unwrap_or(core.machine.placement), Newcomer::Task);
         if target.index == core.home.mailbox().index {
             task::spawn_movable(&core.home, future, at, false)
         } else {

@@ -6,7 +6,8 @@
 //! | to start one | where it runs | what must be `Send` |
 //! |---|---|---|
 //! | [`spawn`] | here, unless there is a reason to go elsewhere | the future |
-//! | [`spawn_balanced`] | on the core with the fewest tasks | the future |
+//! | [`spawn_balanced`] | where there is least to do | the future |
+//! | [`spawn_placed`] | where a rule of yours says | the future |
 //! | [`spawn_local`] | here | nothing |
 //! | [`spawn_on`] | on the core that you name | a closure that makes the future |
 //! | [`on_each_core`] | on every core, one each | a closure that makes the future |
@@ -126,7 +127,9 @@ mod yield_now;
 #[cfg(not(loom))]
 pub use crate::machine::in_place::block_in_place;
 #[cfg(not(loom))]
-pub use crate::machine::spawn::{on_each_core, spawn, spawn_balanced, spawn_blocking, spawn_local, spawn_on};
+pub use crate::machine::spawn::{
+    on_each_core, spawn, spawn_balanced, spawn_blocking, spawn_local, spawn_on, spawn_placed,
+};
 #[cfg(not(loom))]
 pub use coop::{consume_budget, unconstrained};
 pub use error::JoinError;

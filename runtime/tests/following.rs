@@ -1,0 +1,123 @@
+//! Cores that come and go with the CPUs of the process. Alone in its process, for it changes the masks of all its threads.
+#![cfg(not(loom))]
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use multikernel::io::{AsyncReadExt, AsyncWriteExt};
+use multikernel::net::{TcpListener, TcpStream};
+use multikernel::runtime::{Builder, DriverChoice, Handle, Pinning};
+use multikernel::task::JoinSet;
+use multikernel::time::sleep;
+use multikernel::{CoreId, on_each_core, spawn};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn mask_of(thread: libc::pid_t) -> Vec<usize> {
+    // SAFETY: a set of bits is valid as zeroes, and is written within its size.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        assert_eq!(libc::sched_getaffinity(thread, size_of_val(&set), &mut set), 0);
+        (0..1024).filter(|cpu| libc::CPU_ISSET(*cpu, &set)).collect()
+    }
+}
+
+/// As `taskset -ap` does.
+fn give_all_threads(cpus: &[usize]) {
+    // SAFETY: as above.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        cpus.iter().for_each(|cpu| libc::CPU_SET(*cpu, &mut set));
+        for thread in std::fs::read_dir("/proc/self/task").unwrap() {
+            let thread: libc::pid_t = thread.unwrap().file_name().to_str().unwrap().parse().unwrap();
+            libc::sched_setaffinity(thread, size_of_val(&set), &set); // it may have ended
+        }
+    }
+}
+
+/// How many cores take tasks: no others run what is sent to each.
+async fn serving() -> usize {
+    let mut count = 0;
+    for task in on_each_core(|| async {}) {
+        count += usize::from(task.await.is_ok());
+    }
+    count
+}
+
+async fn until_serving(wanted: usize) {
+    let started = Instant::now();
+    while serving().await != wanted {
+        assert!(started.elapsed() < PATIENCE, "{} cores serve, not {wanted}", serving().await);
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn echo(mut stream: TcpStream) -> io::Result<()> {
+    let mut buf = [0; 64];
+    loop {
+        match stream.read(&mut buf).await? {
+            0 => return Ok(()),
+            got => stream.write_all(&buf[..got]).await?,
+        }
+    }
+}
+
+/// Asks and is answered until told to stop: no connection is dropped, no request lost.
+async fn talk(
+    to: std::net::SocketAddr,
+    mut stop: multikernel::channels::watch::Receiver<bool>,
+) -> io::Result<u64> {
+    let mut stream = TcpStream::connect(to).await?;
+    let mut round = 0_u64;
+    while !*stop.borrow_and_update() {
+        stream.write_all(&round.to_le_bytes()).await?;
+        let mut back = [0; 8];
+        stream.read_exact(&mut back).await?;
+        assert_eq!(u64::from_le_bytes(back), round);
+        round += 1;
+        sleep(Duration::from_millis(1)).await;
+    }
+    Ok(round)
+}
+
+#[test]
+fn cores_come_and_go_with_the_cpus_and_nothing_is_lost() {
+    let cpus = mask_of(0);
+    let [first, second, ..] = cpus[..] else {
+        println!("one CPU: nothing to take away");
+        return;
+    };
+    for (driver, pinning) in [(DriverChoice::Uring, Pinning::Never), (DriverChoice::Epoll, Pinning::Always)] {
+        let run = Builder::new().cores(2).driver(driver).pinning(pinning).run(move || async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let address = listener.local_addr()?;
+            let serving = spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    drop(spawn(echo(stream)));
+                }
+            });
+            let (stop, stopped) = multikernel::channels::watch::channel(false);
+            let mut talkers = JoinSet::new();
+            for _ in 0..8 {
+                talkers.spawn(talk(address, stopped.clone()));
+            }
+            until_serving(2).await;
+            for _ in 0..2 {
+                give_all_threads(&[first]);
+                until_serving(1).await;
+                give_all_threads(&[first, second]);
+                until_serving(2).await;
+            }
+            stop.send(true).unwrap();
+            while let Some(talker) = talkers.join_next().await {
+                assert!(talker.unwrap()? > 0);
+            }
+            serving.abort();
+            assert_eq!(Handle::current().metrics().num_workers(), 2);
+            assert_eq!(CoreId::current(), CoreId::new(0));
+            io::Result::Ok(())
+        });
+        give_all_threads(&cpus);
+        run.unwrap().unwrap();
+    }
+}
