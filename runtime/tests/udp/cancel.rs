@@ -64,9 +64,11 @@ fn sends_that_are_never_polled_send_nothing() {
         drop(near.send(b"never"));
         drop(near.send_to(b"never", far.local_addr()?));
         drop(near.send_batch(&[Datagram::new(b"never")]));
-        // By name, so that it waits for the resolver.
+        // By name, so that it waits for the resolver, unless that is very quick.
         let by_name = ("localhost", far.local_addr()?.port());
-        assert!(!give_up_after(1, near.send_to(b"never", by_name)).await);
+        if give_up_after(1, near.send_to(b"quick", by_name)).await {
+            assert_eq!(far.recv(&mut [0; 8]).await?, 5);
+        }
         assert!(give_up_after(1, near.send(b"once")).await);
         let mut buf = [0; 8];
         assert_eq!(far.recv(&mut buf).await?, 4);
