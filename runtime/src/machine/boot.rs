@@ -18,7 +18,7 @@ use crate::machine::blocking::{self, Blocking};
 use crate::machine::builder::{Builder, Polling};
 use crate::machine::mailbox::Mailbox;
 use crate::machine::runtime::Runtime;
-use crate::machine::{Machine, pinning, registry};
+use crate::machine::{Machine, pinning, registry, watch};
 use crate::task;
 use crate::time::clock::Clock;
 use crate::time::{Instant, Timers};
@@ -142,7 +142,8 @@ fn start(
 
 pub(crate) fn build(builder: &Builder) -> io::Result<Runtime> {
     let (machine, pins) = plan(builder)?;
-    let threads = start(&machine, &pins, builder, 0)?;
+    let mut threads = start(&machine, &pins, builder, 0)?;
+    threads.extend(watch::start(&machine, &builder.thread_name));
     Ok(Runtime::of(machine, threads, pins))
 }
 
@@ -168,7 +169,8 @@ where
             return Err(error);
         }
     };
-    let threads = start(&machine, &pins, builder, 1)?;
+    let mut threads = start(&machine, &pins, builder, 1)?;
+    threads.extend(watch::start(&machine, &builder.thread_name));
     machine.hooks.started();
     let output = core.enter(|| {
         let main = catch_unwind(AssertUnwindSafe(main))?;

@@ -48,6 +48,10 @@ pub mod policy;
 pub(crate) mod registry;
 pub(crate) mod runtime;
 pub(crate) mod spawn;
+pub(crate) mod stack;
+pub(crate) mod stall;
+mod thread_times;
+pub(crate) mod watch;
 
 pub use core_id::{CoreId, cores};
 pub use core_local::{CoreLocal, CoreLocalSlot};
@@ -58,6 +62,7 @@ use builder::{Builder, Hooks};
 use handle::RuntimeFlavor;
 use mailbox::Mailbox;
 use policy::Placement;
+use watch::Watch;
 
 pub(crate) const NO_MACHINE: &str = "this must be called on a core of a multikernel runtime, inside \
     Runtime::block_on, or after Handle::enter";
@@ -77,6 +82,8 @@ pub(crate) struct Machine {
     pub(crate) deciding: Arc<Deciding>,
     /// How threads that are no cores reach the agreement.
     pub(crate) gateway: Arc<dyn Gateway>,
+    /// None: nobody watches for stalls.
+    pub(crate) watch: Option<Watch>,
     ring_entries: u32,
     /// Where connections go, and tasks that are to be placed.
     pub(crate) placement: Placement,
@@ -103,6 +110,7 @@ impl Machine {
             rings: agreement::rings(cores.len()),
             deciding: Arc::new(Deciding::new(0)),
             gateway: agreement::gateway(this.clone()),
+            watch: builder.stall_threshold.map(|threshold| Watch::new(threshold, cores.len())),
             cores,
             driver,
             polling,
@@ -160,7 +168,11 @@ impl Machine {
     /// A core has closed its driver; its thread is about to end.
     pub(crate) fn report_end(&self, index: usize) {
         registry::strike(self.cores[index].uid);
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        *ended += 1;
+        if *ended == self.cores.len() {
+            self.watch.iter().for_each(Watch::end);
+        }
         self.all_ended.notify_all();
     }
 
