@@ -119,7 +119,7 @@ pub(crate) const LOOKS_PER_STALL: u32 = 4;
 pub(crate) const STACK_FRAMES: usize = 128;
 
 /// How long a stuck thread has for telling its stack.
-pub(crate) const STACK_PATIENCE: Duration = Duration::from_millis(250);
+pub(crate) const STACK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Submission queue entries of a core's io_uring.
 pub(crate) const RING_ENTRIES: u32 = 1024;
