@@ -157,14 +157,17 @@ fn run(machine: &Arc<Machine>) {
         let now = Instant::system();
         let elapsed = now.saturating_duration_since(watcher.last);
         watcher.last = now;
-        watcher.look(now, if elapsed <= 2 * period { elapsed } else { Duration::ZERO }, &|stall| {
-            machine.hooks.stalled(stall);
-        });
+        watcher.look(now, witnessed(elapsed, period), &|stall| machine.hooks.stalled(stall));
         if watch.rest(&machine.cores) {
             watcher.last = Instant::system();
         }
     }
     watcher.seen.iter_mut().zip(&machine.cores).for_each(|(seen, core)| seen.forget(core));
+}
+
+/// How much of the time since the last look counts. A watcher that comes late has not run, and perhaps nobody has.
+fn witnessed(elapsed: Duration, period: Duration) -> Duration {
+    if elapsed <= 2 * period { elapsed } else { Duration::ZERO }
 }
 
 /// A thread inherits the mask of the one that starts it, which may be a core.
@@ -307,5 +310,19 @@ impl Watcher<'_> {
             stack,
         };
         Some((stall, why_none))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watcher_that_comes_late_has_seen_nothing() {
+        let ms = Duration::from_millis;
+        assert_eq!(witnessed(ms(26), ms(25)), ms(26));
+        assert_eq!(witnessed(ms(3), ms(25)), ms(3)); // woken for nothing
+        assert_eq!(witnessed(ms(51), ms(25)), ms(0));
+        assert_eq!(witnessed(Duration::from_secs(3600), ms(25)), ms(0));
     }
 }

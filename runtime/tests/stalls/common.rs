@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use multikernel::runtime::{Builder, Runtime, Stall};
 use multikernel::task::JoinHandle;
@@ -90,11 +90,33 @@ pub fn pass_time(threshold: Duration) {
     drop(_stop);
 }
 
-/// The numbers of this process's threads with that name, of at most 15 bytes.
-pub fn threads(name: &str) -> Vec<String> {
-    let all = std::fs::read_dir("/proc/self/task").unwrap();
+/// The numbers of a process's threads with that name, of at most 15 bytes.
+pub fn threads_of(process: u32, name: &str) -> Vec<String> {
+    let all = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
     let numbers = all.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     // Others come and go meanwhile.
-    let comm = |number: &String| std::fs::read_to_string(format!("/proc/self/task/{number}/comm"));
+    let comm = |number: &String| std::fs::read_to_string(format!("/proc/{process}/task/{number}/comm"));
     numbers.filter(|number| comm(number).is_ok_and(|comm| comm.trim_end() == name)).collect()
+}
+
+pub fn threads(name: &str) -> Vec<String> {
+    threads_of(std::process::id(), name)
+}
+
+/// The thread with that name, which a thread gives itself after it has begun.
+pub fn the_thread(process: u32, name: &str) -> String {
+    let since = Instant::now();
+    loop {
+        match &threads_of(process, name)[..] {
+            [thread] => return thread.clone(),
+            found => assert!(since.elapsed() < PATIENCE, "there is one {name}: {found:?}"),
+        }
+    }
+}
+
+/// How often a thread has gone to sleep.
+pub fn switches(process: u32, thread: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/task/{thread}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+    line.trim().parse().unwrap()
 }

@@ -2,12 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use multikernel::CoreId;
 use multikernel::runtime::Builder;
 use multikernel::signal::unix::{SignalKind, signal};
-use multikernel::time::timeout;
+use multikernel::time::{sleep, timeout};
 
 use crate::common::*;
 
@@ -39,21 +39,21 @@ fn run_for(time: Duration) {
 /// Long enough that the parent stops the child well within the rest of it.
 const LONG: Duration = Duration::from_secs(2);
 
-/// A poll that is seen for three quarters of the threshold, and computes for less than all of it. In its middle the process
-/// is stopped for longer than the threshold.
-fn be_stopped_in_a_poll() {
+/// A poll that is seen for more than half of the threshold, and is in its middle when the process is stopped for longer than
+/// that. All that it does besides is shorter.
+fn be_stopped_in_a_poll(computes: bool) {
     let (tell, told) = telling();
-    let builder = Builder::new_test().stall_threshold(Some(LONG)).on_stall(tell);
-    builder
-        .run(|| async {
-            run_for(LONG * 3 / 5);
-            println!("stop me");
-            let mut byte = [0];
-            run_for(LONG / 10);
-            std::io::stdin().read_exact(&mut byte).unwrap();
-            run_for(LONG / 10);
-        })
-        .unwrap();
+    let builder = Builder::new_test().thread_name("stopped").stall_threshold(Some(LONG)).on_stall(tell);
+    let poll = move || async move {
+        run_for(LONG * 3 / 5);
+        println!("stop me");
+        if computes {
+            run_for(LONG / 5);
+        } else {
+            std::io::stdin().read_exact(&mut [0]).unwrap();
+        }
+    };
+    builder.run(poll).unwrap();
     println!("told of {} stalls", told.try_iter().count());
 }
 
@@ -69,22 +69,41 @@ fn until_stopped(child: &Child) {
     assert_eq!((stopped, libc::WIFSTOPPED(status)), (child.id() as i32, true));
 }
 
-#[test]
-fn a_process_that_was_stopped_was_not_stuck() {
-    if is_child() {
-        return be_stopped_in_a_poll();
-    }
-    let mut child = child("processes::a_process_that_was_stopped_was_not_stuck");
+fn stop_in_a_poll(name: &str) {
+    let mut child = child(name);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.contains("stop me")));
     signal_child(&child, libc::SIGSTOP);
     until_stopped(&child);
-    pass_time(LONG + LONG / 4);
-    child.stdin.take().unwrap().write_all(b"x").unwrap();
+    // What matters is that the child has been stopped for longer than its threshold.
+    Builder::new_test().run(|| sleep(LONG + LONG / 4)).unwrap();
+    let watcher = the_thread(child.id(), "stopped-watch");
+    let before = switches(child.id(), &watcher);
     signal_child(&child, libc::SIGCONT);
+    let since = Instant::now();
+    while switches(child.id(), &watcher) < before + 2 {
+        assert!(since.elapsed() < PATIENCE, "its watcher, which is late, looks, and sleeps again");
+    }
+    child.stdin.take().unwrap().write_all(b"x").unwrap();
     let told: Vec<_> = lines.filter(|line| line.contains("told of")).collect();
     assert!(child.wait().unwrap().success());
     assert_eq!(told, ["told of 0 stalls"]);
+}
+
+#[test]
+fn a_process_that_was_stopped_was_not_stuck_in_a_call() {
+    match is_child() {
+        true => be_stopped_in_a_poll(false),
+        false => stop_in_a_poll("processes::a_process_that_was_stopped_was_not_stuck_in_a_call"),
+    }
+}
+
+#[test]
+fn a_process_that_was_stopped_did_not_compute() {
+    match is_child() {
+        true => be_stopped_in_a_poll(true),
+        false => stop_in_a_poll("processes::a_process_that_was_stopped_did_not_compute"),
+    }
 }
 
 /// The program handles the signal too, from before our first use of it or from after.

@@ -69,30 +69,18 @@ fn a_call_that_blocks_on_purpose_is_no_stall() {
     assert!(told.try_recv().is_err());
 }
 
-fn switches(thread: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
-    line.trim().parse().unwrap()
-}
-
 #[test]
 fn while_all_cores_are_parked_the_watcher_sleeps_and_the_first_that_wakes_wakes_it() {
     for (driver, _) in DRIVERS {
         let (tell, told) = telling();
         let builder = Builder::new_test().cores(16).driver(driver).thread_name("parked");
         let runtime = builder.stall_threshold(Some(THRESHOLD)).on_stall(tell).build().unwrap();
-        // A thread names itself after it has begun.
-        let started = std::time::Instant::now();
-        let watcher = loop {
-            match &threads("parked-watch")[..] {
-                [watcher] => break watcher.clone(),
-                _ => assert!(started.elapsed() < PATIENCE, "there is one"),
-            }
-        };
-        let mut before = switches(&watcher);
+        let process = std::process::id();
+        let watcher = the_thread(process, "parked-watch");
+        let mut before = switches(process, &watcher);
         let rests = (0..100).any(|_| {
             pass_time(5 * THRESHOLD); // in which it would look twenty times
-            let now = switches(&watcher);
+            let now = switches(process, &watcher);
             std::mem::replace(&mut before, now) == now
         });
         assert!(rests, "it wakes again and again");
