@@ -48,8 +48,8 @@ use crate::limits::{STACK_FRAMES, STACK_PATIENCE};
 use crate::machine::thread_times::ThreadId;
 use crate::time::Instant;
 
-/// The stack of a thread at some moment, from the innermost function to the poll of its task. [`Display`](fmt::Display) prints a line or two for
-/// each, beginning with a line break.
+/// The stack of a thread at some moment, from the innermost function to the poll of its task.
+/// [`Display`](fmt::Display) prints a line or more for each, beginning with a line break.
 ///
 /// Functions are looked up when it is printed, which reads the program's debug information and takes a while. With the feature
 /// `backtrace` (on by default) they have names, and lines if the program was built with such information. Without it, each
