@@ -39,6 +39,8 @@
 //!
 //! - `tokio` (default): tokio's I/O traits for our types, its helpers in [`io`], its `sync`, `select!` and `join!`. Tokio's
 //!   runtime is not used.
+//! - `backtrace` (default): function names and lines in the [stack of a stuck core](runtime::Stack), in place of places in
+//!   files.
 //! - `futures-io`: the I/O traits of the `futures` crate.
 //! - `hyper`: hyper's runtime traits.
 //! - `task-spans`: a span of `tracing` for each task, see [tracing tasks](task#tracing-tasks).
@@ -106,6 +108,8 @@ pub mod runtime {
     pub use crate::machine::pinning::{ParsePinningError, Pinning};
     pub use crate::machine::policy::{CoreLoad, Placement};
     pub use crate::machine::runtime::{EnterGuard, Handle, Runtime, RuntimeFlavor, TryCurrentError};
+    pub use crate::machine::stack::Stack;
+    pub use crate::machine::stall::Stall;
 }
 
 #[doc(hidden)]

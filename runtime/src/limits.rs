@@ -109,6 +109,21 @@ pub(crate) const POLLING: Duration = Duration::from_micros(10);
 /// While it polls for messages, a core looks at the clock every so many looks.
 pub(crate) const LOOKS_PER_CLOCK: u32 = 8;
 
+/// A core that is in one poll for longer is stuck, unless the builder says otherwise.
+pub(crate) const STALL_THRESHOLD: Duration = Duration::from_millis(100);
+
+/// A shorter threshold would have the cores looked at for nothing.
+pub(crate) const SHORTEST_STALL: Duration = Duration::from_millis(1);
+
+/// The cores are looked at so many times within the time after which one is stuck.
+pub(crate) const LOOKS_PER_STALL: u32 = 4;
+
+/// Frames of the stack of a stuck thread, from the innermost on.
+pub(crate) const STACK_FRAMES: usize = 128;
+
+/// How long a stuck thread has for telling its stack.
+pub(crate) const STACK_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Submission queue entries of a core's io_uring.
 pub(crate) const RING_ENTRIES: u32 = 1024;
 

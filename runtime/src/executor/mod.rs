@@ -27,6 +27,7 @@ use crate::limits::{DRIVER_PATIENCE, LOOKS_PER_CLOCK, POLLS_PER_LOOK, POLLS_PER_
 use crate::machine::agreement::Seat;
 use crate::machine::mailbox::{Mailbox, Standing};
 use crate::machine::membership::Retiring;
+use crate::machine::watch::Watch;
 use crate::machine::{Machine, registry};
 use crate::task::{Home, quietly};
 use crate::time::Instant;
@@ -156,6 +157,7 @@ impl Core {
                 })
             })
         });
+        self.machine.watch.iter().for_each(|watch| watch.leave_seat(self.mailbox().index as usize));
         budget::lift();
         epoch::settled(); // a Machine may end within a round, and the thread be a core of another one later
         std::mem::forget(fatal);
@@ -164,6 +166,7 @@ impl Core {
 
     /// Runs the loop until `done`, or until the Machine stops.
     pub(crate) fn run(&self, done: impl Fn() -> bool) {
+        self.machine.watch.iter().for_each(|watch| watch.take_seat(self.mailbox().index as usize));
         loop {
             self.work();
             if done() || self.machine.is_stopping() {
@@ -175,6 +178,7 @@ impl Core {
 
     /// The first half of a turn: what can be done now, up to a bound.
     fn work(&self) {
+        self.mailbox().doorbell.tick(); // a turn without a poll is progress too
         self.deliver();
         self.share_work();
         self.poll_tasks();
@@ -231,6 +235,7 @@ impl Core {
             return;
         }
         let started = Instant::system();
+        self.mailbox().load.note_polls(true);
         let mut polls = 0;
         while polls < POLLS_PER_TURN {
             let until = polls + if self.long_polls.get() { 1 } else { POLLS_PER_LOOK };
@@ -259,6 +264,7 @@ impl Core {
     }
 
     fn note_turn(&self, polls: u32, started: Instant) {
+        self.mailbox().load.note_polls(false);
         let now = Instant::system();
         let delay = self.tally.note_turn(&self.home, started, now);
         self.mailbox().load.delay.store(delay, Ordering::Relaxed); // a figure
@@ -329,6 +335,7 @@ impl Core {
             }
             self.seat.read_asleep();
             self.mailbox().doorbell.unpark();
+            self.machine.watch.iter().for_each(Watch::note_awake);
             // Before anything runs, and be it a waker: other cores may have gone on without us.
             self.seat.read_to_the_end();
         });

@@ -18,7 +18,7 @@ use crate::machine::blocking::{self, Blocking};
 use crate::machine::builder::{Builder, Polling};
 use crate::machine::mailbox::Mailbox;
 use crate::machine::runtime::Runtime;
-use crate::machine::{Machine, cpus, follow, pinning, registry};
+use crate::machine::{Machine, cpus, follow, pinning, registry, watch};
 use crate::task;
 use crate::time::clock::Clock;
 use crate::time::{Instant, Timers};
@@ -149,6 +149,7 @@ pub(crate) fn build(builder: &Builder) -> io::Result<Runtime> {
     let (machine, pins, follower) = plan(builder)?;
     let mut threads = start(&machine, &pins, builder, 0)?;
     threads.extend(follower);
+    threads.extend(watch::start(&machine, &builder.thread_name));
     Ok(Runtime::of(machine, threads, pins))
 }
 
@@ -182,6 +183,7 @@ where
     };
     let mut threads = start(&machine, &pins, builder, 1)?;
     threads.extend(follower);
+    threads.extend(watch::start(&machine, &builder.thread_name));
     machine.hooks.started();
     let output = core.enter(|| {
         let main = catch_unwind(AssertUnwindSafe(main))?;

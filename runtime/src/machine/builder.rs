@@ -12,6 +12,7 @@ use crate::machine::handle::RuntimeFlavor;
 use crate::machine::pinning::Pinning;
 use crate::machine::policy::Placement;
 use crate::machine::runtime::Runtime;
+use crate::machine::stall::Stall;
 use crate::task::quietly;
 
 /// Whether a core polls for messages before it parks.
@@ -68,6 +69,7 @@ pub struct Builder {
     pub(crate) placement: Placement,
     pub(crate) balancing: bool,
     pub(crate) following: bool,
+    pub(crate) stall_threshold: Option<Duration>,
 }
 
 /// What the user has called when a thread of the runtime starts and ends.
@@ -75,9 +77,11 @@ pub struct Builder {
 pub(crate) struct Hooks {
     pub(crate) start: Option<Hook>,
     pub(crate) stop: Option<Hook>,
+    pub(crate) stall: Option<StallHook>,
 }
 
 type Hook = Arc<dyn Fn() + Send + Sync>;
+type StallHook = Arc<dyn Fn(Stall) + Send + Sync>;
 
 impl Hooks {
     pub(crate) fn started(&self) {
@@ -87,12 +91,20 @@ impl Hooks {
     pub(crate) fn stopping(&self) {
         self.stop.iter().for_each(|hook| quietly(|| hook()));
     }
+
+    pub(crate) fn stalled(&self, stall: Stall) {
+        self.stall.iter().for_each(|hook| quietly(|| hook(stall.clone())));
+    }
 }
 
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (start, stop) = (self.start.is_some(), self.stop.is_some());
-        f.debug_struct("Hooks").field("start", &start).field("stop", &stop).finish()
+        f.debug_struct("Hooks")
+            .field("start", &start)
+            .field("stop", &stop)
+            .field("stall", &self.stall.is_some())
+            .finish()
     }
 }
 
@@ -131,11 +143,12 @@ impl Builder {
             placement: Placement::Spread,
             balancing: true,
             following: true,
+            stall_threshold: Some(limits::STALL_THRESHOLD),
         }
     }
 
-    /// What `#[multikernel::test]` starts from: one core, unpinned, parking at once, small rings, and tasks that stay where
-    /// they are placed.
+    /// What `#[multikernel::test]` starts from: one core, unpinned, parking at once, small rings, tasks that stay where they
+    /// are placed, and nobody who watches for [stalls](Self::stall_threshold).
     ///
     /// # Examples
     /// In a test, a benchmark or an example, where many runtimes come and go:
@@ -153,6 +166,7 @@ impl Builder {
             ring_entries: limits::TEST_RING_ENTRIES,
             balancing: false,
             following: false,
+            stall_threshold: None,
             ..Self::new()
         }
     }

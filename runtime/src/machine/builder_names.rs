@@ -21,7 +21,8 @@ impl Builder {
         Self::new()
     }
 
-    /// One core. With [`run`](Self::run) that is the calling thread, and there is no other but those for blocking calls.
+    /// One core. With [`run`](Self::run) that is the calling thread, and there is no other but those for
+    /// blocking calls and the one that watches for [stalls](Self::stall_threshold).
     ///
     /// With [`build`](Self::build), unlike tokio, the core has a thread of its own, which runs what is spawned also
     /// while nobody is in [`block_on`](crate::runtime::Runtime::block_on); a future given to that is polled on the

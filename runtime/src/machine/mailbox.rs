@@ -77,6 +77,12 @@ pub(crate) struct Load {
     sleeps_over_rounds: AtomicBool,
     /// Where the task was spawned that is being polled, or was last.
     polled: AtomicPtr<Location<'static>>,
+    /// The polls that the core has begun, modulo 2^32.
+    polls: AtomicU32,
+    /// The core is in that part of its turn in which it polls tasks.
+    is_in_polls: AtomicBool,
+    /// Written by who watches: the core has been in one poll for too long, and still is.
+    is_stalled: AtomicBool,
 }
 
 /// What a core is to the others.
@@ -152,7 +158,23 @@ impl Load {
     pub(crate) fn takes_tasks(&self) -> bool {
         // Figures, both.
         let is_member = Standing::from_word(self.standing.load(Ordering::Relaxed)) == Standing::Member;
-        is_member && !self.blocks()
+        is_member && !self.is_held_up()
+    }
+
+    /// Whether what is sent to the core has to wait for a call that blocks, or for a poll that has taken long already.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.blocks() || self.is_stalled.load(Ordering::Relaxed) // a figure
+    }
+
+    /// For who watches: the core is stuck, or not any more. It publishes no delay meanwhile, so that is done for it.
+    pub(crate) fn set_stalled(&self, is_stalled: bool) {
+        self.is_stalled.store(is_stalled, Ordering::Relaxed); // a figure, as are the delays
+        if is_stalled {
+            self.delay.store(u32::MAX, Ordering::Relaxed);
+        } else if !self.blocks() {
+            // Unless the core has told since.
+            let _ = self.delay.compare_exchange(u32::MAX, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     /// Whether the core runs a call that blocks.
@@ -165,9 +187,25 @@ impl Load {
         self.blocks.swap(blocks, Ordering::Relaxed) // a figure
     }
 
-    /// The core polls a task that was spawned there.
-    pub(crate) fn note_poll(&self, at: &'static Location<'static>) {
+    /// The core polls a task that was spawned there. `count` is another one for each poll.
+    pub(crate) fn note_poll(&self, at: &'static Location<'static>, count: u64) {
         self.polled.store(std::ptr::from_ref(at).cast_mut(), Ordering::Relaxed); // a figure
+        self.polls.store(count as u32, Ordering::Relaxed); // as is this; cut off on purpose
+    }
+
+    /// The core begins, or ends, to poll tasks.
+    pub(crate) fn note_polls(&self, begin: bool) {
+        self.is_in_polls.store(begin, Ordering::Relaxed); // a figure
+    }
+
+    /// Changes with each poll.
+    pub(crate) fn polls(&self) -> u32 {
+        self.polls.load(Ordering::Relaxed) // a figure
+    }
+
+    /// Whether the core polls tasks. Not so while it turns its driver, or does what others have asked for.
+    pub(crate) fn is_in_polls(&self) -> bool {
+        self.is_in_polls.load(Ordering::Relaxed) // a figure
     }
 
     /// Where the task was spawned that the core polls, or has polled last.

@@ -50,6 +50,10 @@ pub(crate) mod registry;
 mod resize;
 pub(crate) mod runtime;
 pub(crate) mod spawn;
+pub(crate) mod stack;
+pub(crate) mod stall;
+mod thread_times;
+pub(crate) mod watch;
 
 pub use core_id::{CoreId, cores};
 pub use core_local::{CoreLocal, CoreLocalSlot};
@@ -61,6 +65,7 @@ use follow::Following;
 use handle::RuntimeFlavor;
 use mailbox::Mailbox;
 use policy::Placement;
+use watch::Watch;
 
 pub(crate) const NO_MACHINE: &str = "this must be called on a core of a multikernel runtime, inside \
     Runtime::block_on, or after Handle::enter";
@@ -80,6 +85,8 @@ pub(crate) struct Machine {
     pub(crate) deciding: Arc<Deciding>,
     /// How threads that are no cores reach the agreement.
     pub(crate) gateway: Arc<dyn Gateway>,
+    /// None: nobody watches for stalls.
+    pub(crate) watch: Option<Watch>,
     ring_entries: u32,
     /// Where connections go, and tasks that are to be placed.
     pub(crate) placement: Placement,
@@ -107,6 +114,7 @@ impl Machine {
             rings: agreement::rings(cores.len()),
             deciding: Arc::new(Deciding::new(0)),
             gateway: agreement::gateway(this.clone()),
+            watch: builder.stall_threshold.map(|threshold| Watch::new(threshold, cores.len())),
             cores,
             driver,
             polling,
@@ -166,7 +174,11 @@ impl Machine {
     /// A core has closed its driver; its thread is about to end.
     pub(crate) fn report_end(&self, index: usize) {
         registry::strike(self.cores[index].uid);
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        *ended += 1;
+        if *ended == self.cores.len() {
+            self.watch.iter().for_each(Watch::end);
+        }
         self.all_ended.notify_all();
     }
 

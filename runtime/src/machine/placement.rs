@@ -17,7 +17,7 @@ pub(crate) fn delegate(machine: &Machine) -> &Arc<Mailbox> {
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(std::thread::current().id());
     let first = hash as usize % machine.cores.len();
     let mut live = machine.cores.iter().cycle().skip(first).take(machine.cores.len());
-    let serves = |core: &&Arc<Mailbox>| core.load.standing().lives() && !core.load.blocks();
+    let serves = |core: &&Arc<Mailbox>| core.load.standing().lives() && !core.load.is_held_up();
     live.find(serves).unwrap_or(&machine.cores[first])
 }
 

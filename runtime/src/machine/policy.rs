@@ -17,7 +17,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CoreLoad {
-    /// Whether it takes new tasks: it has not retired, and runs no call that blocks.
+    /// Whether it takes new tasks: it has not retired, runs no call that blocks, and is not [stuck](crate::runtime::Stall).
     pub takes_tasks: bool,
     /// Whether it sleeps because it has nothing to do.
     pub parked: bool,

@@ -202,7 +202,9 @@ impl Runtime {
         machine.blocking.close();
         let deadline = patience.map(|patience| Instant::now() + patience);
         if machine.wait_for_end(deadline) {
-            for thread in threads {
+            // A program may drop the runtime where it is told of a stall: that thread does not wait for itself.
+            let here = std::thread::current().id();
+            for thread in threads.into_iter().filter(|thread| thread.thread().id() != here) {
                 let _ = thread.join(); // it has aborted the process if it panicked
             }
         }

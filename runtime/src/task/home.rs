@@ -318,7 +318,7 @@ impl Home {
         debug_assert_eq!(header.phase.get(), Phase::Queued);
         header.phase.set(Phase::Running);
         self.current.set(header);
-        self.mailbox.load.note_poll(header.spawned_at);
+        self.mailbox.load.note_poll(header.spawned_at, self.queue.popped.get());
         let complete = header.aborted.get() && self.cancel(task) || {
             let waker = waker::borrowed(task);
             // SAFETY: the home's thread, the task is not complete, and nobody is polling it.
