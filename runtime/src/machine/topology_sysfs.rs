@@ -253,7 +253,11 @@ impl Folder {
         let path = self.0.join(name);
         let mut bytes = Vec::new();
         match File::open(&path).and_then(|file| file.take(SYSFS_FILE_BYTES).read_to_end(&mut bytes)) {
-            Ok(_) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Ok(_) => {
+                // Some kernels count the NUL that ends their string as a part of it.
+                let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+                Ok(Some(String::from_utf8_lossy(text).into_owned()))
+            }
             Err(error) if is_absence(&error) => Ok(None),
             Err(error) => Err(TopologyError::Unreadable { path, error }),
         }
