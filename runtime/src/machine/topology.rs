@@ -83,7 +83,7 @@ pub struct Cpu {
     pub package: Option<usize>,
     /// The number of the die within the package.
     pub die: Option<usize>,
-    /// The NUMA node's number.
+    /// The NUMA node's number; the lowest, if the system lists the CPU with several, as it does when it emulates nodes.
     pub node: Option<usize>,
     /// The physical core, an index into [`Topology::cores`]; `None` only while the CPU is offline.
     pub core: Option<usize>,
@@ -271,7 +271,8 @@ impl Topology {
     /// # Ok::<(), multikernel::machine::TopologyError>(())
     /// ```
     pub fn cpu(&self, number: usize) -> Option<&Cpu> {
-        self.cpus.iter().find(|cpu| cpu.number == number)
+        let place = self.cpus.binary_search_by_key(&number, |cpu| cpu.number);
+        place.ok().map(|place| &self.cpus[place])
     }
 
     /// The CPUs that are online.

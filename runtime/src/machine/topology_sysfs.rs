@@ -73,7 +73,7 @@ impl Error for TopologyError {
 pub(super) struct Facts {
     /// Ascending.
     pub(super) cpus: Vec<CpuFacts>,
-    /// Ascending. No CPU is named by two.
+    /// Ascending.
     pub(super) nodes: Vec<NodeFacts>,
     /// The nodes that the system lists as online.
     pub(super) nodes_online: Option<Vec<usize>>,
@@ -192,8 +192,16 @@ impl Folder {
             caches,
             kind: CpuKind::Unknown,
             capacity: self.number("cpu_capacity")?.filter(|capacity| *capacity > 0),
-            frequency: self.number("cpufreq/cpuinfo_max_freq")?.filter(|frequency| *frequency > 0),
+            frequency: self.frequency()?,
         })
+    }
+
+    fn frequency(&self) -> Found<u64> {
+        match self.number("cpufreq/cpuinfo_max_freq") {
+            // Drivers ask the firmware, which may be unable to tell. It is only a hint.
+            Err(TopologyError::Unreadable { .. }) => Ok(None),
+            frequency => Ok(frequency?.filter(|frequency| *frequency > 0)),
+        }
     }
 
     /// `None` for a cache of instructions, and for one that does not say where it stands.
@@ -212,17 +220,13 @@ impl Folder {
     }
 
     fn nodes(&self) -> Result<Vec<NodeFacts>, TopologyError> {
-        let mut nodes: Vec<NodeFacts> = Vec::new();
+        let mut nodes = Vec::new();
         for number in self.numbered("node")? {
             let node = self.folder(&format!("node{number}"));
             let cpus = match node.set("cpulist", "cpumap")? {
                 None => node.numbered("cpu")?,
                 Some(cpus) => cpus,
             };
-            let taken = |cpu: &&usize| nodes.iter().any(|node| node.cpus.binary_search(cpu).is_ok());
-            if let Some(twice) = cpus.iter().find(taken) {
-                return Err(malformed(node.0, &twice.to_string(), "a CPU of one node"));
-            }
             let distances = node.parsed("distance", "a row of distances", row)?.unwrap_or_default();
             nodes.push(NodeFacts { number, cpus, distances });
         }
