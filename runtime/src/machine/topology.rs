@@ -12,7 +12,7 @@ pub use super::topology_sysfs::TopologyError;
 
 /// Reads what this computer is made of; the same as [`Topology::read`].
 ///
-/// A few small files for each CPU are read, with blocking calls: on a machine of 256 CPUs some ten milliseconds.
+/// Some twenty small files for each CPU are read, with calls that block, so keep the answer.
 ///
 /// # Errors
 ///

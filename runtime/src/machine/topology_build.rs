@@ -48,7 +48,11 @@ pub(super) fn build(facts: Facts) -> Topology {
             online: cpu.online,
             package: cpu.package,
             die: cpu.die,
-            node: facts.nodes.iter().find(|node| node.cpus.contains(&number)).map(|node| node.number),
+            node: facts
+                .nodes
+                .iter()
+                .find(|node| node.cpus.binary_search(&number).is_ok())
+                .map(|node| node.number),
             core,
             caches: places,
             kind: cpu.kind,

@@ -136,7 +136,7 @@ pub(super) fn read(root: &Path) -> Result<Facts, TopologyError> {
     Ok(Facts { cpus, nodes: node.nodes()?, nodes_online: node.list("online")? })
 }
 
-/// The lists of a processor that has cores of several kinds: each kind has a device that counts its events.
+/// The lists of a processor that has cores of several kinds: each kind has a device that counts its events. Ascending.
 struct Kinds {
     performance: Vec<usize>,
     efficient: Vec<usize>,
@@ -147,7 +147,8 @@ impl Kinds {
         let performance = devices.list("cpu_core/cpus")?.unwrap_or_default();
         let mut efficient = devices.list("cpu_atom/cpus")?.unwrap_or_default();
         efficient.extend(devices.list("cpu_lowpower/cpus")?.unwrap_or_default());
-        if let Some(both) = performance.iter().find(|cpu| efficient.contains(cpu)) {
+        efficient.sort_unstable();
+        if let Some(both) = performance.iter().find(|cpu| efficient.binary_search(cpu).is_ok()) {
             let path = devices.0.join("cpu_core/cpus");
             return Err(malformed(path, &both.to_string(), "a CPU of one kind"));
         }
@@ -155,10 +156,12 @@ impl Kinds {
     }
 
     fn of(&self, cpu: usize) -> CpuKind {
-        match (self.performance.contains(&cpu), self.efficient.contains(&cpu)) {
-            (true, _) => CpuKind::Performance,
-            (_, true) => CpuKind::Efficient,
-            _ => CpuKind::Unknown,
+        if self.performance.binary_search(&cpu).is_ok() {
+            CpuKind::Performance
+        } else if self.efficient.binary_search(&cpu).is_ok() {
+            CpuKind::Efficient
+        } else {
+            CpuKind::Unknown
         }
     }
 }
