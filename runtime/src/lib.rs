@@ -27,6 +27,7 @@
 //! |---|---|
 //! | [`task`] | spawning, joining, yielding; its main functions are at the root too |
 //! | [`runtime`] | building a Machine, using it from other threads |
+//! | [`machine`] | packages, caches, NUMA nodes and kinds of CPUs; what is near what |
 //! | [`net`], [`io`] | TCP, UDP and Unix sockets; the traits and helpers of asynchronous I/O |
 //! | [`fs`] | files, folders, and files that all cores share |
 //! | [`time`] | sleeping, time limits, intervals |
@@ -67,7 +68,7 @@ pub mod fs;
 pub mod io;
 pub(crate) mod limits;
 #[cfg(not(loom))]
-pub(crate) mod machine;
+pub mod machine;
 /// The models of loom take tasks and the inboxes between them, not the Machine around them.
 #[cfg(loom)]
 pub(crate) mod machine {
@@ -87,7 +88,9 @@ pub mod task;
 pub mod time;
 
 #[cfg(not(loom))]
-pub use machine::{CoreId, CoreLocal, cores};
+pub use machine::core_id::{CoreId, cores};
+#[cfg(not(loom))]
+pub use machine::core_local::CoreLocal;
 #[cfg(not(loom))]
 pub use task::{on_each_core, spawn, spawn_balanced, spawn_local, spawn_on};
 
@@ -115,8 +118,8 @@ pub mod runtime {
 #[doc(hidden)]
 #[cfg(not(loom))]
 pub mod machine_support {
-    pub use crate::machine::CoreLocalSlot;
     pub use crate::machine::balance::{Balancer, Decision, Group, Tuning, choose};
+    pub use crate::machine::core_local::CoreLocalSlot;
     pub use crate::machine::placer::{Newcomer, Placer};
 }
 

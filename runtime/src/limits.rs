@@ -247,3 +247,15 @@ const _: () = assert!(UNREAD_BUFFERS < RECEIVE_BUFFERS as usize);
 
 /// How long a timer of the Machine waits that may not start now: something is undecided, or its core has too much to announce.
 pub(crate) const TIMER_PAUSE: Duration = Duration::from_millis(1);
+
+/// Of a file that describes the computer, no more is read.
+pub(crate) const SYSFS_FILE_BYTES: u64 = 1 << 20;
+
+/// Series of round trips between two CPUs, of which the quickest counts.
+pub(crate) const ROUND_TRIP_BATCHES: u32 = 32;
+
+/// Round trips of one series: enough for the clock, and few enough to lie between two interrupts.
+pub(crate) const ROUND_TRIPS_PER_BATCH: u32 = 128;
+
+/// While it waits for another CPU's answer, a thread looks at the clock every so many looks.
+pub(crate) const SPINS_PER_CLOCK: u32 = 1024;

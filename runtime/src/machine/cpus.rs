@@ -9,7 +9,7 @@ use std::path::Path;
 use super::cgroup::{self, Quota, read, understood};
 
 /// No Linux can be built for as many CPUs; a larger number is nonsense that must not become a huge list.
-const MAX_CPUS: usize = 1 << 16;
+pub(super) const MAX_CPUS: usize = 1 << 16;
 
 const BITS: usize = libc::c_ulong::BITS as usize;
 

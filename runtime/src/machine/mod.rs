@@ -1,7 +1,22 @@
-//! The Machine: all cores of one runtime, how they start, and how they end.
+//! The computer that a program runs on: its packages, caches, NUMA nodes and kinds of CPUs, who is near whom, and how
+//! long a message takes.
 //!
-//! Code here may speak of more than one core. What cores share is listed in [`Machine`], and is read-only, a figure,
-//! or touched only when the Machine starts and ends.
+//! ```
+//! use std::time::Duration;
+//! use multikernel::machine;
+//!
+//! let topology = machine::topology()?;
+//! for cpu in topology.online() {
+//!     println!("CPU {}: package {:?}, NUMA node {:?}, {:?}", cpu.number, cpu.package, cpu.node, cpu.kind);
+//! }
+//! let trips = machine::measure_round_trips(Duration::from_millis(50))?;
+//! println!("from CPU 0 to CPU 1 and back: {:?} ns", trips.between(0, 1));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+// Inside this crate it is also where the Machine is, all cores of one runtime: how they start, and how they end. Code here
+// may speak of more than one core. What cores share is listed in `Machine`, and is read-only, a figure, or touched only
+// when the Machine starts and ends.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +30,7 @@ use crate::driver::{self, DriverInfo};
 use crate::time::clock::Clock;
 
 pub(crate) mod agreement;
-pub mod balance;
+pub(crate) mod balance;
 #[cfg(test)]
 mod balance_tests;
 mod bell;
@@ -25,8 +40,8 @@ pub(crate) mod builder;
 mod builder_names;
 pub(crate) mod call;
 pub(crate) mod cgroup;
-mod core_id;
-mod core_local;
+pub(crate) mod core_id;
+pub(crate) mod core_local;
 pub(crate) mod cpus;
 pub(crate) mod figures;
 #[cfg(test)]
@@ -42,21 +57,27 @@ pub(crate) mod metrics;
 pub(crate) mod objects;
 pub(crate) mod pinning;
 pub(crate) mod placement;
-pub mod placer;
+pub(crate) mod placer;
 #[cfg(test)]
 mod placer_tests;
-pub mod policy;
+pub(crate) mod policy;
 pub(crate) mod registry;
 mod resize;
+mod round_trips;
 pub(crate) mod runtime;
 pub(crate) mod spawn;
 pub(crate) mod stack;
 pub(crate) mod stall;
 mod thread_times;
+mod topology;
+mod topology_build;
+mod topology_sysfs;
 pub(crate) mod watch;
 
-pub use core_id::{CoreId, cores};
-pub use core_local::{CoreLocal, CoreLocalSlot};
+pub use round_trips::{RoundTrips, measure_round_trips, measure_round_trips_among};
+pub use topology::{Cache, Cpu, CpuKind, Distance, Node, Package, Topology, TopologyError, topology};
+
+pub(crate) use core_id::CoreId;
 
 use agreement::Rings;
 use blocking::Blocking;
