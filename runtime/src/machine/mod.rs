@@ -28,6 +28,7 @@ pub(crate) mod cgroup;
 mod core_id;
 mod core_local;
 pub(crate) mod cpus;
+pub mod estimate;
 pub(crate) mod figures;
 #[cfg(test)]
 mod fixture;
