@@ -1,17 +1,18 @@
 //! Cores that come and go with the CPUs of the process. Alone in its process, for it changes the masks of all its threads.
 #![cfg(not(loom))]
 
+mod support;
+
 use std::io;
 use std::time::{Duration, Instant};
 
-use multikernel::io::{AsyncReadExt, AsyncWriteExt};
 use multikernel::net::{TcpListener, TcpStream};
 use multikernel::runtime::{Builder, DriverChoice, Handle, Pinning};
 use multikernel::task::JoinSet;
 use multikernel::time::sleep;
 use multikernel::{CoreId, on_each_core, spawn};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::{PATIENCE, read, read_exact, write_all};
 
 fn mask_of(thread: libc::pid_t) -> Vec<usize> {
     // SAFETY: a set of bits is valid as zeroes, and is written within its size.
@@ -52,12 +53,12 @@ async fn until_serving(wanted: usize) {
     }
 }
 
-async fn echo(mut stream: TcpStream) -> io::Result<()> {
+async fn echo(stream: TcpStream) -> io::Result<()> {
     let mut buf = [0; 64];
     loop {
-        match stream.read(&mut buf).await? {
+        match read(&stream, &mut buf).await? {
             0 => return Ok(()),
-            got => stream.write_all(&buf[..got]).await?,
+            got => write_all(&stream, &buf[..got]).await?,
         }
     }
 }
@@ -67,12 +68,12 @@ async fn talk(
     to: std::net::SocketAddr,
     mut stop: multikernel::channels::watch::Receiver<bool>,
 ) -> io::Result<u64> {
-    let mut stream = TcpStream::connect(to).await?;
+    let stream = TcpStream::connect(to).await?;
     let mut round = 0_u64;
     while !*stop.borrow_and_update() {
-        stream.write_all(&round.to_le_bytes()).await?;
+        write_all(&stream, &round.to_le_bytes()).await?;
         let mut back = [0; 8];
-        stream.read_exact(&mut back).await?;
+        read_exact(&stream, &mut back).await?;
         assert_eq!(u64::from_le_bytes(back), round);
         round += 1;
         sleep(Duration::from_millis(1)).await;

@@ -9,14 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use multikernel::channels::{mpsc, oneshot, spsc};
-use multikernel::io::{AsyncReadExt, AsyncWriteExt};
 use multikernel::net::{TcpListener, TcpStream};
 use multikernel::runtime::Handle;
 use multikernel::task::{JoinSet, pin_here, yield_now};
 use multikernel::time::sleep;
 use multikernel::{CoreId, spawn, spawn_on};
 
-use crate::support::on_both;
+use crate::support::{on_both, read, read_exact, write_all};
 
 /// Takes cores 1 and up out of the Machine and brings them back, in turn, until `done`; counts how often.
 async fn shake(cores: usize, done: Arc<AtomicBool>) -> io::Result<u64> {
@@ -37,23 +36,23 @@ fn moved() -> u64 {
     multikernel::cores().map(|core| metrics.core(core).moved).sum()
 }
 
-async fn echo(mut stream: TcpStream) -> io::Result<()> {
+async fn echo(stream: TcpStream) -> io::Result<()> {
     let mut buf = [0; 64];
     loop {
-        match stream.read(&mut buf).await? {
+        match read(&stream, &mut buf).await? {
             0 => return Ok(()),
-            got => stream.write_all(&buf[..got]).await?,
+            got => write_all(&stream, &buf[..got]).await?,
         }
     }
 }
 
 async fn talk(to: std::net::SocketAddr, rounds: u32) -> io::Result<u32> {
-    let mut stream = TcpStream::connect(to).await?;
+    let stream = TcpStream::connect(to).await?;
     for round in 0..rounds {
         let word = round.to_le_bytes();
-        stream.write_all(&word).await?;
+        write_all(&stream, &word).await?;
         let mut back = [0; 4];
-        stream.read_exact(&mut back).await?;
+        read_exact(&stream, &mut back).await?;
         assert_eq!(back, word);
     }
     Ok(rounds)

@@ -11,6 +11,8 @@
 //! published.
 
 use crate::limits;
+use crate::machine::estimate::Seen;
+pub use crate::machine::estimate::Tuning;
 use crate::machine::policy::CoreLoad;
 
 /// What a core should do now.
@@ -36,68 +38,6 @@ pub struct Group {
     pub work: u32,
     /// How many at most; as many as have so much work if they are all alike.
     pub tasks: u32,
-}
-
-/// What decides how quickly and how willingly a core gives. [`Default`] is what ships; the simulator tries others.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Tuning {
-    /// Nanoseconds between two looks.
-    pub look: u64,
-    /// Nanoseconds after a give before the next.
-    pub pause: u64,
-    /// Time constant of the estimates, in nanoseconds.
-    pub smoothing: u64,
-    /// A difference to the mean below this is let be, in shares of a core.
-    pub gap: f64,
-    /// A difference counts if it is so many times its own standard error.
-    pub sigmas: f64,
-    /// What moving a task costs, in nanoseconds.
-    pub cost: u64,
-    /// For how long a difference is taken to last, in nanoseconds: so long a move has time to earn what it costs.
-    pub lasting: u64,
-    /// For so many nanoseconds nothing goes back to a core that has given.
-    pub back: u64,
-    /// A core that loses more than this share of its time to others is drained.
-    pub lost: f64,
-}
-
-impl Default for Tuning {
-    fn default() -> Self {
-        Self {
-            look: limits::LOOK_PAUSE.as_nanos() as u64,
-            pause: limits::GIVE_PAUSE.as_nanos() as u64,
-            smoothing: limits::LOAD_SMOOTHING.as_nanos() as u64,
-            gap: f64::from(limits::GAP_PERCENT) / 100.0,
-            sigmas: f64::from(limits::GAP_SIGMAS),
-            cost: limits::MOVE_COST.as_nanos() as u64,
-            lasting: limits::GAP_LASTS.as_nanos() as u64,
-            back: limits::NO_WAY_BACK.as_nanos() as u64,
-            lost: f64::from(limits::LOST_PERCENT) / 100.0,
-        }
-    }
-}
-
-/// What one core makes of another's figures.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seen {
-    load: CoreLoad,
-    at: u64,
-    /// How many looks have made the estimates.
-    looks: u32,
-    /// Shares of a core: more than one if its queue grows.
-    demand: f64,
-    /// The variance of what single looks say of the demand.
-    variance: f64,
-    /// The share of time lost to other processes. Kept while the core has nothing to run and so cannot lose any.
-    lost: f64,
-    /// Smoothed, in nanoseconds, with the poll itself: what a task waits until it has been polled.
-    wait: f64,
-    /// Since when it has published nothing although it does not sleep.
-    silent_since: u64,
-    /// It has given this core tasks, which go nowhere near it until then.
-    no_way_back: u64,
-    /// It was given tasks, or gave some: until then its figures may be from before.
-    settles: u64,
 }
 
 /// A core's part in sharing the work of the Machine. Plain memory of that core.
@@ -252,7 +192,7 @@ impl Balancer {
         }
         if own.lost >= self.tuning.lost {
             // Here every task waits for the other process, so the whole of it goes, as far as there is room.
-            let targets = self.targets(|seen| FULL - seen.demand);
+            let targets = self.targets(|seen| ROOMY - seen.demand);
             if let Some(decision) = self.hand_over(&targets, own.demand.max(0.05), 1.0, random) {
                 return decision;
             }
@@ -309,8 +249,8 @@ impl Balancer {
         if tasks == 0 && self.seen[self.own].demand - self.seen[to].demand > each * (2.0 - round_up) {
             tasks = 1; // more than the room that is the target's share, but it will still have less to do than this core
         }
-        if self.seen[to].lost > self.tuning.lost / 10.0 {
-            tasks = tasks.min(1); // its CPU was taken until lately: one goes ahead and looks
+        if self.seen[to].avoided > 0 {
+            tasks = tasks.min(1 + self.active / 8); // its CPU was taken, and may be still: some go ahead and look
         }
         let tasks = tasks.min(self.active).min(self.worth(work));
         (tasks > 0).then(|| self.commit(to, work.max(each * f64::from(tasks)), tasks))
@@ -362,8 +302,9 @@ impl Balancer {
     fn targets(&self, room: impl Fn(&Seen) -> f64) -> Vec<(usize, f64)> {
         let may = |core: &&usize| {
             let seen = &self.seen[**core];
-            let trusted = seen.looks >= MIN_LOOKS && !seen.is_stuck(self.now) && seen.lost < self.tuning.lost;
-            seen.load.takes_tasks && trusted && seen.no_way_back <= self.now
+            let is_known = seen.looks >= 2 || seen.load.parked;
+            let has_its_cpu = seen.avoided_until <= self.now && !seen.is_stuck(self.now);
+            seen.load.takes_tasks && is_known && has_its_cpu && seen.no_way_back <= self.now
         };
         let with_room = self.window.iter().filter(may).map(|core| (*core, room(&self.seen[*core])));
         with_room.filter(|target| target.1 > 0.0).collect()
@@ -373,7 +314,7 @@ impl Balancer {
     fn mean_and_excess(&self) -> (f64, f64) {
         let shares = |core: &&usize| {
             let seen = &self.seen[**core];
-            seen.looks >= MIN_LOOKS && (seen.load.takes_tasks || seen.load.tasks > 0)
+            (seen.looks >= 2 || seen.load.parked) && (seen.load.takes_tasks || seen.load.tasks > 0)
         };
         let all = || self.window.iter().filter(shares).chain([&self.own]).map(|core| self.seen[*core].demand);
         let mean = all().sum::<f64>() / all().count() as f64;
@@ -393,67 +334,14 @@ const MIN_LOOKS: u32 = 3;
 /// A core with more demand than this counts as busy all the time.
 const FULL: f64 = 0.95;
 
-/// A task that fits in but for so much of itself may go: estimates are not exact.
-const ROUND_UP: f64 = 0.25;
-
-impl Seen {
-    fn update(&mut self, now: u64, load: CoreLoad, tuning: &Tuning) {
-        let old = self.load;
-        let passed = now.saturating_sub(self.at);
-        if self.looks > 0 && passed < tuning.look / 4 {
-            return;
-        }
-        (self.load, self.at) = (load, now);
-        let speaks = load.parked || load.polls != old.polls || load.busy != old.busy || load.tasks == 0;
-        if speaks || self.looks == 0 {
-            self.silent_since = now;
-        }
-        if now < self.settles {
-            return;
-        }
-        self.looks += 1;
-        if self.looks == 1 {
-            return;
-        }
-        let passed = passed as f64;
-        let nanos = |new: u64, old: u64| new.wrapping_sub(old) as f64;
-        let busy = (nanos(load.busy, old.busy) / passed).clamp(0.0, 1.0);
-        let growth = (load.delay as f64 - old.delay as f64) / passed;
-        let now_demand = if self.is_stuck(now) { 1.0 } else { (busy + growth).clamp(0.0, MOST_DEMAND) };
-        // The first estimates are means, so that a core is known soon after the start.
-        let fresh = 1.0 - (-passed / tuning.smoothing as f64).exp();
-        let part = fresh.max(1.0 / f64::from(self.looks - 1));
-        let off = now_demand - self.demand;
-        self.demand += part * off;
-        self.variance += fresh * (off * off - self.variance);
-        let polls = load.polls.wrapping_sub(old.polls);
-        let poll = if polls > 0 { nanos(load.busy, old.busy) / polls as f64 } else { 0.0 };
-        let slow = 1.0 - (-passed / limits::EVEN_PAUSE.as_nanos() as f64).exp();
-        self.wait += slow * (load.delay as f64 + poll - self.wait);
-        let lost = (nanos(load.run_delay, old.run_delay) / passed).clamp(0.0, 2.0);
-        // A core that does not run loses no time. So that tells nothing, and what was known fades slowly.
-        let ran = (busy + lost).min(1.0);
-        let part = if lost > self.lost { fresh } else { fresh * ran * ran };
-        self.lost += part * (lost - self.lost);
-        self.lost *= (-passed / limits::LOST_FADES.as_nanos() as f64).exp();
-    }
-
-    fn is_stuck(&self, now: u64) -> bool {
-        now.saturating_sub(self.silent_since) >= limits::STUCK.as_nanos() as u64
-    }
-
-    /// The standard error of the smoothed demand.
-    fn error(&self, tuning: &Tuning) -> f64 {
-        let part = 1.0 - (-(tuning.look as f64) / tuning.smoothing as f64).exp();
-        (self.variance * part / (2.0 - part)).sqrt()
-    }
-}
+/// A core that is drained fills others up to here and no further: beyond, their queues would be worse than half a CPU.
+const ROOMY: f64 = 0.8;
 
 /// The share of its tasks that a busy core gives at once to make waits alike.
 const MOST_EVENED: f64 = 0.15;
 
-/// However fast a queue grows: what tasks it takes to stop that shows after the first have gone.
-const MOST_DEMAND: f64 = 4.0;
+/// A task that fits in but for so much of itself may go: estimates are not exact.
+const ROUND_UP: f64 = 0.25;
 
 /// One of them, the likelier the more room it has.
 fn pick(targets: &[(usize, f64)], random: u32) -> Option<(usize, f64)> {

@@ -15,8 +15,8 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if the Machine cannot have so many cores, or none. Otherwise a [`RetireError`](super::RetireError) or
-    /// [`ReviveError`](super::ReviveError), when a core may not go or come; what was done before stays done.
+    /// `InvalidInput` if the Machine cannot have so many cores, or none. Otherwise a [`RetireError`](crate::runtime::RetireError) or
+    /// [`ReviveError`](crate::runtime::ReviveError), when a core may not go or come; what was done before stays done.
     ///
     /// # Cancel safety
     ///

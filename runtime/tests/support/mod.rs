@@ -10,6 +10,7 @@ use std::process::Command;
 use std::task::Poll;
 use std::time::Duration;
 
+use multikernel::net::TcpStream;
 use multikernel::runtime::{Builder, DriverChoice, DriverKind, Handle};
 use multikernel::task::yield_now;
 use multikernel::time::timeout;
@@ -141,4 +142,37 @@ pub fn with_few_descriptors(name: &str, body: impl FnOnce()) {
 /// All the descriptors that can be had.
 pub fn hoard() -> Vec<OwnedFd> {
     std::iter::from_fn(|| std::fs::File::open("/dev/null").ok().map(OwnedFd::from)).collect()
+}
+
+/// Reads what is there, waiting for some, without tokio's traits.
+pub async fn read(stream: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match stream.try_read(buf) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+    }
+}
+
+pub async fn read_exact(stream: &TcpStream, buf: &mut [u8]) -> io::Result<()> {
+    let mut done = 0;
+    while done < buf.len() {
+        match read(stream, &mut buf[done..]).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            got => done += got,
+        }
+    }
+    Ok(())
+}
+
+pub async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => bytes = &bytes[result?..],
+        }
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use multikernel::net::{TcpListener, TcpStream};
 
-pub use crate::support::{DRIVERS, assert_driver, on_both, pattern, poll_once};
+pub use crate::support::{DRIVERS, assert_driver, on_both, pattern, poll_once, read, read_exact, write_all};
 
 /// Both ends of a connection.
 pub async fn pair() -> io::Result<(TcpStream, TcpStream)> {
@@ -13,36 +13,4 @@ pub async fn pair() -> io::Result<(TcpStream, TcpStream)> {
     let (far, peer) = listener.accept().await?;
     assert_eq!(peer, near.local_addr()?);
     Ok((near, far))
-}
-
-pub async fn read(stream: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
-    loop {
-        stream.readable().await?;
-        match stream.try_read(buf) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => return result,
-        }
-    }
-}
-
-pub async fn read_exact(stream: &TcpStream, buf: &mut [u8]) -> io::Result<()> {
-    let mut done = 0;
-    while done < buf.len() {
-        match read(stream, &mut buf[done..]).await? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            got => done += got,
-        }
-    }
-    Ok(())
-}
-
-pub async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        stream.writable().await?;
-        match stream.try_write(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => bytes = &bytes[result?..],
-        }
-    }
-    Ok(())
 }
