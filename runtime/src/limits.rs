@@ -35,12 +35,22 @@ pub(crate) const GIVE_PAUSE: Duration = Duration::from_millis(20);
 /// Time constant of what a core makes of published figures.
 pub(crate) const LOAD_SMOOTHING: Duration = Duration::from_millis(25);
 
+/// But over so many polls at least, where polls are long.
+pub(crate) const SMOOTHED_POLLS: u32 = 128;
+
+/// How much demand is taken to vary by chance, in percent of what it would if tasks were woken at random and the length of
+/// their polls distributed exponentially.
+pub(crate) const CHANCE_PERCENT: u32 = 50;
+
+/// Time constant of how much single looks differ from that.
+pub(crate) const NOISE_SMOOTHING: Duration = Duration::from_millis(50);
+
 /// A core that has so much more to do than the mean, in percent of its time, hands tasks over; if that is more than so many
 /// standard errors of the figures.
 pub(crate) const GAP_PERCENT: u32 = 10;
 
 /// See [`GAP_PERCENT`].
-pub(crate) const GAP_SIGMAS: u32 = 4;
+pub(crate) const GAP_SIGMAS: u32 = 3;
 
 /// What moving a task costs, about, on both cores, with the caches that are cold then.
 pub(crate) const MOVE_COST: Duration = Duration::from_micros(50);
@@ -55,7 +65,13 @@ pub(crate) const NO_WAY_BACK: Duration = Duration::from_secs(1);
 pub(crate) const LOST_PERCENT: u32 = 15;
 
 /// Time constant with which it is forgotten that a core has lost time, while it has nothing to do.
-pub(crate) const LOST_FADES: Duration = Duration::from_secs(2);
+pub(crate) const LOST_FADES: Duration = Duration::from_millis(500);
+
+/// For so long nothing goes to a core that was drained because it lost time. Twice that if it loses time again then, and so on.
+pub(crate) const AVOIDED: Duration = Duration::from_millis(500);
+
+/// See [`AVOIDED`].
+pub(crate) const LONGEST_AVOIDED: Duration = Duration::from_secs(16);
 
 /// Among cores that are busy all the time, waits are made alike if they are longer than this.
 pub(crate) const UNEVEN_WAIT: Duration = Duration::from_micros(100);

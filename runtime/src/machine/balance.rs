@@ -47,6 +47,12 @@ pub struct Tuning {
     pub pause: u64,
     /// Time constant of the estimates, in nanoseconds.
     pub smoothing: u64,
+    /// But over so many polls at least.
+    pub polls: f64,
+    /// How much demand varies by chance: 1 if polls are distributed exponentially and tasks are woken at random.
+    pub chance: f64,
+    /// Time constant of how much single looks differ, in nanoseconds.
+    pub memory: u64,
     /// A difference to the mean below this is let be, in shares of a core.
     pub gap: f64,
     /// A difference counts if it is so many times its own standard error.
@@ -67,6 +73,9 @@ impl Default for Tuning {
             look: limits::LOOK_PAUSE.as_nanos() as u64,
             pause: limits::GIVE_PAUSE.as_nanos() as u64,
             smoothing: limits::LOAD_SMOOTHING.as_nanos() as u64,
+            polls: f64::from(limits::SMOOTHED_POLLS),
+            chance: f64::from(limits::CHANCE_PERCENT) / 100.0,
+            memory: limits::NOISE_SMOOTHING.as_nanos() as u64,
             gap: f64::from(limits::GAP_PERCENT) / 100.0,
             sigmas: f64::from(limits::GAP_SIGMAS),
             cost: limits::MOVE_COST.as_nanos() as u64,
@@ -90,6 +99,12 @@ struct Seen {
     variance: f64,
     /// The share of time lost to other processes. Kept while the core has nothing to run and so cannot lose any.
     lost: f64,
+    /// It loses much, or did so lately: nothing goes there until then.
+    avoided_until: u64,
+    /// For how long it is avoided: the longer the more often it turns out that its CPU is still taken.
+    avoided: u64,
+    /// The mean length of a poll, in nanoseconds.
+    poll: f64,
     /// Smoothed, in nanoseconds, with the poll itself: what a task waits until it has been polled.
     wait: f64,
     /// Since when it has published nothing although it does not sleep.
@@ -252,7 +267,7 @@ impl Balancer {
         }
         if own.lost >= self.tuning.lost {
             // Here every task waits for the other process, so the whole of it goes, as far as there is room.
-            let targets = self.targets(|seen| FULL - seen.demand);
+            let targets = self.targets(|seen| ROOMY - seen.demand);
             if let Some(decision) = self.hand_over(&targets, own.demand.max(0.05), 1.0, random) {
                 return decision;
             }
@@ -309,8 +324,8 @@ impl Balancer {
         if tasks == 0 && self.seen[self.own].demand - self.seen[to].demand > each * (2.0 - round_up) {
             tasks = 1; // more than the room that is the target's share, but it will still have less to do than this core
         }
-        if self.seen[to].lost > self.tuning.lost / 10.0 {
-            tasks = tasks.min(1); // its CPU was taken until lately: one goes ahead and looks
+        if self.seen[to].avoided > 0 {
+            tasks = tasks.min(1 + self.active / 8); // its CPU was taken, and may be still: some go ahead and look
         }
         let tasks = tasks.min(self.active).min(self.worth(work));
         (tasks > 0).then(|| self.commit(to, work.max(each * f64::from(tasks)), tasks))
@@ -362,8 +377,9 @@ impl Balancer {
     fn targets(&self, room: impl Fn(&Seen) -> f64) -> Vec<(usize, f64)> {
         let may = |core: &&usize| {
             let seen = &self.seen[**core];
-            let trusted = seen.looks >= MIN_LOOKS && !seen.is_stuck(self.now) && seen.lost < self.tuning.lost;
-            seen.load.takes_tasks && trusted && seen.no_way_back <= self.now
+            let is_known = seen.looks >= 2 || seen.load.parked;
+            let has_its_cpu = seen.avoided_until <= self.now && !seen.is_stuck(self.now);
+            seen.load.takes_tasks && is_known && has_its_cpu && seen.no_way_back <= self.now
         };
         let with_room = self.window.iter().filter(may).map(|core| (*core, room(&self.seen[*core])));
         with_room.filter(|target| target.1 > 0.0).collect()
@@ -373,7 +389,7 @@ impl Balancer {
     fn mean_and_excess(&self) -> (f64, f64) {
         let shares = |core: &&usize| {
             let seen = &self.seen[**core];
-            seen.looks >= MIN_LOOKS && (seen.load.takes_tasks || seen.load.tasks > 0)
+            (seen.looks >= 2 || seen.load.parked) && (seen.load.takes_tasks || seen.load.tasks > 0)
         };
         let all = || self.window.iter().filter(shares).chain([&self.own]).map(|core| self.seen[*core].demand);
         let mean = all().sum::<f64>() / all().count() as f64;
@@ -392,6 +408,9 @@ const MIN_LOOKS: u32 = 3;
 
 /// A core with more demand than this counts as busy all the time.
 const FULL: f64 = 0.95;
+
+/// A core that is drained fills others up to here and no further: beyond, their queues would be worse than half a CPU.
+const ROOMY: f64 = 0.8;
 
 /// A task that fits in but for so much of itself may go: estimates are not exact.
 const ROUND_UP: f64 = 0.25;
@@ -417,35 +436,61 @@ impl Seen {
         }
         let passed = passed as f64;
         let nanos = |new: u64, old: u64| new.wrapping_sub(old) as f64;
-        let busy = (nanos(load.busy, old.busy) / passed).clamp(0.0, 1.0);
-        let growth = (load.delay as f64 - old.delay as f64) / passed;
-        let now_demand = if self.is_stuck(now) { 1.0 } else { (busy + growth).clamp(0.0, MOST_DEMAND) };
-        // The first estimates are means, so that a core is known soon after the start.
-        let fresh = 1.0 - (-passed / tuning.smoothing as f64).exp();
-        let part = fresh.max(1.0 / f64::from(self.looks - 1));
-        let off = now_demand - self.demand;
-        self.demand += part * off;
-        self.variance += fresh * (off * off - self.variance);
         let polls = load.polls.wrapping_sub(old.polls);
-        let poll = if polls > 0 { nanos(load.busy, old.busy) / polls as f64 } else { 0.0 };
+        if polls > 0 {
+            let poll = nanos(load.busy, old.busy) / polls as f64;
+            self.poll += if self.poll > 0.0 { (poll - self.poll) / 8.0 } else { poll };
+        }
+        let busy = (nanos(load.busy, old.busy) / passed).clamp(0.0, 1.0);
+        self.learn_demand(busy, (load.delay as f64 - old.delay as f64) / passed, passed, tuning);
         let slow = 1.0 - (-passed / limits::EVEN_PAUSE.as_nanos() as f64).exp();
-        self.wait += slow * (load.delay as f64 + poll - self.wait);
+        self.wait += slow * (load.delay as f64 + self.poll - self.wait);
         let lost = (nanos(load.run_delay, old.run_delay) / passed).clamp(0.0, 2.0);
+        self.learn_loss(busy, lost, passed, tuning);
+    }
+
+    fn learn_demand(&mut self, busy: f64, growth: f64, passed: f64, tuning: &Tuning) {
+        let demand = if self.is_stuck(self.at) { 1.0 } else { (busy + growth).clamp(0.0, MOST_DEMAND) };
+        // The first estimates are means, so that a core is known soon after the start.
+        let part = (1.0 - (-passed / self.smoothing(tuning)).exp()).max(1.0 / f64::from(self.looks - 1));
+        let off = demand - self.demand;
+        self.demand += part * off;
+        self.variance += (1.0 - (-passed / tuning.memory as f64).exp()) * (off * off - self.variance);
+    }
+
+    fn learn_loss(&mut self, busy: f64, lost: f64, passed: f64, tuning: &Tuning) {
         // A core that does not run loses no time. So that tells nothing, and what was known fades slowly.
-        let ran = (busy + lost).min(1.0);
-        let part = if lost > self.lost { fresh } else { fresh * ran * ran };
+        let fresh = 1.0 - (-passed / tuning.smoothing as f64).exp();
+        let part = if lost > self.lost { fresh } else { fresh * (busy + lost).min(1.0) };
         self.lost += part * (lost - self.lost);
         self.lost *= (-passed / limits::LOST_FADES.as_nanos() as f64).exp();
+        if self.lost >= tuning.lost && self.avoided_until <= self.at {
+            let most = limits::LONGEST_AVOIDED.as_nanos() as u64;
+            self.avoided = (self.avoided * 2).clamp(limits::AVOIDED.as_nanos() as u64, most);
+            self.avoided_until = self.at + self.avoided;
+        } else if self.at > self.avoided_until + 2 * self.avoided {
+            self.avoided = 0; // it has kept its CPU for as long as that, with tasks again
+        }
+    }
+
+    /// Over how many nanoseconds the demand is averaged: over a number of polls at least, or one long poll would make a
+    /// difference.
+    fn smoothing(&self, tuning: &Tuning) -> f64 {
+        (tuning.polls * self.poll).clamp(tuning.smoothing as f64, 20.0 * tuning.smoothing as f64)
     }
 
     fn is_stuck(&self, now: u64) -> bool {
         now.saturating_sub(self.silent_since) >= limits::STUCK.as_nanos() as u64
     }
 
-    /// The standard error of the smoothed demand.
+    /// The standard error of the smoothed demand: what looks show, or, if that is more, what requests of such length would
+    /// make if they came at random. One look may not notice, since queues carry over from one to the next.
     fn error(&self, tuning: &Tuning) -> f64 {
-        let part = 1.0 - (-(tuning.look as f64) / tuning.smoothing as f64).exp();
-        (self.variance * part / (2.0 - part)).sqrt()
+        let smoothing = self.smoothing(tuning);
+        let part = 1.0 - (-(tuning.look as f64) / smoothing).exp();
+        let seen = self.variance * part / (2.0 - part);
+        let random = tuning.chance * self.demand.min(1.0) * self.poll / smoothing;
+        seen.max(random).sqrt()
     }
 }
 
