@@ -11,6 +11,8 @@
 //! published.
 
 use crate::limits;
+use crate::machine::estimate::Seen;
+pub use crate::machine::estimate::Tuning;
 use crate::machine::policy::CoreLoad;
 
 /// What a core should do now.
@@ -36,83 +38,6 @@ pub struct Group {
     pub work: u32,
     /// How many at most; as many as have so much work if they are all alike.
     pub tasks: u32,
-}
-
-/// What decides how quickly and how willingly a core gives. [`Default`] is what ships; the simulator tries others.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Tuning {
-    /// Nanoseconds between two looks.
-    pub look: u64,
-    /// Nanoseconds after a give before the next.
-    pub pause: u64,
-    /// Time constant of the estimates, in nanoseconds.
-    pub smoothing: u64,
-    /// But over so many polls at least.
-    pub polls: f64,
-    /// How much demand varies by chance: 1 if polls are distributed exponentially and tasks are woken at random.
-    pub chance: f64,
-    /// Time constant of how much single looks differ, in nanoseconds.
-    pub memory: u64,
-    /// A difference to the mean below this is let be, in shares of a core.
-    pub gap: f64,
-    /// A difference counts if it is so many times its own standard error.
-    pub sigmas: f64,
-    /// What moving a task costs, in nanoseconds.
-    pub cost: u64,
-    /// For how long a difference is taken to last, in nanoseconds: so long a move has time to earn what it costs.
-    pub lasting: u64,
-    /// For so many nanoseconds nothing goes back to a core that has given.
-    pub back: u64,
-    /// A core that loses more than this share of its time to others is drained.
-    pub lost: f64,
-}
-
-impl Default for Tuning {
-    fn default() -> Self {
-        Self {
-            look: limits::LOOK_PAUSE.as_nanos() as u64,
-            pause: limits::GIVE_PAUSE.as_nanos() as u64,
-            smoothing: limits::LOAD_SMOOTHING.as_nanos() as u64,
-            polls: f64::from(limits::SMOOTHED_POLLS),
-            chance: f64::from(limits::CHANCE_PERCENT) / 100.0,
-            memory: limits::NOISE_SMOOTHING.as_nanos() as u64,
-            gap: f64::from(limits::GAP_PERCENT) / 100.0,
-            sigmas: f64::from(limits::GAP_SIGMAS),
-            cost: limits::MOVE_COST.as_nanos() as u64,
-            lasting: limits::GAP_LASTS.as_nanos() as u64,
-            back: limits::NO_WAY_BACK.as_nanos() as u64,
-            lost: f64::from(limits::LOST_PERCENT) / 100.0,
-        }
-    }
-}
-
-/// What one core makes of another's figures.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seen {
-    load: CoreLoad,
-    at: u64,
-    /// How many looks have made the estimates.
-    looks: u32,
-    /// Shares of a core: more than one if its queue grows.
-    demand: f64,
-    /// The variance of what single looks say of the demand.
-    variance: f64,
-    /// The share of time lost to other processes. Kept while the core has nothing to run and so cannot lose any.
-    lost: f64,
-    /// It loses much, or did so lately: nothing goes there until then.
-    avoided_until: u64,
-    /// For how long it is avoided: the longer the more often it turns out that its CPU is still taken.
-    avoided: u64,
-    /// The mean length of a poll, in nanoseconds.
-    poll: f64,
-    /// Smoothed, in nanoseconds, with the poll itself: what a task waits until it has been polled.
-    wait: f64,
-    /// Since when it has published nothing although it does not sleep.
-    silent_since: u64,
-    /// It has given this core tasks, which go nowhere near it until then.
-    no_way_back: u64,
-    /// It was given tasks, or gave some: until then its figures may be from before.
-    settles: u64,
 }
 
 /// A core's part in sharing the work of the Machine. Plain memory of that core.
@@ -412,93 +337,11 @@ const FULL: f64 = 0.95;
 /// A core that is drained fills others up to here and no further: beyond, their queues would be worse than half a CPU.
 const ROOMY: f64 = 0.8;
 
-/// A task that fits in but for so much of itself may go: estimates are not exact.
-const ROUND_UP: f64 = 0.25;
-
-impl Seen {
-    fn update(&mut self, now: u64, load: CoreLoad, tuning: &Tuning) {
-        let old = self.load;
-        let passed = now.saturating_sub(self.at);
-        if self.looks > 0 && passed < tuning.look / 4 {
-            return;
-        }
-        (self.load, self.at) = (load, now);
-        let speaks = load.parked || load.polls != old.polls || load.busy != old.busy || load.tasks == 0;
-        if speaks || self.looks == 0 {
-            self.silent_since = now;
-        }
-        if now < self.settles {
-            return;
-        }
-        self.looks += 1;
-        if self.looks == 1 {
-            return;
-        }
-        let passed = passed as f64;
-        let nanos = |new: u64, old: u64| new.wrapping_sub(old) as f64;
-        let polls = load.polls.wrapping_sub(old.polls);
-        if polls > 0 {
-            let poll = nanos(load.busy, old.busy) / polls as f64;
-            self.poll += if self.poll > 0.0 { (poll - self.poll) / 8.0 } else { poll };
-        }
-        let busy = (nanos(load.busy, old.busy) / passed).clamp(0.0, 1.0);
-        self.learn_demand(busy, (load.delay as f64 - old.delay as f64) / passed, passed, tuning);
-        let slow = 1.0 - (-passed / limits::EVEN_PAUSE.as_nanos() as f64).exp();
-        self.wait += slow * (load.delay as f64 + self.poll - self.wait);
-        let lost = (nanos(load.run_delay, old.run_delay) / passed).clamp(0.0, 2.0);
-        self.learn_loss(busy, lost, passed, tuning);
-    }
-
-    fn learn_demand(&mut self, busy: f64, growth: f64, passed: f64, tuning: &Tuning) {
-        let demand = if self.is_stuck(self.at) { 1.0 } else { (busy + growth).clamp(0.0, MOST_DEMAND) };
-        // The first estimates are means, so that a core is known soon after the start.
-        let part = (1.0 - (-passed / self.smoothing(tuning)).exp()).max(1.0 / f64::from(self.looks - 1));
-        let off = demand - self.demand;
-        self.demand += part * off;
-        self.variance += (1.0 - (-passed / tuning.memory as f64).exp()) * (off * off - self.variance);
-    }
-
-    fn learn_loss(&mut self, busy: f64, lost: f64, passed: f64, tuning: &Tuning) {
-        // A core that does not run loses no time. So that tells nothing, and what was known fades slowly.
-        let fresh = 1.0 - (-passed / tuning.smoothing as f64).exp();
-        let part = if lost > self.lost { fresh } else { fresh * (busy + lost).min(1.0) };
-        self.lost += part * (lost - self.lost);
-        self.lost *= (-passed / limits::LOST_FADES.as_nanos() as f64).exp();
-        if self.lost >= tuning.lost && self.avoided_until <= self.at {
-            let most = limits::LONGEST_AVOIDED.as_nanos() as u64;
-            self.avoided = (self.avoided * 2).clamp(limits::AVOIDED.as_nanos() as u64, most);
-            self.avoided_until = self.at + self.avoided;
-        } else if self.at > self.avoided_until + 2 * self.avoided {
-            self.avoided = 0; // it has kept its CPU for as long as that, with tasks again
-        }
-    }
-
-    /// Over how many nanoseconds the demand is averaged: over a number of polls at least, or one long poll would make a
-    /// difference.
-    fn smoothing(&self, tuning: &Tuning) -> f64 {
-        (tuning.polls * self.poll).clamp(tuning.smoothing as f64, 20.0 * tuning.smoothing as f64)
-    }
-
-    fn is_stuck(&self, now: u64) -> bool {
-        now.saturating_sub(self.silent_since) >= limits::STUCK.as_nanos() as u64
-    }
-
-    /// The standard error of the smoothed demand: what looks show, or, if that is more, what requests of such length would
-    /// make if they came at random. One look may not notice, since queues carry over from one to the next.
-    fn error(&self, tuning: &Tuning) -> f64 {
-        let smoothing = self.smoothing(tuning);
-        let part = 1.0 - (-(tuning.look as f64) / smoothing).exp();
-        let seen = self.variance * part / (2.0 - part);
-        let random = tuning.chance * self.demand.min(1.0) * self.poll / smoothing;
-        seen.max(random).sqrt()
-    }
-}
-
 /// The share of its tasks that a busy core gives at once to make waits alike.
 const MOST_EVENED: f64 = 0.15;
 
-/// However fast a queue grows: what tasks it takes to stop that shows after the first have gone.
-const MOST_DEMAND: f64 = 4.0;
+/// A task that fits in but for so much of itself may go: estimates are not exact.
+const ROUND_UP: f64 = 0.25;
 
 /// One of them, the likelier the more room it has.
 fn pick(targets: &[(usize, f64)], random: u32) -> Option<(usize, f64)> {

@@ -43,6 +43,7 @@ pub(crate) mod cgroup;
 pub(crate) mod core_id;
 pub(crate) mod core_local;
 pub(crate) mod cpus;
+pub mod estimate;
 pub(crate) mod figures;
 #[cfg(test)]
 mod fixture;
