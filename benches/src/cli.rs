@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::runs::{churn, idle, proxy, served};
 use crate::servers::{self, Protocol};
-use crate::{channels, replicate, runs, tasks, timers};
+use crate::{balance, channels, replicate, runs, tasks, timers};
 
 #[derive(Parser)]
 #[command(name = "multikernel-benches", about = "multikernel beside its peers, measured in pairs")]
@@ -38,6 +38,8 @@ enum Command {
     Channels(FigureArgs),
     /// State that all cores have: reading it, changing it, and both.
     Replicate(FigureArgs),
+    /// Simulated: how long requests wait when cores hand tasks over, steal, or do neither.
+    Balance(FigureArgs),
     #[command(hide = true)]
     Serve { name: String, protocol: String, cores: usize, target: Option<SocketAddr> },
 }
@@ -176,6 +178,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
             figures: args.figure,
             plot: args.plot,
         }),
+        Command::Balance(args) => balance::run(&balance::Shape {
+            common: args.common.shape(),
+            figures: args.figure,
+            plot: args.plot,
+        }),
         Command::Serve { name, protocol, cores, target } => serve(&name, &protocol, cores, target),
     }
 }
@@ -186,7 +193,7 @@ fn one_line(error: &clap::Error) -> String {
     let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
     let line = lines.collect::<Vec<_>>().join(" ");
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to measure: echo, http, churn, idle, proxy, tasks, timers, channels or replicate"
+        return "say what to measure: echo, http, churn, idle, proxy, tasks, timers, channels, replicate or balance"
             .to_owned();
     }
     line.trim_start_matches("error: ").to_owned()

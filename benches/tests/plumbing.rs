@@ -324,6 +324,7 @@ fn unknown_input_is_one_clear_line() {
         &["channels", "--only", "x"],
         &["channels", "--figure", "x"],
         &["channels", "--only", "line", "--figure", "batch"],
+        &["balance", "--figure", "x"],
     ] {
         let output = Command::new(EXE).args(args).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
@@ -359,6 +360,17 @@ fn channels_print_tables_and_draw() {
     assert!(["slots-lined", "divided by ring's", "batch"].iter().all(|part| text.contains(part)), "{text}");
     assert!(std::fs::read_to_string(folder.join("throughput.svg")).unwrap().contains("rtrb"));
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn balance_is_simulated_and_says_so() {
+    let args = ["balance", "--quick", "--figure", "skew", "--only", "placed,handing over"];
+    let output = Command::new(EXE).args(args).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("SIMULATED, not measured"), "{text}");
+    let lines = text.lines().filter(|line| line.contains(" placed once ") || line.contains(" handing over"));
+    assert_eq!(lines.count(), 6 - 2, "each with 2 and 8 cores: {text}");
 }
 
 #[test]
