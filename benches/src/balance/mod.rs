@@ -123,7 +123,7 @@ pub fn run(shape: &Shape) -> Result<()> {
     };
     println!(
         "balance: SIMULATED, not measured. {} connections for each core, requests of {} us on average, {} seconds of \
-         virtual time from {} seeds; above 8 cores from one seed, above 32 cores half of the time. The first half second \
+         virtual time from {} seeds; above 8 cores from one seed, above 32 cores a third of the time. The first half second \
          counts only for heap.\n",
         load::CONNECTIONS,
         load::SERVICE / 1000.0,
@@ -142,7 +142,7 @@ pub fn run(shape: &Shape) -> Result<()> {
     );
     table::save(common.json.as_deref(), &json!({ "simulated": true, "balance": results.to_json() }))?;
     if let Some(folder) = plot {
-        plot::draw(folder, &results, &plot::recoveries(&schemes, if common.quick { 1 } else { 8 }))?;
+        plot::draw(folder, &results, &plot::recoveries(&schemes, if common.quick { 1 } else { 4 }))?;
     }
     Ok(())
 }
@@ -171,7 +171,7 @@ fn row(load: Load, cores: usize, scheme: Scheme, size: &Size) -> Row {
     // Large Machines need no more: they average over their cores.
     let seeds = if cores > 8 { 1 } else { size.seeds };
     let is_long = cores <= 32 || load == Load::Taken;
-    let length = if is_long { size.length } else { size.length / 2 };
+    let length = if is_long { size.length } else { size.length / 3 };
     let share = 1.0 / seeds as f64;
     for seed in 1..=seeds as u64 {
         let mut seen = World::run(Plan { cores, load, seed, warm_up, length }, scheme);
