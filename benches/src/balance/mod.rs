@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     fn most(load: Load, scheme: Scheme) -> Row {
-        row(load, 4, scheme, &Size { cores: Vec::new(), seeds: 2, length: 1_500_000_000 })
+        row(load, 8, scheme, &Size { cores: Vec::new(), seeds: 2, length: 1_200_000_000 })
     }
 
     #[test]
