@@ -38,7 +38,8 @@ run() {
 
 names=("$@")
 [ $# -gt 0 ] || mapfile -t names < <(programs)
-cargo build --release --package multikernel-examples --bins
+# With what was there before a program was ported.
+cargo build --release --package multikernel-examples --bins --examples
 for name in "${names[@]}"; do
     for driver in uring epoll; do
         run "$name" "$driver"

@@ -5,9 +5,12 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+fn chapter_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("book/src")
+}
+
 fn chapters() -> Vec<(PathBuf, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("book/src");
-    let entries = fs::read_dir(folder).expect("the book is there");
+    let entries = fs::read_dir(chapter_folder()).expect("the book is there");
     let paths = entries.map(|entry| entry.expect("a readable folder").path());
     let chapters = paths.filter(|path| path.extension() == Some(OsStr::new("md")));
     chapters.map(|path| (path.clone(), fs::read_to_string(path).expect("a chapter is text"))).collect()
@@ -38,10 +41,12 @@ fn every_include_finds_its_lines() {
             let (file, anchor) =
                 include(line.trim()).unwrap_or_else(|| panic!("{chapter}: not understood: {line}"));
             assert!(!anchor.is_empty(), "{chapter} quotes all of {file}: name an anchor");
-            let name = file.strip_prefix("../../examples/src/bin/").unwrap_or_else(|| {
-                panic!("{chapter} quotes {file}, which is not a program of examples/src/bin")
-            });
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin").join(name);
+            let is_compiled = ["bin/", "on_tokio/"].map(|folder| format!("../../examples/src/{folder}"));
+            assert!(
+                is_compiled.iter().any(|folder| file.starts_with(folder)),
+                "{chapter} quotes {file}, which is no program of the examples"
+            );
+            let path = chapter_folder().join(file);
             let source =
                 fs::read_to_string(&path).unwrap_or_else(|error| panic!("{chapter}: {file}: {error}"));
             let lines = quoted(&source, anchor);

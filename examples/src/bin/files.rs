@@ -363,6 +363,7 @@ impl Answer {
     }
 }
 
+// ANCHOR: send
 /// Sends a part of a file. An error when the file has become shorter: nothing else could be told from it then.
 async fn send(stream: &TcpStream, file: &File, part: Range<u64>) -> io::Result<()> {
     let mut offset = part.start;
@@ -382,3 +383,4 @@ async fn send(stream: &TcpStream, file: &File, part: Range<u64>) -> io::Result<(
     }
     Ok(())
 }
+// ANCHOR_END: send

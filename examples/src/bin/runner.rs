@@ -187,7 +187,6 @@ async fn run_one(
     result.unwrap_or_else(End::Failed)
 }
 
-// ANCHOR: supervise
 async fn supervise(
     number: usize,
     command: &str,
@@ -195,6 +194,7 @@ async fn supervise(
     orders: &mut watch::Receiver<Order>,
     lines: &Lines,
 ) -> io::Result<End> {
+    // ANCHOR: start
     let mut child = Command::new("sh")
         .args(["-c", command])
         .stdin(Stdio::null())
@@ -206,7 +206,9 @@ async fn supervise(
     let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("it was not waited for");
     let output = show(number, child.stdout.take().expect("piped"), lines);
     let errors = show(number, child.stderr.take().expect("piped"), lines);
+    // ANCHOR_END: start
 
+    // ANCHOR: wait
     // It has ended when nobody can write for it any more. Until then there is somebody in the group.
     let mut ended = pin!(async { join!(child.wait(), output, errors).0 });
     let mut deadline = pin!(sleep_until(Instant::now() + timeout));
@@ -228,9 +230,9 @@ async fn supervise(
     let _ = kill_process_group(group, Signal::KILL);
     // Whoever has left the group may keep the output open for as long as it likes.
     let status = time::timeout(GRACE, ended).await??;
+    // ANCHOR_END: wait
     Ok(if is_asked { End::Exited(status) } else { End::TimedOut })
 }
-// ANCHOR_END: supervise
 
 /// Sends each line that comes out of a pipe to the printer, and says whose it is.
 async fn show(number: usize, pipe: impl AsyncRead + Unpin, lines: &Lines) -> io::Result<()> {

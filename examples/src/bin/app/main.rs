@@ -84,12 +84,14 @@ async fn router(requests: usize) -> io::Result<Router> {
         .layer(layers))
 }
 
+// ANCHOR: limit_time
 async fn limit_time(request: Request, next: Next) -> Response {
     match time::timeout(HANDLER_PATIENCE, next.run(request)).await {
         Ok(response) => response,
         Err(_) => (StatusCode::GATEWAY_TIMEOUT, "the handler took too long\n").into_response(),
     }
 }
+// ANCHOR_END: limit_time
 
 #[derive(Deserialize)]
 struct Nap {
@@ -115,6 +117,7 @@ async fn accept(
     }
 }
 
+// ANCHOR: serve
 async fn serve(stream: TcpStream, router: Router, stop: CancellationToken) {
     let _ = stream.set_nodelay(true);
     let mut http = auto::Builder::new(CoreExecutor);
@@ -130,3 +133,4 @@ async fn serve(stream: TcpStream, router: Router, stop: CancellationToken) {
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;
 }
+// ANCHOR_END: serve
