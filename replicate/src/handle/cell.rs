@@ -32,6 +32,16 @@ pub struct ReplicatedCell<T: Send + Sync + 'static>(Replicated<Cell<T>>);
 impl<T: Send + Sync + 'static> ReplicatedCell<T> {
     /// Puts a value on every core.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ReplicatedCell;
+    ///
+    /// let banner = ReplicatedCell::new("hello".to_owned()).await?;
+    /// assert_eq!(*banner.get(), "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Replicated::new`], as for panics and dropping the future.
@@ -41,6 +51,17 @@ impl<T: Send + Sync + 'static> ReplicatedCell<T> {
     }
 
     /// The value, as this core has it now.
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::ReplicatedCell;
+    /// let names = ReplicatedCell::new(vec!["ada"]).await?;
+    /// let before = names.get(); // kept, whatever comes
+    /// names.set(vec!["bob", "cyd"]).await?;
+    /// assert_eq!((before.len(), names.get().len()), (1, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     ///
     /// # Panics
     ///
@@ -53,6 +74,16 @@ impl<T: Send + Sync + 'static> ReplicatedCell<T> {
     /// How often the value has been changed. For [`compare_and_set`](Self::compare_and_set); the version of the Machine's order is
     /// another.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::ReplicatedCell;
+    /// let limit = ReplicatedCell::new(1).await?;
+    /// limit.set(2).await?;
+    /// assert_eq!(limit.cell_version(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Panics
     ///
     /// As [`Replicated::read`].
@@ -63,6 +94,16 @@ impl<T: Send + Sync + 'static> ReplicatedCell<T> {
 
     /// Replaces the value on every core.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::ReplicatedCell;
+    /// let limit = ReplicatedCell::new(1).await?;
+    /// let committed = limit.set(2).await?;
+    /// assert_eq!((*limit.get(), limit.version()), (2, committed.version));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Replicated::propose`], as for dropping the future. Nobody refuses.
@@ -71,6 +112,20 @@ impl<T: Send + Sync + 'static> ReplicatedCell<T> {
     }
 
     /// Replaces the value if it has not been changed since it had that [`cell_version`](Self::cell_version).
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ready::CellRefusal;
+    /// # use multikernel_replicate::ReplicatedCell;
+    ///
+    /// let limit = ReplicatedCell::new(1).await?;
+    /// let seen = limit.cell_version();
+    /// limit.set(5).await?; // somebody else
+    /// let error = limit.compare_and_set(seen, 2).await.unwrap_err();
+    /// assert_eq!(error.refusal(), Some(&CellRefusal::Moved { version: 1 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -81,6 +136,16 @@ impl<T: Send + Sync + 'static> ReplicatedCell<T> {
 
     /// Replaces the value by what `f` makes of it. It runs once or on several cores, one after the other or at the same time, on the
     /// same value, and one result is kept: it must depend on nothing else.
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::ReplicatedCell;
+    /// let words = ReplicatedCell::new(vec![1, 2]).await?;
+    /// words.update(|old| old.iter().map(|n| n * 10).collect()).await?;
+    /// assert_eq!(*words.get(), [10, 20]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     ///

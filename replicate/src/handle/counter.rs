@@ -32,6 +32,17 @@ pub struct ReplicatedCounter(Replicated<Counter>);
 impl ReplicatedCounter {
     /// A counter at zero, without a bound.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ReplicatedCounter;
+    ///
+    /// let jobs = ReplicatedCounter::new().await?;
+    /// jobs.add(1_000).await?;
+    /// assert_eq!(jobs.value(), 1_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Replicated::new`], as for panics and dropping the future.
@@ -41,6 +52,19 @@ impl ReplicatedCounter {
 
     /// A counter at zero that never exceeds the bound.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ReplicatedCounter;
+    /// use multikernel_replicate::ready::CounterRefusal;
+    ///
+    /// let clients = ReplicatedCounter::with_bound(1).await?;
+    /// clients.add(1).await?;
+    /// let error = clients.add(1).await.unwrap_err();
+    /// assert_eq!(error.refusal(), Some(&CounterRefusal::OverBound { value: 1, bound: 1 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Replicated::new`].
@@ -49,6 +73,19 @@ impl ReplicatedCounter {
     }
 
     /// The sum of what all cores hold.
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::ReplicatedCounter;
+    /// let jobs = ReplicatedCounter::new().await?;
+    /// let there = jobs.clone();
+    /// let other = multikernel::CoreId::new(1);
+    /// multikernel::spawn_on(other, move || async move { there.add(2).await }).await??;
+    /// jobs.add(1).await?;
+    /// assert_eq!(jobs.value(), 3); // of all cores
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     ///
     /// # Panics
     ///
@@ -60,6 +97,19 @@ impl ReplicatedCounter {
 
     /// What this core holds.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::ReplicatedCounter;
+    /// let jobs = ReplicatedCounter::new().await?;
+    /// let there = jobs.clone();
+    /// let other = multikernel::CoreId::new(1);
+    /// multikernel::spawn_on(other, move || async move { there.add(2).await }).await??;
+    /// jobs.add(1).await?;
+    /// assert_eq!(jobs.held_here(), 1); // of this core alone
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Panics
     ///
     /// As [`Replicated::read`].
@@ -69,6 +119,17 @@ impl ReplicatedCounter {
     }
 
     /// Lets this core hold so much more, or less.
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::ReplicatedCounter;
+    /// let jobs = ReplicatedCounter::new().await?;
+    /// jobs.add(2).await?;
+    /// jobs.add(-2).await?;
+    /// assert!(jobs.add(-1).await.is_err(), "this core holds none");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     ///

@@ -9,6 +9,17 @@ use crate::handle::Proposal;
 use crate::{CoreId, StateMachine, Version};
 
 /// A proposal is committed: every live core has it, or is asleep and has it before it runs anything.
+///
+/// ```
+/// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+/// use multikernel_replicate::{Committed, ReplicatedCell};
+///
+/// let limit = ReplicatedCell::new(1).await?;
+/// let Committed { version } = limit.set(2).await?;
+/// assert_eq!(limit.version(), version);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap().unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// The round in which it was.
@@ -16,6 +27,22 @@ pub struct Committed {
 }
 
 /// Why a proposal came to nothing, with the command. It was committed nowhere, unless it is [`Closed`](Self::Closed).
+///
+/// ```
+/// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+/// use multikernel_replicate::ready::{Counter, CounterRefusal};
+/// use multikernel_replicate::{CoreId, ProposeError, Replicated};
+///
+/// let jobs = Replicated::new(|| Counter::with_bound(1)).await?;
+/// let add = Counter::add(CoreId::current(), 2);
+/// let Err(ProposeError::Refused { by, reason, command }) = jobs.propose(add).await else {
+///     panic!("it is over the bound")
+/// };
+/// assert_eq!(*reason, CounterRefusal::OverBound { value: 0, bound: 1 });
+/// assert_eq!((by, *command), (CoreId::new(0), add));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap().unwrap();
+/// ```
 pub enum ProposeError<S: StateMachine> {
     /// The state machine refused it on one core.
     Refused {
@@ -53,6 +80,16 @@ pub enum ProposeError<S: StateMachine> {
 
 impl<S: StateMachine> ProposeError<S> {
     /// The command that was not committed.
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::{CoreId, Replicated, ready::Counter};
+    /// let jobs = Replicated::new(|| Counter::with_bound(1)).await?;
+    /// let error = jobs.propose(Counter::add(CoreId::current(), 2)).await.unwrap_err();
+    /// assert_eq!(error.into_command().amount(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     #[must_use]
     pub fn into_command(self) -> Proposal<S::Command> {
         match self {
@@ -64,6 +101,18 @@ impl<S: StateMachine> ProposeError<S> {
     }
 
     /// The reason of the state machine, if it refused.
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ready::{Counter, CounterRefusal};
+    ///
+    /// # use multikernel_replicate::{CoreId, Replicated};
+    /// let jobs = Replicated::new(Counter::new).await?;
+    /// let error = jobs.propose(Counter::add(CoreId::current(), -1)).await.unwrap_err();
+    /// assert_eq!(error.refusal(), Some(&CounterRefusal::BelowZero { held: 0 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     #[must_use]
     pub fn refusal(&self) -> Option<&S::Refusal> {
         match self {
@@ -110,6 +159,19 @@ impl<S: StateMachine> fmt::Debug for ProposeError<S> {
 impl<S: StateMachine> std::error::Error for ProposeError<S> {}
 
 /// An object could not be created. No core has it.
+///
+/// ```
+/// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+/// use multikernel_replicate::{CoreId, CreateError, Replicated, ready::Cell};
+///
+/// let broken = Replicated::new(|| {
+///     assert!(CoreId::current().index() == 0, "only core 0 can make one");
+///     Cell::new(7)
+/// });
+/// assert_eq!(broken.await.unwrap_err(), CreateError::Panicked { by: CoreId::new(1) });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap().unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CreateError {
@@ -134,6 +196,18 @@ impl fmt::Display for CreateError {
 impl std::error::Error for CreateError {}
 
 /// The object is closed, here at least: somebody closed it, a replica was poisoned by a panic, or the Machine has ended.
+///
+/// ```
+/// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+/// use multikernel_replicate::{Closed, Replicated, ready::Cell};
+///
+/// let limit = Replicated::new(|| Cell::new(1)).await?;
+/// let other = limit.clone();
+/// limit.close().await?;
+/// assert_eq!(other.try_read(|limit| *limit.get()), Err(Closed));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap().unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
@@ -146,6 +220,19 @@ impl fmt::Display for Closed {
 impl std::error::Error for Closed {}
 
 /// Why an announcement was not made.
+///
+/// ```
+/// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+/// use multikernel_replicate::ready::Counter;
+/// use multikernel_replicate::{AnnounceError, CoreId, Replicated};
+///
+/// let jobs = Replicated::new(Counter::new).await?;
+/// let add = Counter::add(CoreId::current(), 1);
+/// let elsewhere = std::thread::spawn(move || jobs.announce(add)).join().unwrap();
+/// assert_eq!(elsewhere, Err(AnnounceError::NotHere(add)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap().unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnnounceError<C> {
     /// Too many proposals of this core are under way.
@@ -156,6 +243,12 @@ pub enum AnnounceError<C> {
 
 impl<C> AnnounceError<C> {
     /// The command.
+    ///
+    /// ```
+    /// use multikernel_replicate::AnnounceError;
+    ///
+    /// assert_eq!(AnnounceError::Full("once more").into_command(), "once more");
+    /// ```
     pub fn into_command(self) -> C {
         match self {
             Self::Full(command) | Self::NotHere(command) => command,

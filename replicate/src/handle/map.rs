@@ -42,6 +42,16 @@ where
 {
     /// An empty map on every core.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ReplicatedMap;
+    ///
+    /// let routes = ReplicatedMap::<String, u16>::new().await?;
+    /// assert!(routes.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Replicated::new`], as for panics and dropping the future.
@@ -51,6 +61,19 @@ where
 
     /// The same, refusing to have more entries than that.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ReplicatedMap;
+    /// use multikernel_replicate::ready::MapRefusal;
+    ///
+    /// let routes = ReplicatedMap::with_capacity_limit(1).await?;
+    /// routes.insert("a", 1).await?;
+    /// let error = routes.insert("b", 2).await.unwrap_err();
+    /// assert_eq!(error.refusal(), Some(&MapRefusal::Full { limit: 1 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Replicated::new`].
@@ -59,6 +82,16 @@ where
     }
 
     /// A copy of the value of a key, as this core has it now. To look without a copy: [`Replicated::read`].
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::ReplicatedMap;
+    /// let routes = ReplicatedMap::new().await?;
+    /// routes.insert("a".to_owned(), 1).await?;
+    /// assert_eq!((routes.get("a"), routes.get("b")), (Some(1), None));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     ///
     /// # Panics
     ///
@@ -73,6 +106,16 @@ where
 
     /// Whether a key is there.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::ReplicatedMap;
+    /// let routes = ReplicatedMap::new().await?;
+    /// routes.insert("a", 1).await?;
+    /// assert!(routes.contains_key("a") && !routes.contains_key("b"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Panics
     ///
     /// As [`Replicated::read`].
@@ -86,6 +129,17 @@ where
 
     /// How many entries there are.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::ReplicatedMap;
+    /// let routes = ReplicatedMap::new().await?;
+    /// routes.insert("a", 1).await?;
+    /// routes.insert("a", 2).await?;
+    /// assert_eq!(routes.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Panics
     ///
     /// As [`Replicated::read`].
@@ -95,6 +149,17 @@ where
     }
 
     /// Whether there is no entry.
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::ReplicatedMap;
+    /// let routes = ReplicatedMap::new().await?;
+    /// assert!(routes.is_empty());
+    /// routes.insert("a", 1).await?;
+    /// assert!(!routes.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     ///
     /// # Panics
     ///
@@ -106,6 +171,18 @@ where
 
     /// Puts an entry in on every core, over one that is there.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::ReplicatedMap;
+    /// let routes = ReplicatedMap::new().await?;
+    /// routes.insert("a", 1).await?;
+    /// for task in multikernel::on_each_core(move || async move { routes.get("a") }) {
+    ///     assert_eq!(task.await?, Some(1));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Replicated::propose`], as for dropping the future.
@@ -114,6 +191,23 @@ where
     }
 
     /// Puts an entry in that goes some time after `lifetime`, on every core at the same version. Until then it is there, late or not.
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use std::time::Duration;
+    ///
+    /// use futures::StreamExt;
+    /// # use multikernel_replicate::ReplicatedMap;
+    ///
+    /// let guests = ReplicatedMap::new().await?;
+    /// let mut changes = guests.changes();
+    /// guests.insert_for("ada", 1, Duration::from_millis(1)).await?;
+    /// while guests.contains_key("ada") {
+    ///     changes.next().await;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -135,6 +229,19 @@ where
 
     /// Puts an entry in on every core, or on none if one has the key.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ready::MapRefusal;
+    /// # use multikernel_replicate::ReplicatedMap;
+    ///
+    /// let desks = ReplicatedMap::new().await?;
+    /// desks.insert_if_absent(7, "ada").await?;
+    /// let error = desks.insert_if_absent(7, "bob").await.unwrap_err();
+    /// assert_eq!(error.refusal(), Some(&MapRefusal::Present { key: 7 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Replicated::propose`], as for dropping the future. The refusal names the key.
@@ -144,6 +251,17 @@ where
 
     /// Takes an entry out on every core, if it is there.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::ReplicatedMap;
+    /// let routes = ReplicatedMap::new().await?;
+    /// routes.insert("a", 1).await?;
+    /// routes.remove("a").await?;
+    /// assert_eq!(routes.get("a"), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Replicated::propose`], as for dropping the future.
@@ -152,6 +270,20 @@ where
     }
 
     /// All of these changes or, if one of them is refused, none. Made by the functions of [`Map`].
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ready::Map;
+    /// # use multikernel_replicate::ReplicatedMap;
+    ///
+    /// let desks = ReplicatedMap::new().await?;
+    /// desks.insert(7, "ada").await?;
+    /// let moves = [Map::remove(7), Map::insert_if_absent(8, "ada")];
+    /// desks.batch(moves).await?;
+    /// assert_eq!((desks.get(&7), desks.get(&8)), (None, Some("ada")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     ///

@@ -40,6 +40,19 @@ static NEXT: AtomicU64 = AtomicU64::new(FIXED_OBJECTS);
 ///
 /// State belongs here that is read much and changed seldom, and that every core needs: routes, limits, schemas. What is changed as
 /// often as it is read belongs to one core each: see [`Sharded`](crate::Sharded).
+///
+/// ```
+/// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+/// use multikernel_replicate::ready::Counter;
+/// use multikernel_replicate::{CoreId, Replicated};
+///
+/// let jobs = Replicated::new(Counter::new).await?;
+/// let here = CoreId::current();
+/// jobs.propose(Counter::add(here, 3)).await?; // everywhere or nowhere
+/// assert_eq!(jobs.read(Counter::value), 3); // here
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap().unwrap();
+/// ```
 pub struct Replicated<S: StateMachine> {
     shared: Arc<Shared>,
     /// Nothing, if the object ended before its creator looked.
@@ -92,6 +105,18 @@ pub(crate) fn new_object() -> ObjectId {
 
 impl<S: StateMachine> Replicated<S> {
     /// Puts a replica on every core, each made there by `factory`. All of them have it when this returns.
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ready::Counter;
+    /// use multikernel_replicate::{CoreId, Replicated};
+    ///
+    /// let jobs = Replicated::new(|| Counter::with_bound(8)).await?;
+    /// assert_eq!(jobs.read(Counter::bound), Some(8));
+    /// # let _ = CoreId::current();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -153,6 +178,17 @@ impl<S: StateMachine> Replicated<S> {
     ///
     /// It does not change within a poll: what was read before an `await` may be old after it.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::{Replicated, ready::Map};
+    /// let routes = Replicated::new(Map::new).await?;
+    /// routes.propose(Map::insert("a", "there".to_owned())).await?;
+    /// let length = routes.read(|routes| routes.get("a").map_or(0, String::len)); // nothing is copied
+    /// assert_eq!(length, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Panics
     ///
     /// If the object is closed ([`try_read`](Self::try_read) does not panic then), on a thread that is no core of the object's
@@ -166,6 +202,19 @@ impl<S: StateMachine> Replicated<S> {
     }
 
     /// As [`read`](Self::read), but an error where the object is closed.
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::Closed;
+    /// # use multikernel_replicate::{Replicated, ready::Counter};
+    ///
+    /// let jobs = Replicated::new(Counter::new).await?;
+    /// let other = jobs.clone();
+    /// jobs.close().await?;
+    /// assert_eq!(other.try_read(Counter::value), Err(Closed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -184,6 +233,23 @@ impl<S: StateMachine> Replicated<S> {
 
     /// Proposes a command, and waits until it is committed everywhere or nowhere.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ready::Counter;
+    /// use multikernel_replicate::{CoreId, ProposeError, Replicated};
+    ///
+    /// let jobs = Replicated::new(|| Counter::with_bound(3)).await?;
+    /// let here = CoreId::current();
+    /// let committed = jobs.propose(Counter::add(here, 3)).await?;
+    /// assert_eq!(jobs.version(), committed.version);
+    /// match jobs.propose(Counter::add(here, 1)).await {
+    ///     Err(ProposeError::Refused { by, reason, .. }) => println!("{by}: {reason}"),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// Why it was not committed, with the command.
@@ -199,6 +265,23 @@ impl<S: StateMachine> Replicated<S> {
     }
 
     /// As [`propose`](Self::propose), but gives up when not every core has voted in time.
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use std::time::Duration;
+    ///
+    /// use multikernel_replicate::ready::Counter;
+    /// use multikernel_replicate::{CoreId, Replicated};
+    ///
+    /// let jobs = Replicated::new(Counter::new).await?;
+    /// let add = Counter::add(CoreId::current(), 1);
+    /// match jobs.propose_within(add, Duration::from_secs(5)).await {
+    ///     Ok(committed) => println!("as of {}", committed.version),
+    ///     Err(error) => println!("committed nowhere: {error}"),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -237,6 +320,20 @@ impl<S: StateMachine> Replicated<S> {
     ///
     /// The answers come in the order of the commands, when the last of them is known.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ready::Counter;
+    /// use multikernel_replicate::{CoreId, Replicated};
+    ///
+    /// let jobs = Replicated::new(|| Counter::with_bound(5)).await?;
+    /// let here = CoreId::current();
+    /// let answers = jobs.propose_all([2, 9, 3].map(|amount| Counter::add(here, amount))).await;
+    /// let committed: Vec<_> = answers.iter().map(Result::is_ok).collect();
+    /// assert_eq!(committed, [true, false, true]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Cancel safety
     ///
     /// As for [`propose`](Self::propose).
@@ -261,6 +358,20 @@ impl<S: StateMachine> Replicated<S> {
     /// Puts a command into the order without a vote and without waiting: every core commits it, none can refuse. `prepare` is not
     /// called for it.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ready::Counter;
+    /// use multikernel_replicate::{CoreId, Replicated};
+    ///
+    /// let jobs = Replicated::new(Counter::new).await?;
+    /// let changed = jobs.changed();
+    /// jobs.announce(Counter::add(CoreId::current(), 1))?; // sooner or later
+    /// changed.await?;
+    /// assert_eq!(jobs.read(Counter::value), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// The command, if this core has too many proposals under way, or this thread is no core of the object's Machine.
@@ -279,6 +390,19 @@ impl<S: StateMachine> Replicated<S> {
 
     /// This core's position in the agreed order. All objects of a Machine have one order.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ready::Counter;
+    /// use multikernel_replicate::{CoreId, Replicated};
+    ///
+    /// let jobs = Replicated::new(Counter::new).await?;
+    /// let before = jobs.version();
+    /// jobs.propose(Counter::add(CoreId::current(), 1)).await?;
+    /// assert!(jobs.version() > before);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Panics
     ///
     /// On a thread that is no core.
@@ -288,6 +412,19 @@ impl<S: StateMachine> Replicated<S> {
     }
 
     /// Ends the object on every core. Handles that are left find it closed.
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::Closed;
+    /// # use multikernel_replicate::{Replicated, ready::Counter};
+    ///
+    /// let jobs = Replicated::new(Counter::new).await?;
+    /// let other = jobs.clone();
+    /// jobs.close().await?;
+    /// assert_eq!(other.close().await, Err(Closed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     ///

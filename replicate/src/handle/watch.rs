@@ -14,6 +14,28 @@ impl<S: StateMachine> Replicated<S> {
     /// Waits until this core has that version. For facts that came by other ways than our channels: with the version of a
     /// [`Committed`](crate::Committed) beside the fact, what is read here afterwards is at least as new.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use std::sync::mpsc;
+    ///
+    /// use multikernel_replicate::ready::Counter;
+    /// use multikernel_replicate::{CoreId, Replicated};
+    ///
+    /// let jobs = Replicated::new(Counter::new).await?;
+    /// let (tell, told) = mpsc::channel(); // a way that knows nothing of versions
+    /// let there = jobs.clone();
+    /// let teller = multikernel::spawn_on(CoreId::new(1), move || async move {
+    ///     let committed = there.propose(Counter::add(CoreId::current(), 1)).await?;
+    ///     tell.send(committed.version).unwrap();
+    ///     Ok::<(), multikernel_replicate::ProposeError<Counter>>(())
+    /// });
+    /// teller.await??;
+    /// jobs.at_least(told.recv()?).await;
+    /// assert_eq!(jobs.read(Counter::value), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Panics
     ///
     /// On a thread that is no core.
@@ -27,6 +49,22 @@ impl<S: StateMachine> Replicated<S> {
 
     /// Waits until what is read here is at least as new as all that any core had read when this was called. Without a message:
     /// nothing is committed anywhere that this core has not voted on, so it waits for the one round at most that is open here.
+    ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ready::Counter;
+    /// use multikernel_replicate::{CoreId, Replicated};
+    ///
+    /// let jobs = Replicated::new(Counter::new).await?;
+    /// jobs.propose(Counter::add(CoreId::current(), 1)).await?;
+    /// let there = jobs.clone();
+    /// let seen = multikernel::spawn_on(CoreId::new(1), move || async move {
+    ///     there.read_settled(Counter::value).await
+    /// });
+    /// assert_eq!(seen.await?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
     ///
     /// # Panics
     ///
@@ -43,6 +81,19 @@ impl<S: StateMachine> Replicated<S> {
 
     /// Waits for the next change of the object after this call: the round in which it was.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::ready::Counter;
+    /// use multikernel_replicate::{CoreId, Replicated};
+    ///
+    /// let jobs = Replicated::new(Counter::new).await?;
+    /// let changed = jobs.changed(); // begins to watch now
+    /// let committed = jobs.propose(Counter::add(CoreId::current(), 1)).await?;
+    /// assert_eq!(changed.await?, committed.version);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the object is closed.
@@ -58,6 +109,25 @@ impl<S: StateMachine> Replicated<S> {
     /// The changes of the object after this call, as a stream of versions. Several changes that come before the stream is polled
     /// are one item, the latest. It ends when the object is closed.
     ///
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use futures::StreamExt;
+    /// use multikernel_replicate::ready::Counter;
+    /// use multikernel_replicate::{CoreId, Replicated};
+    ///
+    /// let jobs = Replicated::new(Counter::new).await?;
+    /// let mut changes = jobs.changes();
+    /// for _ in 0..3 {
+    ///     jobs.propose(Counter::add(CoreId::current(), 1)).await?;
+    /// }
+    /// let latest = changes.next().await;
+    /// assert_eq!(latest, Some(jobs.version()));
+    /// jobs.close().await?;
+    /// assert_eq!(changes.next().await, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Panics
     ///
     /// On a thread that is no core.
@@ -68,6 +138,21 @@ impl<S: StateMachine> Replicated<S> {
 }
 
 /// The changes of a [`Replicated`] object. From [`Replicated::changes`].
+///
+/// ```
+/// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+/// use futures::StreamExt;
+/// use multikernel_replicate::ready::Counter;
+/// use multikernel_replicate::{Changes, CoreId, Replicated};
+///
+/// let jobs = Replicated::new(Counter::new).await?;
+/// let mut changes: Changes<Counter> = jobs.changes();
+/// let watcher = multikernel::spawn(async move { changes.next().await });
+/// jobs.propose(Counter::add(CoreId::current(), 1)).await?;
+/// assert!(watcher.await?.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap().unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless polled"]
 pub struct Changes<S: StateMachine> {

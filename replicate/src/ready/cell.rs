@@ -89,6 +89,12 @@ pub struct CellSnapshot<T> {
 
 impl<T> Cell<T> {
     /// A cell at version 0.
+    ///
+    /// ```
+    /// use multikernel_replicate::ready::Cell;
+    ///
+    /// assert_eq!(Cell::new(7).version(), 0);
+    /// ```
     pub fn new(value: T) -> Self {
         Self::shared(Arc::new(value))
     }
@@ -109,18 +115,43 @@ impl<T> Cell<T> {
     }
 
     /// The value.
+    ///
+    /// ```
+    /// use multikernel_replicate::ready::Cell;
+    ///
+    /// assert_eq!(Cell::new(7).get(), &7);
+    /// ```
     #[must_use]
     pub fn get(&self) -> &T {
         &self.value
     }
 
     /// The value, to be kept after it has changed here.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::Cell;
+    ///
+    /// let mut cell = Cell::new(7);
+    /// let before = cell.get_shared();
+    /// cell.commit(&Cell::set(8));
+    /// assert_eq!((*before, *cell.get()), (7, 8));
+    /// ```
     #[must_use]
     pub fn get_shared(&self) -> Arc<T> {
         self.value.clone()
     }
 
     /// How many changes the cell has had.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::Cell;
+    ///
+    /// let mut cell = Cell::new(7);
+    /// cell.commit(&Cell::set(7));
+    /// assert_eq!(cell.version(), 1, "though the value is the same");
+    /// ```
     #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
@@ -168,21 +199,63 @@ impl<T> Cell<T> {
 
 impl<T> Cell<T> {
     /// Replaces the value, whatever it is.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::Cell;
+    ///
+    /// let mut cell = Cell::new(7);
+    /// cell.commit(&Cell::set(8));
+    /// assert_eq!(cell.get(), &8);
+    /// ```
     pub fn set(value: T) -> CellCommand<T> {
         Self::set_shared(Arc::new(value))
     }
 
     /// The same, with a value that somebody has already.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::Cell;
+    ///
+    /// let (mut cell, table) = (Cell::new([0; 512]), Arc::new([1; 512]));
+    /// cell.commit(&Cell::set_shared(table.clone()));
+    /// assert!(std::ptr::eq(cell.get(), &*table));
+    /// ```
     pub const fn set_shared(value: Arc<T>) -> CellCommand<T> {
         CellCommand(What::Set(value))
     }
 
     /// Replaces the value, if the cell is at that version. Otherwise it is refused, with the version that it has.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::{Cell, CellRefusal};
+    ///
+    /// let mut cell = Cell::new(7);
+    /// assert!(cell.prepare(&Cell::compare_and_set(0, 8)).is_ok());
+    /// assert_eq!(cell.prepare(&Cell::compare_and_set(0, 9)), Err(CellRefusal::Moved { version: 1 }));
+    /// ```
     pub fn compare_and_set(expected: u64, value: T) -> CellCommand<T> {
         Self::compare_and_set_shared(expected, Arc::new(value))
     }
 
     /// The same, with a value that somebody has already.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::Cell;
+    ///
+    /// let mut cell = Cell::new(7);
+    /// let set = Cell::compare_and_set_shared(0, Arc::new(8));
+    /// cell.prepare(&set).unwrap();
+    /// cell.commit(&set);
+    /// assert_eq!(cell.get(), &8);
+    /// ```
     pub const fn compare_and_set_shared(expected: u64, value: Arc<T>) -> CellCommand<T> {
         CellCommand(What::CompareAndSet { expected, value })
     }

@@ -111,36 +111,93 @@ pub struct CounterSnapshot {
 
 impl Counter {
     /// A counter at zero, without a bound.
+    ///
+    /// ```
+    /// use multikernel_replicate::ready::Counter;
+    ///
+    /// assert_eq!(Counter::new().value(), 0);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// A counter at zero that never exceeds the bound.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::CoreId;
+    /// use multikernel_replicate::ready::Counter;
+    ///
+    /// let mut counter = Counter::with_bound(2);
+    /// assert!(counter.prepare(&Counter::add(CoreId::new(0), 3)).is_err());
+    /// ```
     #[must_use]
     pub fn with_bound(bound: i64) -> Self {
         Self { bound: Some(bound), ..Self::default() }
     }
 
     /// The sum of what all cores hold.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::CoreId;
+    /// use multikernel_replicate::ready::Counter;
+    ///
+    /// let mut counter = Counter::new();
+    /// for core in [0, 1] {
+    ///     counter.commit(&Counter::add(CoreId::new(core), 2));
+    /// }
+    /// assert_eq!(counter.value(), 4);
+    /// ```
     #[must_use]
     pub const fn value(&self) -> i64 {
         self.value
     }
 
     /// What one core holds.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::CoreId;
+    /// use multikernel_replicate::ready::Counter;
+    ///
+    /// let mut counter = Counter::new();
+    /// let [a, b] = [0, 1].map(CoreId::new);
+    /// counter.commit(&Counter::add(a, 2));
+    /// assert_eq!((counter.held_by(a), counter.held_by(b)), (2, 0));
+    /// ```
     #[must_use]
     pub fn held_by(&self, core: CoreId) -> i64 {
         self.held.get(&core).copied().unwrap_or(0)
     }
 
     /// The bound.
+    ///
+    /// ```
+    /// use multikernel_replicate::ready::Counter;
+    ///
+    /// assert_eq!(Counter::with_bound(5).bound(), Some(5));
+    /// assert_eq!(Counter::new().bound(), None);
+    /// ```
     #[must_use]
     pub const fn bound(&self) -> Option<i64> {
         self.bound
     }
 
     /// Lets a core hold so much more, or less. It is for tasks of that core: what they hold ends with it.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::CoreId;
+    /// use multikernel_replicate::ready::Counter;
+    ///
+    /// let mut counter = Counter::new();
+    /// let (more, less) = (Counter::add(CoreId::new(0), 2), Counter::add(CoreId::new(0), -1));
+    /// counter.commit(&more);
+    /// counter.commit(&less);
+    /// assert_eq!(counter.value(), 1);
+    /// ```
     #[must_use]
     pub const fn add(core: CoreId, amount: i64) -> CounterCommand {
         CounterCommand { core, amount }
@@ -267,12 +324,26 @@ impl StateMachine for Counter {
 
 impl CounterCommand {
     /// Whose amount changes.
+    ///
+    /// ```
+    /// use multikernel_replicate::CoreId;
+    /// use multikernel_replicate::ready::Counter;
+    ///
+    /// assert_eq!(Counter::add(CoreId::new(3), 1).core(), CoreId::new(3));
+    /// ```
     #[must_use]
     pub const fn core(self) -> CoreId {
         self.core
     }
 
     /// By how much.
+    ///
+    /// ```
+    /// use multikernel_replicate::CoreId;
+    /// use multikernel_replicate::ready::Counter;
+    ///
+    /// assert_eq!(Counter::add(CoreId::new(3), -1).amount(), -1);
+    /// ```
     #[must_use]
     pub const fn amount(self) -> i64 {
         self.amount

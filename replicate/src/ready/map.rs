@@ -126,6 +126,12 @@ pub type Iter<'a, K, V> = hash_map::Iter<'a, K, V>;
 
 impl<K, V> Map<K, V> {
     /// An empty map.
+    ///
+    /// ```
+    /// use multikernel_replicate::ready::Map;
+    ///
+    /// assert!(Map::<u32, u32>::new().is_empty());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -147,6 +153,16 @@ impl<K, V> Map<K, V> {
     }
 
     /// Puts an entry in, over one that is there. The entry has no deadline, whatever the old one had.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::Map;
+    ///
+    /// let mut map = Map::new();
+    /// map.commit(&Map::insert(1, "one"));
+    /// map.commit(&Map::insert(1, "uno"));
+    /// assert_eq!(map.get(&1), Some(&"uno"));
+    /// ```
     #[must_use]
     pub const fn insert(key: K, value: V) -> MapCommand<K, V> {
         MapCommand::put(key, value, None, false)
@@ -172,6 +188,15 @@ impl<K, V> Map<K, V> {
     }
 
     /// Puts an entry in, or is refused if the key is there.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::Map;
+    ///
+    /// let mut map = Map::new();
+    /// map.commit(&Map::insert_if_absent(1, "one"));
+    /// assert!(map.prepare(&Map::insert_if_absent(1, "uno")).is_err());
+    /// ```
     #[must_use]
     pub const fn insert_if_absent(key: K, value: V) -> MapCommand<K, V> {
         MapCommand::put(key, value, None, true)
@@ -179,18 +204,49 @@ impl<K, V> Map<K, V> {
 
     /// Puts an entry in that is dropped some time after the deadline, or is refused if the key is there. An entry that is late but
     /// not yet dropped is there.
+    ///
+    /// ```
+    /// use multikernel_replicate::ready::Map;
+    /// use multikernel_replicate::{StateMachine, Time};
+    ///
+    /// let mut map = Map::new();
+    /// map.commit(&Map::insert_if_absent_until(1, "one", Time(50)));
+    /// assert_eq!(map.deadline(&1), Some(Time(50)));
+    /// assert!(map.prepare(&Map::insert_if_absent_until(1, "uno", Time(60))).is_err());
+    /// ```
     #[must_use]
     pub const fn insert_if_absent_until(key: K, value: V, deadline: Time) -> MapCommand<K, V> {
         MapCommand::put(key, value, Some(deadline), true)
     }
 
     /// Takes an entry out, if it is there.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::Map;
+    ///
+    /// let mut map = Map::new();
+    /// map.commit(&Map::insert(1, "one"));
+    /// map.commit(&Map::remove(1));
+    /// assert_eq!(map.get(&1), None);
+    /// ```
     #[must_use]
     pub const fn remove(key: K) -> MapCommand<K, V> {
         MapCommand(What::One(Op::Remove { key }))
     }
 
     /// Drops all entries whose deadline is not after that time. The home proposes this by itself.
+    ///
+    /// ```
+    /// use multikernel_replicate::ready::Map;
+    /// use multikernel_replicate::{StateMachine, Time};
+    ///
+    /// let mut map = Map::new();
+    /// map.commit(&Map::insert_until(1, "one", Time(50)));
+    /// map.commit(&Map::insert_until(2, "two", Time(60)));
+    /// map.commit(&Map::expire(Time(50)));
+    /// assert!(!map.contains_key(&1) && map.contains_key(&2));
+    /// ```
     #[must_use]
     pub const fn expire(up_to: Time) -> MapCommand<K, V> {
         MapCommand(What::One(Op::Expire { up_to }))
@@ -198,6 +254,17 @@ impl<K, V> Map<K, V> {
 
     /// All of these one after the other as one command: if one of them is refused, none is done, on any core. An expiry among them
     /// makes no room for those behind it.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::Map;
+    ///
+    /// let mut map = Map::new();
+    /// map.commit(&Map::insert(1, "one"));
+    /// let both = Map::batch([Map::insert(2, "two"), Map::insert_if_absent(1, "uno")]);
+    /// assert!(map.prepare(&both).is_err(), "so there is no two either");
+    /// assert_eq!(map.len(), 1);
+    /// ```
     #[must_use]
     pub fn batch(commands: impl IntoIterator<Item = MapCommand<K, V>>) -> MapCommand<K, V> {
         let mut ops = Vec::new();
@@ -214,36 +281,91 @@ impl<K, V> Map<K, V> {
 impl<K, V, S> Map<K, V, S> {
     /// The same map, refusing to have more entries than that. For maps with a hasher of their own, which begin as
     /// [`default`](Default::default).
+    ///
+    /// ```
+    /// use std::hash::{BuildHasherDefault, DefaultHasher};
+    ///
+    /// use multikernel_replicate::ready::Map;
+    ///
+    /// type Fixed = BuildHasherDefault<DefaultHasher>;
+    /// let map = Map::<u32, u32, Fixed>::default().limited_to(8);
+    /// assert_eq!(map.limit(), Some(8));
+    /// ```
     #[must_use]
     pub fn limited_to(self, limit: usize) -> Self {
         Self { limit: Some(limit), ..self }
     }
 
     /// How many entries there may be.
+    ///
+    /// ```
+    /// use multikernel_replicate::ready::Map;
+    ///
+    /// assert_eq!(Map::<u32, u32>::new().limit(), None);
+    /// ```
     #[must_use]
     pub const fn limit(&self) -> Option<usize> {
         self.limit
     }
 
     /// How many entries there are.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::Map;
+    ///
+    /// let mut map = Map::new();
+    /// map.commit(&Map::insert(1, "one"));
+    /// assert_eq!(map.len(), 1);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// Whether there is no entry.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::Map;
+    ///
+    /// let mut map = Map::new();
+    /// assert!(map.is_empty());
+    /// map.commit(&Map::insert(1, "one"));
+    /// assert!(!map.is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// How many commands have been applied. The same on every core; it is not the version of the Machine.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::Map;
+    ///
+    /// let mut map = Map::new();
+    /// map.commit(&Map::insert(1, "one"));
+    /// map.commit(&Map::remove(1));
+    /// assert_eq!(map.version(), 2);
+    /// ```
     #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
     }
 
     /// The entries, in an order that differs from core to core. What is to be the same everywhere must not depend on it.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::Map;
+    ///
+    /// let mut map = Map::new();
+    /// map.commit(&Map::insert(1, 10));
+    /// map.commit(&Map::insert(2, 20));
+    /// assert_eq!(map.iter().map(|(key, value)| key + value).sum::<i32>(), 33); // whatever the order
+    /// ```
     #[must_use]
     pub fn iter(&self) -> Iter<'_, K, V> {
         self.entries.iter()
@@ -252,6 +374,15 @@ impl<K, V, S> Map<K, V, S> {
 
 impl<K: Eq + Hash, V, S: BuildHasher> Map<K, V, S> {
     /// The value of a key.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::Map;
+    ///
+    /// let mut map = Map::new();
+    /// map.commit(&Map::insert("one".to_owned(), 1));
+    /// assert_eq!(map.get("one"), Some(&1));
+    /// ```
     #[must_use]
     #[inline]
     pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
@@ -262,6 +393,15 @@ impl<K: Eq + Hash, V, S: BuildHasher> Map<K, V, S> {
     }
 
     /// Whether a key is there.
+    ///
+    /// ```
+    /// use multikernel_replicate::StateMachine;
+    /// use multikernel_replicate::ready::Map;
+    ///
+    /// let mut map = Map::new();
+    /// map.commit(&Map::insert("one".to_owned(), 1));
+    /// assert!(map.contains_key("one"));
+    /// ```
     #[must_use]
     #[inline]
     pub fn contains_key<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> bool
@@ -272,6 +412,16 @@ impl<K: Eq + Hash, V, S: BuildHasher> Map<K, V, S> {
     }
 
     /// The deadline of an entry, if it has one.
+    ///
+    /// ```
+    /// use multikernel_replicate::ready::Map;
+    /// use multikernel_replicate::{StateMachine, Time};
+    ///
+    /// let mut map = Map::new();
+    /// map.commit(&Map::insert_until("a", 1, Time(50)));
+    /// map.commit(&Map::insert("b", 2));
+    /// assert_eq!((map.deadline("a"), map.deadline("b")), (Some(Time(50)), None));
+    /// ```
     #[must_use]
     pub fn deadline<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<Time>
     where

@@ -36,26 +36,6 @@ const NO_CORE: &str = "a sharded object must be made, and asked for its owners, 
 /// The handle is small, cloned at will and sent anywhere. When the last one is dropped all parts are dropped, each on its
 /// owner's core.
 ///
-/// ```no_run
-/// use std::collections::HashMap;
-/// use multikernel_replicate::{Sharded, ShardError};
-///
-/// # async fn on_a_core() -> Result<(), Box<dyn std::error::Error>> {
-/// // Sessions by name, in 64 parts.
-/// let sessions = Sharded::new(64, |_| HashMap::<String, u32>::new()).await?;
-/// let visits = sessions
-///     .with("ada", |sessions| {
-///         let visits = sessions.entry("ada".to_owned()).or_default();
-///         *visits += 1;
-///         *visits
-///     })
-///     .await?;
-/// let people = sessions.map_reduce(|sessions| sessions.len(), |a, b| a + b).await?;
-/// # let _ = (visits, people);
-/// # Ok(())
-/// # }
-/// ```
-///
 /// # When to shard, and when to replicate
 ///
 /// | | [`Replicated`] | `Sharded` |
@@ -89,6 +69,23 @@ const NO_CORE: &str = "a sharded object must be made, and asked for its owners, 
 ///   with the factory when they are next asked for. A closure that had been answered may thus have been in vain. One that had
 ///   not begun runs on the new part.
 ///
+/// ```
+/// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+/// use std::collections::HashMap;
+///
+/// use multikernel_replicate::Sharded;
+///
+/// let visits = Sharded::new(8, |_slot| HashMap::new()).await?;
+/// let count = visits.with("ada", |visits: &mut HashMap<&str, u64>| {
+///     let count = visits.entry("ada").or_default();
+///     *count += 1;
+///     *count
+/// });
+/// assert_eq!(count.await?, 1); // wherever it is
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap().unwrap();
+/// ```
+///
 /// # Panics in closures
 ///
 /// A closure that panics fails alone, with [`ShardError::Panicked`]. Its part stays as the closure left it, as with a mutex that
@@ -117,14 +114,14 @@ impl<T: Send + 'static> Sharded<T> {
     /// Makes an object of so many slots. The factory gets the number of a slot and makes its part, on the core that owns it:
     /// all now, and some again when a core has died. All are there when this returns.
     ///
-    /// ```no_run
-    /// # async fn on_a_core() -> Result<(), multikernel_replicate::CreateError> {
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
     /// use multikernel_replicate::Sharded;
     ///
     /// let logs = Sharded::new(16, |slot| vec![format!("log {slot} begins")]).await?;
-    /// # drop(logs);
-    /// # Ok(())
-    /// # }
+    /// assert_eq!(logs.with_slot(3, |log| log[0].clone()).await?, "log 3 begins");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
     /// ```
     ///
     /// # Errors
@@ -167,11 +164,13 @@ impl<T: Send + 'static> Sharded<T> {
 
     /// How many slots there are.
     ///
-    /// ```no_run
-    /// # fn on_any_thread(sharded: &multikernel_replicate::Sharded<u64>) {
-    /// let keys_of_slot_0 = (0..1000).filter(|key| sharded.slot(key) == 0).count();
-    /// println!("about {}, and so {keys_of_slot_0}", 1000 / sharded.slots());
-    /// # }
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::Sharded;
+    /// let sharded = Sharded::new(16, |_| 0).await?;
+    /// assert_eq!(sharded.slots(), 16);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
     /// ```
     #[must_use]
     pub fn slots(&self) -> usize {
@@ -180,10 +179,14 @@ impl<T: Send + 'static> Sharded<T> {
 
     /// The slot of a key: the same on every core and in every run.
     ///
-    /// ```no_run
-    /// # fn on_any_thread(sharded: &multikernel_replicate::Sharded<u64>) {
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::Sharded;
+    /// let sharded = Sharded::new(16, |_| 0).await?;
+    /// assert!(sharded.slot("ada") < 16);
     /// assert_eq!(sharded.slot("ada"), sharded.slot("ada"));
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
     /// ```
     pub fn slot<K: Hash + ?Sized>(&self, key: &K) -> usize {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
@@ -193,13 +196,16 @@ impl<T: Send + 'static> Sharded<T> {
 
     /// The core that owns the part of a key, as far as this core knows: it may be about to change.
     ///
-    /// ```no_run
-    /// # fn on_a_core(sharded: &multikernel_replicate::Sharded<u64>) {
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
     /// use multikernel_replicate::CoreId;
+    /// # use multikernel_replicate::Sharded;
     ///
+    /// let sharded = Sharded::new(16, |_| 0).await?;
     /// let is_a_call = sharded.owner("ada") == CoreId::current();
-    /// # let _ = is_a_call;
-    /// # }
+    /// println!("{}", if is_a_call { "here" } else { "by message" });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
     /// ```
     ///
     /// # Panics
@@ -220,21 +226,19 @@ impl<T: Send + 'static> Sharded<T> {
     ///
     /// Works on any thread, on cores of other Machines too; then it goes through some core of this.
     ///
-    /// ```no_run
-    /// # async fn on_any_thread(
-    /// #     visits: &multikernel_replicate::Sharded<std::collections::HashMap<u32, u64>>,
-    /// # ) -> Result<(), multikernel_replicate::ShardError> {
-    /// let client = 17;
-    /// let visits = visits
-    ///     .with(&client, move |visits| {
-    ///         let visits = visits.entry(client).or_default();
-    ///         *visits += 1;
-    ///         *visits
-    ///     })
-    ///     .await?;
-    /// # let _ = visits;
-    /// # Ok(())
-    /// # }
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use std::collections::HashMap;
+    ///
+    /// # use multikernel_replicate::Sharded;
+    /// let visits = Sharded::new(16, |_| HashMap::new()).await?;
+    /// for _ in 0..3 {
+    ///     let count = |visits: &mut HashMap<u32, u64>| *visits.entry(17).and_modify(|n| *n += 1).or_insert(1);
+    ///     println!("visit {}", visits.with(&17, count).await?);
+    /// }
+    /// assert_eq!(visits.with(&17, |visits| visits[&17]).await?, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
     /// ```
     ///
     /// # Errors
@@ -261,11 +265,14 @@ impl<T: Send + 'static> Sharded<T> {
 
     /// As [`with`](Self::with), but names the slot.
     ///
-    /// ```no_run
-    /// # async fn on_any_thread(logs: &multikernel_replicate::Sharded<Vec<String>>) {
-    /// let lines = logs.with_slot(0, |log| log.len()).await;
-    /// # let _ = lines;
-    /// # }
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::Sharded;
+    /// let logs = Sharded::new(4, |_| Vec::new()).await?;
+    /// logs.with_slot(2, |log| log.push("a line")).await?;
+    /// assert_eq!(logs.with_slot(2, |log| log.len()).await?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
     /// ```
     ///
     /// # Errors
@@ -302,14 +309,14 @@ impl<T: Send + 'static> Sharded<T> {
     ///
     /// The owners work at the same time, and closures of others come between: it is no picture of one moment.
     ///
-    /// ```no_run
-    /// # async fn on_any_thread(
-    /// #     words: &multikernel_replicate::Sharded<Vec<String>>,
-    /// # ) -> Result<(), multikernel_replicate::ShardError> {
-    /// let longest = words.map_reduce(|words| words.iter().map(String::len).max(), Option::max).await?;
-    /// # let _ = longest;
-    /// # Ok(())
-    /// # }
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::Sharded;
+    /// let words = Sharded::new(4, |slot| vec!["x".repeat(slot)]).await?;
+    /// let longest = words.map_reduce(|words| words.iter().map(String::len).max(), Option::max);
+    /// assert_eq!(longest.await?, Some(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
     /// ```
     ///
     /// # Errors
@@ -345,13 +352,14 @@ impl<T: Send + 'static> Sharded<T> {
 
     /// Visits every part once, each on its owner's core. As [`map_reduce`](Self::map_reduce), without an answer.
     ///
-    /// ```no_run
-    /// # async fn on_any_thread(
-    /// #     caches: &multikernel_replicate::Sharded<Vec<u8>>,
-    /// # ) -> Result<(), multikernel_replicate::ShardError> {
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// # use multikernel_replicate::Sharded;
+    /// let caches = Sharded::new(4, |_| vec![1, 2, 3]).await?;
     /// caches.for_each(Vec::clear).await?;
-    /// # Ok(())
-    /// # }
+    /// assert_eq!(caches.map_reduce(|cache| cache.len(), |all, more| all + more).await?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
     /// ```
     ///
     /// # Errors
@@ -370,12 +378,16 @@ impl<T: Send + 'static> Sharded<T> {
 
     /// Ends the object: all parts are dropped, each on its owner's core. Handles that are left find it closed.
     ///
-    /// ```no_run
-    /// # async fn on_any_thread(sharded: multikernel_replicate::Sharded<u64>) {
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
+    /// use multikernel_replicate::{ShardError, Sharded};
+    ///
+    /// let sharded = Sharded::new(4, |_| 0).await?;
     /// let other = sharded.clone();
-    /// sharded.close().await.expect("nobody else has closed it");
-    /// assert!(other.with_slot(0, |part| *part).await.is_err());
-    /// # }
+    /// sharded.close().await?;
+    /// assert_eq!(other.with_slot(0, |part| *part).await, Err(ShardError::Closed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
     /// ```
     ///
     /// # Errors
