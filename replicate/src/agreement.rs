@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::effects::Effects;
 use crate::home::Home;
-use crate::message::{Decision, Deed, Entry, Message, Outcome, Refusal, Seq, Time, Wire};
+use crate::message::{Decision, Entry, Message, Outcome, Refusal, Seq, Time, Wire};
 use crate::objects::Objects;
 use crate::origin::Origin;
 use crate::policy::{Policy, Sound};
@@ -52,6 +52,17 @@ type Held<C, R, S> = VecDeque<(CoreId, Message<C, R, S>)>;
 /// One core's part in the agreement. Home, member and origin at once, as README.md says.
 ///
 /// It is told what happens and says what to do, through [`Effects`]; it reads no clock and waits for nothing.
+///
+/// ```
+#[doc = include_str!("../doc/alone.md")]
+/// let [mut home, mut member]: [Agreement<Replicas>; 2] = pair();
+/// home.propose(Command::create(ObjectId(7), Counter::new), None, &mut world).unwrap();
+/// while let Some((to, message)) = (!world.posted.is_empty()).then(|| world.posted.remove(0)) {
+///     if to == a { home.receive(b, message, &mut world) } else { member.receive(a, message, &mut world) }
+/// }
+/// assert_eq!((home.version(), member.version()), (Version(1), Version(1)));
+/// assert!(matches!(world.answers[0].1, Outcome::Committed(Version(1))));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Agreement<O: Objects, P: Policy = Sound> {
     pub(crate) me: CoreId,
@@ -113,6 +124,13 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
 
     /// The part of a core that is there from the start. The lowest of the founders is home.
     ///
+    /// ```
+    #[doc = include_str!("../doc/alone.md")]
+    /// let founders = CoreSet::below(3);
+    /// let part = Agreement::<Replicas, Sound>::founder(b, founders, Replicas::among(founders));
+    /// assert_eq!((part.core(), part.lead().home), (b, a));
+    /// ```
+    ///
     /// # Panics
     ///
     /// If this core is not one of them.
@@ -123,93 +141,26 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
     }
 
     /// The part of a core that joins later; it has to [`knock`](Self::knock).
+    ///
+    /// ```
+    #[doc = include_str!("../doc/alone.md")]
+    /// let part = Agreement::<Replicas, Sound>::joiner(b, Replicas::default());
+    /// assert!(!part.is_member());
+    /// ```
     pub fn joiner(me: CoreId, objects: O) -> Self {
         Self::new(me, Standing::Joiner, CoreSet::EMPTY, me, objects)
     }
 
-    /// Asks to join. `all` are the cores that are there, also those that join or leave at this time. A core that is dead
-    /// already has to be reported by [`gone`](Self::gone) here too.
-    pub fn knock(&mut self, all: CoreSet, fx: &mut impl Effects<O>) {
-        for core in all.without(self.me).iter() {
-            fx.send(core, Message::Knock);
-        }
-    }
-
-    /// Proposes a command. The answer comes through [`Effects::answer`], with the number that this returns.
-    ///
-    /// # Errors
-    ///
-    /// The command, if this core is not a member.
-    pub fn propose(
-        &mut self,
-        command: O::Command,
-        deadline: Option<Time>,
-        fx: &mut impl Effects<O>,
-    ) -> Result<Seq, O::Command> {
-        if self.standing != Standing::Member {
-            return Err(command);
-        }
-        Ok(self.propose_deed(Deed::Command(command), deadline, fx))
-    }
-
-    /// Proposes commands one after the other. Their numbers are those from the next on.
-    ///
-    /// # Errors
-    ///
-    /// The commands, if this core is not a member.
-    pub fn propose_all(
-        &mut self,
-        commands: Vec<O::Command>,
-        fx: &mut impl Effects<O>,
-    ) -> Result<(), Vec<O::Command>> {
-        if self.standing != Standing::Member {
-            return Err(commands);
-        }
-        for command in commands {
-            self.origin.add(self.me, Deed::Command(command), None);
-        }
-        self.send_proposals(fx);
-        self.rest(fx);
-        Ok(())
-    }
-
-    /// Proposes a command that members do not vote on. It takes its place in the order, nobody waits for it, and there is no
-    /// answer.
-    ///
-    /// # Errors
-    ///
-    /// The command, if this core is not a member.
-    pub fn announce(&mut self, command: O::Command, fx: &mut impl Effects<O>) -> Result<(), O::Command> {
-        if self.standing != Standing::Member {
-            return Err(command);
-        }
-        self.propose_deed(Deed::Announcement(command), None, fx);
-        Ok(())
-    }
-
-    /// Proposes that this core leaves. It must run nothing any more that proposes. When everyone knows that it has left,
-    /// [`Effects::left`] is called; until then it goes on reading its rings.
-    ///
-    /// Returns nothing if this core is not a member.
-    pub fn leave(&mut self, fx: &mut impl Effects<O>) -> Option<Seq> {
-        let leave = crate::Change::Leave { core: self.me, next: None };
-        (self.standing == Standing::Member).then(|| self.propose_deed(Deed::View(leave), None, fx))
-    }
-
-    fn propose_deed(
-        &mut self,
-        deed: Deed<O::Command>,
-        deadline: Option<Time>,
-        fx: &mut impl Effects<O>,
-    ) -> Seq {
-        self.may_expire |= deadline.is_some();
-        let seq = self.origin.add(self.me, deed, deadline);
-        self.send_proposals(fx);
-        self.rest(fx);
-        seq
-    }
-
     /// A message has been read from the ring of that core.
+    ///
+    /// ```
+    #[doc = include_str!("../doc/alone.md")]
+    /// let [mut home, mut member] = pair();
+    /// let _ = member.propose(Command::create(ObjectId(7), Counter::new), None, &mut world);
+    /// let (_, wish) = world.posted.remove(0);
+    /// home.receive(b, wish, &mut world);
+    /// assert!(home.is_prepared(), "it has asked for votes");
+    /// ```
     pub fn receive(&mut self, from: CoreId, message: Wire<O>, fx: &mut impl Effects<O>) {
         let is_unread = P::NO_DRAIN && self.gone.contains(from) && !matches!(message, Message::Knock);
         if self.standing == Standing::Ended || is_unread {
@@ -222,6 +173,13 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
     }
 
     /// That core is dead or has left for good, and its ring has been read to the end (R3).
+    ///
+    /// ```
+    #[doc = include_str!("../doc/alone.md")]
+    /// let [mut home, _] = pair();
+    /// home.gone(b, &mut world);
+    /// assert_eq!(home.members(), CoreSet::only(a)); // nobody else had to agree
+    /// ```
     pub fn gone(&mut self, core: CoreId, fx: &mut impl Effects<O>) {
         if self.standing == Standing::Ended {
             return;
@@ -237,6 +195,15 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
     }
 
     /// It is now this late.
+    ///
+    /// ```
+    #[doc = include_str!("../doc/alone.md")]
+    /// let [mut home, _] = pair();
+    /// home.propose(Command::create(ObjectId(7), Counter::new), Some(Time(50)), &mut world).unwrap();
+    /// home.tick(Time(50), &mut world);
+    /// home.tick(Time(51), &mut world);
+    /// assert!(matches!(world.answers[0].1, Outcome::Stalled(core) if core == b), "it has not voted");
+    /// ```
     pub fn tick(&mut self, now: Time, fx: &mut impl Effects<O>) {
         self.expire_at_home(now, fx);
         while let Some(seq) = self.origin.next_expired(now) {
@@ -246,6 +213,14 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
     }
 
     /// When [`tick`](Self::tick) has something to do.
+    ///
+    /// ```
+    #[doc = include_str!("../doc/alone.md")]
+    /// let [mut home, _] = pair();
+    /// assert_eq!(home.next_deadline(), None);
+    /// home.propose(Command::create(ObjectId(7), Counter::new), Some(Time(50)), &mut world).unwrap();
+    /// assert!(home.next_deadline().is_some());
+    /// ```
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         if !self.may_expire {
@@ -295,7 +270,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
     }
 
     /// After every event: what was held and can go on, and the next round.
-    fn rest(&mut self, fx: &mut impl Effects<O>) {
+    pub(crate) fn rest(&mut self, fx: &mut impl Effects<O>) {
         self.observe(fx);
         loop {
             let mut at = 0;

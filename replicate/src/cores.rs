@@ -114,24 +114,50 @@ impl CoreSet {
     pub const EMPTY: Self = Self { used: 0, words: [0; WORDS] };
 
     /// One core.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet};
+    ///
+    /// assert_eq!(CoreSet::only(CoreId::new(3)).len(), 1);
+    /// ```
     #[must_use]
     pub const fn only(core: CoreId) -> Self {
         Self::EMPTY.with(core)
     }
 
     /// The cores below that number.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet};
+    ///
+    /// assert_eq!(CoreSet::below(2), [0, 1].into_iter().map(CoreId::new).collect());
+    /// ```
     #[must_use]
     pub fn below(number: usize) -> Self {
         (0..number).map(CoreId::new).collect()
     }
 
     /// Whether the core is in it.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet};
+    ///
+    /// assert!(CoreSet::below(2).contains(CoreId::new(1)));
+    /// assert!(!CoreSet::below(2).contains(CoreId::new(2)));
+    /// ```
     #[must_use]
     pub const fn contains(&self, core: CoreId) -> bool {
         core.index() < MAX_CORES && self.words[core.index() / 64] & (1 << (core.index() % 64)) != 0
     }
 
     /// Puts a core in. Says whether it is new.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet};
+    ///
+    /// let mut cores = CoreSet::EMPTY;
+    /// assert!(cores.insert(CoreId::new(5)) && !cores.insert(CoreId::new(5)));
+    /// ```
     pub const fn insert(&mut self, core: CoreId) -> bool {
         let is_new = !self.contains(core);
         let at = core.index() / 64;
@@ -143,6 +169,13 @@ impl CoreSet {
     }
 
     /// Takes a core out. Says whether it was there.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet};
+    ///
+    /// let mut cores = CoreSet::below(1);
+    /// assert!(cores.remove(CoreId::new(0)) && !cores.remove(CoreId::new(0)));
+    /// ```
     pub const fn remove(&mut self, core: CoreId) -> bool {
         let was_there = self.contains(core);
         if was_there {
@@ -163,18 +196,37 @@ impl CoreSet {
     }
 
     /// Whether no core is in it.
+    ///
+    /// ```
+    /// use multikernel_replicate::CoreSet;
+    ///
+    /// assert!(CoreSet::EMPTY.is_empty() && !CoreSet::below(1).is_empty());
+    /// ```
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.used == 0
     }
 
     /// How many cores are in it.
+    ///
+    /// ```
+    /// use multikernel_replicate::CoreSet;
+    ///
+    /// assert_eq!(CoreSet::below(70).len(), 70);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.used().iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// The lowest core.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet};
+    ///
+    /// assert_eq!(CoreSet::only(CoreId::new(65)).first(), Some(CoreId::new(65)));
+    /// assert_eq!(CoreSet::EMPTY.first(), None);
+    /// ```
     #[must_use]
     pub fn first(&self) -> Option<CoreId> {
         let at = self.used().iter().position(|word| *word != 0)?;
@@ -182,6 +234,13 @@ impl CoreSet {
     }
 
     /// The cores from the lowest up.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet};
+    ///
+    /// let cores: CoreSet = [65, 2].into_iter().map(CoreId::new).collect();
+    /// assert_eq!(cores.iter().map(CoreId::index).collect::<Vec<_>>(), [2, 65]);
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = CoreId> + use<'_> {
         let mut words = self.used().iter().enumerate();
         let (mut at, mut word) = (0, 0);
@@ -196,18 +255,41 @@ impl CoreSet {
     }
 
     /// Takes all out.
+    ///
+    /// ```
+    /// use multikernel_replicate::CoreSet;
+    ///
+    /// let mut cores = CoreSet::below(9);
+    /// cores.clear();
+    /// assert_eq!(cores, CoreSet::EMPTY);
+    /// ```
     pub fn clear(&mut self) {
         self.words[..self.used].fill(0);
         self.used = 0;
     }
 
     /// Takes out what is in the other.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet};
+    ///
+    /// let mut cores = CoreSet::below(3);
+    /// cores.subtract(&CoreSet::below(2));
+    /// assert_eq!(cores, CoreSet::only(CoreId::new(2)));
+    /// ```
     pub fn subtract(&mut self, other: &Self) {
         self.words[..self.used].iter_mut().zip(&other.words).for_each(|(word, other)| *word &= !other);
         self.trim();
     }
 
     /// What is in either.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet};
+    ///
+    /// let [a, b] = [0, 1].map(CoreId::new);
+    /// assert_eq!(CoreSet::only(a).union(CoreSet::only(b)), CoreSet::below(2));
+    /// ```
     #[must_use]
     pub fn union(mut self, other: Self) -> Self {
         self.used = self.used.max(other.used);
@@ -216,6 +298,12 @@ impl CoreSet {
     }
 
     /// What is in both.
+    ///
+    /// ```
+    /// use multikernel_replicate::CoreSet;
+    ///
+    /// assert_eq!(CoreSet::below(2).intersection(CoreSet::below(5)), CoreSet::below(2));
+    /// ```
     #[must_use]
     pub fn intersection(mut self, other: Self) -> Self {
         self.words[..self.used].iter_mut().zip(other.words).for_each(|(word, other)| *word &= other);
@@ -224,6 +312,12 @@ impl CoreSet {
     }
 
     /// What is in this and not in the other.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet};
+    ///
+    /// assert_eq!(CoreSet::below(3).minus(CoreSet::below(2)), CoreSet::only(CoreId::new(2)));
+    /// ```
     #[must_use]
     pub fn minus(mut self, other: Self) -> Self {
         self.subtract(&other);
@@ -231,6 +325,12 @@ impl CoreSet {
     }
 
     /// This with one core more.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet};
+    ///
+    /// assert_eq!(CoreSet::below(2).with(CoreId::new(2)), CoreSet::below(3));
+    /// ```
     #[must_use]
     pub const fn with(mut self, core: CoreId) -> Self {
         self.insert(core);
@@ -238,6 +338,12 @@ impl CoreSet {
     }
 
     /// This with one core less.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet};
+    ///
+    /// assert_eq!(CoreSet::below(3).without(CoreId::new(2)), CoreSet::below(2));
+    /// ```
     #[must_use]
     pub const fn without(mut self, core: CoreId) -> Self {
         self.remove(core);

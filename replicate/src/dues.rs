@@ -57,12 +57,27 @@ impl Dues {
 
 impl<P: Policy> Agreement<Replicas, P> {
     /// When this core, if it is the home, has to propose what [`take_due`](Self::take_due) gives. Cheap: ask once per turn.
+    ///
+    /// ```
+    #[doc = include_str!("../doc/alone.md")]
+    /// use multikernel_replicate::ready::Map;
+    ///
+    /// part.propose(Command::create(ObjectId(7), Map::<u32, u32>::new), None, &mut world).unwrap();
+    /// let lent = Map::insert_until(1, 2, Time(50));
+    /// part.propose(Command::change::<Map<u32, u32>>(ObjectId(7), lent), None, &mut world).unwrap();
+    /// assert_eq!(part.next_due(), Some(Time(50)));
+    /// ```
     #[must_use]
     pub fn next_due(&self) -> Option<Time> {
         self.home.as_ref().and_then(|_| self.objects.next_due())
     }
 
     /// What the first object that is due wants done, if this core is the home. To be proposed; call it until there is nothing.
+    ///
+    /// ```
+    #[doc = include_str!("../doc/alone.md")]
+    /// assert!(part.take_due(Time(50)).is_none()); // no object wants anything done
+    /// ```
     pub fn take_due(&mut self, now: Time) -> Option<Command> {
         self.home.as_ref()?;
         self.objects.take_due(now)

@@ -5,6 +5,27 @@ use crate::objects::Objects;
 use crate::{CoreId, Step, Version};
 
 /// How the protocol speaks. Each call takes effect at once and in order; the core may die between any two.
+///
+/// ```
+/// use multikernel_replicate::{CoreId, Effects, Objects, Outcome, Seq, Version, Wire};
+///
+/// /// Keeps what is to be sent.
+/// struct Outbox<O: Objects>(Vec<(CoreId, Wire<O>)>);
+///
+/// impl<O: Objects> Effects<O> for Outbox<O> {
+///     fn post(&mut self, to: CoreId, message: Wire<O>) {
+///         self.0.push((to, message));
+///     }
+///     fn ring(&mut self, _to: CoreId) {}
+///     fn is_asleep(&mut self, _core: CoreId) -> bool {
+///         false
+///     }
+///     fn deciding(&mut self, _version: Version) {}
+///     fn advanced(&mut self, _version: Version) {}
+///     fn answer(&mut self, _seq: Seq, _outcome: Outcome<O::Refusal>) {}
+///     fn left(&mut self) {}
+/// }
+/// ```
 pub trait Effects<O: Objects> {
     /// Pushes a message to the ring to that core, without ringing. Never waits: the rings are as large as
     /// [`RING`](crate::limits::RING) says.

@@ -33,6 +33,7 @@
 //! to put it on its cores. Programs need none of these.
 
 mod agreement;
+mod command;
 mod cores;
 mod dues;
 mod effects;
@@ -59,9 +60,13 @@ mod tests;
 #[cfg(test)]
 mod tests_net;
 mod tree;
+#[cfg(test)]
+mod tree_tests;
 mod version;
+mod wishes;
 
 pub use agreement::Agreement;
+pub use command::{Command, Denial, ObjectId};
 pub use cores::{CoreId, CoreSet};
 pub use effects::Effects;
 pub use handle::{
@@ -74,7 +79,7 @@ pub use message::{
 };
 pub use objects::{Asker, Objects};
 pub use policy::{Policy, Sound};
-pub use replicas::{Command, Denial, ObjectId, Replicas, Saved};
+pub use replicas::{Replicas, Saved};
 pub use sharded::{ShardError, Sharded};
 pub use table::{HomePhase, LeadPhase, MemberPhase, STEPS, Step};
 pub use tree::{Hop, Topology, Tree};

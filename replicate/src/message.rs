@@ -6,6 +6,13 @@ use crate::objects::Objects;
 use crate::{CoreId, CoreSet, Lead, Reign, Term, Version};
 
 /// The number of a proposal at the core that made it. [`Seq::NONE`] is of what the protocol proposes itself.
+///
+/// ```
+#[doc = include_str!("../doc/alone.md")]
+/// let create = Command::create(ObjectId(7), Counter::new);
+/// let seq: Seq = part.propose(create, None, &mut world).unwrap();
+/// assert_eq!(world.answers[0].0, seq);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 
@@ -15,10 +22,22 @@ impl Seq {
 }
 
 /// A point in time, in nanoseconds of whatever clock the caller of [`Agreement::tick`](crate::Agreement::tick) uses.
+///
+/// ```
+/// use multikernel_replicate::Time;
+///
+/// assert!(Time(1) < Time(2));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);
 
 /// A change of the view.
+///
+/// ```
+#[doc = include_str!("../doc/alone.md")]
+/// assert!(part.leave(&mut world).is_some());
+/// assert!(part.is_member(), "the last core cannot leave: its {:?} was refused", Change::Leave { core: a, next: None });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
     /// A core becomes a member.
@@ -36,6 +55,12 @@ pub enum Change {
 
 impl Change {
     /// The core that it is about.
+    ///
+    /// ```
+    /// use multikernel_replicate::{Change, CoreId};
+    ///
+    /// assert_eq!(Change::Dead(CoreId::new(3)).core(), CoreId::new(3));
+    /// ```
     #[must_use]
     pub const fn core(self) -> CoreId {
         match self {
@@ -45,6 +70,15 @@ impl Change {
 }
 
 /// What is proposed.
+///
+/// ```
+/// use multikernel_replicate::{Change, CoreId, Deed};
+///
+/// let (asked, told) = (Deed::Command("more"), Deed::Announcement("more"));
+/// assert_ne!(asked, told);
+/// let coming = Deed::<&str>::View(Change::Join(CoreId::new(1)));
+/// # let _ = coming;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Deed<C> {
     /// A command to an object.
@@ -56,6 +90,15 @@ pub enum Deed<C> {
 }
 
 /// One proposal on its way through the order.
+///
+/// ```
+#[doc = include_str!("../doc/alone.md")]
+/// let [_, mut member] = pair();
+/// let _ = member.propose(Command::create(ObjectId(7), Counter::new), None, &mut world);
+/// let (home, Message::Propose { entry, .. }) = world.posted.remove(0) else { panic!() };
+/// let entry: Entry<Command> = entry;
+/// assert_eq!((home, entry.origin, entry.deadline), (a, b, None));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry<C> {
     /// Who proposes.
@@ -84,6 +127,13 @@ impl<C> Entry<C> {
 }
 
 /// Why a proposal came to nothing.
+///
+/// ```
+#[doc = include_str!("../doc/alone.md")]
+/// part.leave(&mut world);
+/// let [(_, Outcome::Refused { refusal, .. })] = &world.answers[..] else { panic!() };
+/// assert!(matches!(refusal, Refusal::LastCore));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal<R> {
     /// An object says no.
@@ -93,6 +143,14 @@ pub enum Refusal<R> {
 }
 
 /// What became of a proposal. Each gets exactly one.
+///
+/// ```
+#[doc = include_str!("../doc/alone.md")]
+/// let create = Command::create(ObjectId(7), Counter::new);
+/// part.propose_all(vec![create.clone(), create], &mut world).unwrap();
+/// let [(_, Outcome::Committed(_)), (_, Outcome::Refused { by, .. })] = &world.answers[..] else { panic!() };
+/// assert_eq!(*by, a); // there is such an object already
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome<R> {
     /// Committed with that round: every live core has it, or is asleep and has it before it runs anything.
@@ -109,6 +167,14 @@ pub enum Outcome<R> {
 }
 
 /// How a round ended.
+///
+/// ```
+/// use multikernel_replicate::{Decision, Version};
+///
+/// // Of three entries the first two commit, and the third is refused.
+/// let decision = Decision { round: Version(4), cut: 2, refused: true };
+/// # let _ = decision;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Decision {
     /// Which round.
@@ -120,6 +186,15 @@ pub struct Decision {
 }
 
 /// What a core tells the one that takes over.
+///
+/// ```
+/// use multikernel_replicate::{Decision, Report, Version};
+///
+/// let decided = Decision { round: Version(4), cut: 1, refused: false };
+/// // It has voted on round 5, and has prepared both of its entries.
+/// let report = Report { is_member: true, decided, prepared: Some(2) };
+/// # let _ = report;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
     /// Whether it votes; a core that has left, or has not joined, does not.
@@ -131,6 +206,13 @@ pub struct Report {
 }
 
 /// What a core that joins needs to know.
+///
+/// ```
+#[doc = include_str!("../doc/alone.md")]
+/// let welcome = Welcome { snapshot: part.objects().snapshot(), members: part.members(), lead: part.lead() };
+/// let mut joined = Replicas::default();
+/// assert!(joined.restore(&welcome.snapshot).is_ok());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Welcome<S> {
     /// All objects before this round.
@@ -143,6 +225,16 @@ pub struct Welcome<S> {
 
 /// What one core says to another. Each line says who speaks: o origin, h home, m member, c the core that takes over, j a core
 /// that joins, x one that leaves.
+///
+/// ```
+#[doc = include_str!("../doc/alone.md")]
+/// let [mut home, mut member] = pair();
+/// let _ = home.propose(Command::create(ObjectId(7), Counter::new), None, &mut world);
+/// let (to, prepare) = world.posted.remove(0);
+/// assert!(to == b && matches!(prepare, Message::Prepare { .. }));
+/// member.receive(a, prepare, &mut world);
+/// assert!(matches!(world.posted[0], (_, Message::Vote { prepared: 1, refusal: None, .. })));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Message<C, R, S> {
     /// j to all: I want to join. To another j: so do I.

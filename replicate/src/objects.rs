@@ -3,6 +3,17 @@
 use crate::Change;
 
 /// Who asks for a prepare.
+///
+/// ```
+#[doc = include_str!("../doc/alone.md")]
+/// let mut replicas = Replicas::default();
+/// let create = Command::create(ObjectId(7), Counter::new);
+/// replicas.prepare(&create, Asker::Home).unwrap();
+/// replicas.commit(&create);
+/// // A counter is refused by the home alone.
+/// let less = Command::change::<Counter>(ObjectId(7), Counter::add(a, -1));
+/// assert!(replicas.prepare(&less, Asker::Home).is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
     /// The home, which may always refuse.
@@ -14,6 +25,50 @@ pub enum Asker {
 /// All replicas of one core, as the protocol sees them. [`Replicas`](crate::Replicas) is the one that ships.
 ///
 /// None of these may panic: what runs code of users catches.
+///
+/// ```
+/// use multikernel_replicate::{Asker, Change, Objects};
+///
+/// /// One number, which may only grow.
+/// struct Number(u64, Vec<u64>);
+///
+/// impl Objects for Number {
+///     type Command = u64;
+///     type Refusal = &'static str;
+///     type Snapshot = u64;
+///     fn may_veto(&self, _to: &u64) -> bool {
+///         false
+///     }
+///     fn prepare(&mut self, to: &u64, _asker: Asker) -> Result<(), &'static str> {
+///         if *to <= *self.1.last().unwrap_or(&self.0) {
+///             return Err("it is as much already");
+///         }
+///         self.1.push(*to);
+///         Ok(())
+///     }
+///     fn commit(&mut self, to: &u64) {
+///         self.1.retain(|prepared| prepared != to);
+///         self.0 = *to;
+///     }
+///     fn abort(&mut self, to: &u64) {
+///         self.1.retain(|prepared| prepared != to);
+///     }
+///     // .. and nothing of it depends on who is there.
+///     # fn prepare_view(&mut self, _change: &Change) -> Result<(), &'static str> { Ok(()) }
+///     # fn commit_view(&mut self, _change: &Change) {}
+///     # fn abort_view(&mut self, _change: &Change) {}
+///     # fn snapshot(&self) -> u64 { self.0 }
+///     # fn restore(&mut self, snapshot: &u64) -> Result<(), &'static str> { self.0 = *snapshot; Ok(()) }
+///     # fn clear(&mut self) {}
+///     # fn poisoned(&self) -> Option<u64> { None }
+///     # fn digest(&self) -> Option<u64> { Some(self.0) }
+/// }
+///
+/// let mut number = Number(1, Vec::new());
+/// assert!(number.prepare(&5, Asker::Home).is_ok() && number.prepare(&4, Asker::Home).is_err());
+/// number.commit(&5);
+/// assert_eq!(number.snapshot(), 5);
+/// ```
 pub trait Objects {
     /// A command to one of the objects. Cheap to clone.
     type Command: Clone;

@@ -3,6 +3,19 @@
 /// Which mistakes to make. All constants: what is not made costs nothing.
 ///
 /// Programs use [`Sound`]. The simulator has a policy for each constant, and a test that it is caught.
+///
+/// ```
+#[doc = include_str!("../doc/alone.md")]
+/// /// A home that is in too much of a hurry.
+/// struct Hasty;
+///
+/// impl Policy for Hasty {
+///     const DECIDE_EARLY: bool = true;
+/// }
+///
+/// let hasty = Agreement::<Replicas, Hasty>::founder(a, CoreSet::below(4), Replicas::among(CoreSet::below(4)));
+/// assert!(hasty.is_member());
+/// ```
 pub trait Policy: 'static {
     /// The home decides when half of the votes are in.
     const DECIDE_EARLY: bool = false;
@@ -37,6 +50,12 @@ pub trait Policy: 'static {
 }
 
 /// No mistake.
+///
+/// ```
+/// use multikernel_replicate::{Policy, Sound};
+///
+/// assert!(!Sound::DECIDE_EARLY && !Sound::FORGET_ABORT);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sound;
 

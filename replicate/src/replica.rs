@@ -4,8 +4,8 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::command::Denial;
 use crate::handle::Proposal;
-use crate::replicas::Denial;
 use crate::{Change, Command, CoreSet, ObjectId, StateMachine, Time};
 
 /// What a snapshot is, of a type that only its object knows.

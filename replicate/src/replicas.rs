@@ -4,107 +4,21 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::command::{Command, Denial, Factory, ObjectId, Order};
 use crate::dues::Dues;
-use crate::handle::Proposal;
 use crate::objects::{Asker, Objects};
 use crate::replica::{Erased, Replica, Restore, Saving, contain};
 use crate::slots::{Birth, Slot, Slots, Spot};
 use crate::{Change, CoreSet, StateMachine, Time, Version};
 
-/// The name of an object, the same on every core. Never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectId(pub u64);
-
-/// Makes replicas of one type.
-struct Factory {
-    birth: Birth,
-    make: Box<dyn Fn() -> Box<dyn Replica> + Send + Sync>,
-}
-
-#[derive(Clone)]
-enum Order {
-    Create(Arc<Factory>),
-    Destroy,
-    Change(Erased),
-}
-
-/// A command to one object. Cloning it is cheap: all cores read the same.
-#[derive(Clone)]
-pub struct Command {
-    object: ObjectId,
-    order: Order,
-}
-
-impl Command {
-    /// Creates the object, with a replica made on each core by the factory. Refused where the factory panics.
-    pub fn create<S: StateMachine>(
-        object: ObjectId,
-        factory: impl Fn() -> S + Send + Sync + 'static,
-    ) -> Self {
-        // One birth, one type: what reads rely on. Whoever restores passes both on.
-        let factory = Factory { birth: Birth::new(), make: Box::new(move || Box::new(factory())) };
-        Self { object, order: Order::Create(Arc::new(factory)) }
-    }
-
-    /// Ends the object. Later commands to it are refused with [`Denial::Closed`].
-    #[must_use]
-    pub fn destroy(object: ObjectId) -> Self {
-        Self { object, order: Order::Destroy }
-    }
-
-    /// Changes the object, which must be an `S`.
-    pub fn change<S: StateMachine>(object: ObjectId, command: impl Into<Proposal<S::Command>>) -> Self {
-        Self { object, order: Order::Change(Erased::new(command.into())) }
-    }
-}
-
-impl fmt::Debug for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = match self.order {
-            Order::Create(_) => "create",
-            Order::Destroy => "destroy",
-            Order::Change(_) => "change",
-        };
-        write!(f, "{verb}(object {})", self.object.0)
-    }
-}
-
-/// Why a core refuses.
-#[derive(Clone)]
-pub enum Denial {
-    /// The state machine refuses: its `Refusal`.
-    Refused(Arc<dyn std::any::Any + Send + Sync>),
-    /// There is no such object, or not any more.
-    Closed,
-    /// There is such an object already.
-    Exists,
-    /// Code of the state machine has panicked.
-    Panicked,
-}
-
-impl Denial {
-    /// The refusal of the state machine, if it is one and of that type.
-    #[must_use]
-    pub fn refusal<R: 'static>(&self) -> Option<&R> {
-        match self {
-            Self::Refused(refusal) => refusal.downcast_ref(),
-            Self::Closed | Self::Exists | Self::Panicked => None,
-        }
-    }
-}
-
-impl fmt::Debug for Denial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Refused(_) => "Refused(..)",
-            Self::Closed => "Closed",
-            Self::Exists => "Exists",
-            Self::Panicked => "Panicked",
-        })
-    }
-}
-
 /// All objects, as a core that joins gets them.
+///
+/// ```
+/// use multikernel_replicate::{Objects, Replicas, Saved};
+///
+/// let saved: Saved = Replicas::default().snapshot();
+/// assert!(Replicas::default().restore(&saved).is_ok());
+/// ```
 #[derive(Clone)]
 pub struct Saved {
     members: CoreSet,
@@ -180,6 +94,13 @@ impl fmt::Debug for Replicas {
 
 impl Replicas {
     /// No objects yet, of a core among these.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreSet, Objects, Replicas};
+    ///
+    /// let replicas = Replicas::among(CoreSet::below(4));
+    /// assert!(replicas.poisoned().is_none());
+    /// ```
     #[must_use]
     pub fn among(members: CoreSet) -> Self {
         Self { members, ..Self::default() }
@@ -195,6 +116,13 @@ impl Replicas {
     }
 
     /// Reads a replica. Nothing, if there is no such object, its replica here is poisoned, or it is no `S`.
+    ///
+    /// ```
+    /// use multikernel_replicate::ready::Counter;
+    /// use multikernel_replicate::{ObjectId, Replicas};
+    ///
+    /// assert_eq!(Replicas::default().read(ObjectId(7), Counter::value), None);
+    /// ```
     pub fn read<S: StateMachine, T>(&self, object: ObjectId, f: impl FnOnce(&S) -> T) -> Option<T> {
         self.slots.spot(object).and_then(|spot| self.slots.at(spot)).map(f)
     }
@@ -230,6 +158,12 @@ impl Replicas {
     }
 
     /// When an object wants something done: then the home calls [`take_due`](Self::take_due). Cheap.
+    ///
+    /// ```
+    /// use multikernel_replicate::{Replicas, Time};
+    ///
+    /// assert_eq!(Replicas::default().next_due(), None::<Time>);
+    /// ```
     #[must_use]
     pub fn next_due(&self) -> Option<Time> {
         self.dues.next()
@@ -237,6 +171,22 @@ impl Replicas {
 
     /// What the first object that is due wants done, for the home to propose. The object is asked again when it has been done, or
     /// after [`PROPOSE_AGAIN`](crate::limits::PROPOSE_AGAIN).
+    ///
+    /// ```
+    /// use multikernel_replicate::ready::Map;
+    /// use multikernel_replicate::{Asker, Command, ObjectId, Objects, Replicas, Time};
+    ///
+    /// let (mut replicas, id) = (Replicas::default(), ObjectId(7));
+    /// let lent = Map::insert_until(1, 2, Time(50));
+    /// for command in [Command::create(id, Map::<u32, u32>::new), Command::change::<Map<u32, u32>>(id, lent)] {
+    ///     replicas.prepare(&command, Asker::Home).unwrap();
+    ///     replicas.commit(&command);
+    /// }
+    /// let expire = replicas.take_due(Time(50)).unwrap();
+    /// replicas.prepare(&expire, Asker::Home).unwrap();
+    /// replicas.commit(&expire);
+    /// assert_eq!(replicas.read(id, Map::<u32, u32>::len), Some(0));
+    /// ```
     pub fn take_due(&mut self, now: Time) -> Option<Command> {
         while let Some(object) = self.dues.take(now) {
             let slot = self.slots.get_mut(object).filter(|slot| !slot.ends);

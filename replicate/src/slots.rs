@@ -8,9 +8,9 @@ use std::num::NonZeroU64;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::command::{Denial, ObjectId};
 use crate::replica::Replica;
 use crate::replica::contain;
-use crate::replicas::{Denial, ObjectId};
 use crate::{StateMachine, Time, Version};
 
 /// One creation of an object. All its replicas, on whatever core, are of one type.

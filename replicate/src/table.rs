@@ -6,6 +6,12 @@
 use std::fmt;
 
 /// What a core is as the coordinator.
+///
+/// ```
+/// use multikernel_replicate::{HomePhase, Step};
+///
+/// assert!(Step::Home(HomePhase::Idle, HomePhase::Voting).is_declared());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HomePhase {
     /// Another core is home.
@@ -21,6 +27,12 @@ pub enum HomePhase {
 }
 
 /// What a core is as a participant.
+///
+/// ```
+/// use multikernel_replicate::{MemberPhase, Step};
+///
+/// assert!(Step::Member(MemberPhase::Settled, MemberPhase::Prepared).is_declared());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MemberPhase {
     /// It has asked to join.
@@ -38,6 +50,12 @@ pub enum MemberPhase {
 }
 
 /// Whom a core follows.
+///
+/// ```
+/// use multikernel_replicate::{LeadPhase, Step};
+///
+/// assert!(Step::Lead(LeadPhase::Led, LeadPhase::Orphaned).is_declared());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LeadPhase {
     /// A live home.
@@ -51,6 +69,14 @@ pub enum LeadPhase {
 }
 
 /// One step.
+///
+/// ```
+/// use multikernel_replicate::{HomePhase, STEPS, Step};
+///
+/// let step = Step::Home(HomePhase::Idle, HomePhase::Voting);
+/// assert_eq!(format!("{step:?}"), "home    Idle -> Voting");
+/// assert!(STEPS.iter().any(|(declared, _why)| *declared == step));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
     /// Of the coordinator.
@@ -110,6 +136,12 @@ pub const STEPS: &[(Step, &str)] = &[
 
 impl Step {
     /// Whether the tables have it.
+    ///
+    /// ```
+    /// use multikernel_replicate::{MemberPhase, Step};
+    ///
+    /// assert!(!Step::Member(MemberPhase::Ended, MemberPhase::Settled).is_declared(), "no way back");
+    /// ```
     #[must_use]
     pub fn is_declared(self) -> bool {
         STEPS.iter().any(|(step, _)| *step == self)

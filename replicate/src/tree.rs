@@ -8,6 +8,13 @@ use std::collections::BinaryHeap;
 use crate::{CoreId, CoreSet};
 
 /// What a message costs on its way from one core to another, in cycles.
+///
+/// ```
+/// use multikernel_replicate::Hop;
+///
+/// let across = Hop { send: 193, flight: 0, receive: 693 };
+/// assert_eq!(across.total(), 886);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hop {
     /// The sender is busy for so long.
@@ -20,6 +27,12 @@ pub struct Hop {
 
 impl Hop {
     /// From the beginning of the send until the message is read.
+    ///
+    /// ```
+    /// use multikernel_replicate::Hop;
+    ///
+    /// assert_eq!(Hop { send: 1, flight: 2, receive: 3 }.total(), 6);
+    /// ```
     #[must_use]
     pub const fn total(self) -> u64 {
         self.send + self.flight + self.receive
@@ -27,6 +40,12 @@ impl Hop {
 }
 
 /// Which cores are near each other: those of one package.
+///
+/// ```
+/// use multikernel_replicate::Topology;
+///
+/// assert_eq!(Topology::in_packages_of(4, 8).packages().len(), 2);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
     packages: Vec<CoreSet>,
@@ -34,6 +53,13 @@ pub struct Topology {
 
 impl Topology {
     /// Packages that hold these cores. Empty ones do not count.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet, Topology};
+    ///
+    /// let packages = vec![CoreSet::below(2), CoreSet::only(CoreId::new(2)), CoreSet::EMPTY];
+    /// assert_eq!(Topology::new(packages).packages().len(), 2);
+    /// ```
     ///
     /// # Panics
     ///
@@ -68,24 +94,49 @@ impl Topology {
     }
 
     /// This, as far as it is about these cores.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreSet, Topology};
+    ///
+    /// let part = Topology::in_packages_of(2, 8).only(CoreSet::below(3));
+    /// assert_eq!(part.cores(), CoreSet::below(3));
+    /// ```
     #[must_use]
     pub fn only(&self, cores: CoreSet) -> Self {
         Self::new(self.packages.iter().map(|package| package.intersection(cores)).collect())
     }
 
     /// All cores.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreSet, Topology};
+    ///
+    /// assert_eq!(Topology::in_packages_of(4, 6).cores(), CoreSet::below(6));
+    /// ```
     #[must_use]
     pub fn cores(&self) -> CoreSet {
         self.packages.iter().fold(CoreSet::EMPTY, |all, package| all.union(*package))
     }
 
     /// The packages, each with its cores.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreSet, Topology};
+    ///
+    /// assert_eq!(Topology::in_packages_of(4, 6).packages()[0], CoreSet::below(4));
+    /// ```
     #[must_use]
     pub fn packages(&self) -> &[CoreSet] {
         &self.packages
     }
 
     /// The number of the package of that core.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, Topology};
+    ///
+    /// assert_eq!(Topology::in_packages_of(4, 6).package_of(CoreId::new(5)), 1);
+    /// ```
     ///
     /// # Panics
     ///
@@ -97,6 +148,14 @@ impl Topology {
     }
 
     /// Whether two cores are in one package.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, Topology};
+    ///
+    /// let [a, b, c] = [0, 3, 4].map(CoreId::new);
+    /// let topology = Topology::in_packages_of(4, 6);
+    /// assert!(topology.are_near(a, b) && !topology.are_near(b, c));
+    /// ```
     #[must_use]
     pub fn are_near(&self, a: CoreId, b: CoreId) -> bool {
         self.package_of(a) == self.package_of(b)
@@ -104,6 +163,13 @@ impl Topology {
 }
 
 /// Who tells whom, and in which order.
+///
+/// ```
+/// use multikernel_replicate::{CoreId, CoreSet, Tree};
+///
+/// let tree: Tree = Tree::k_ary(CoreSet::below(7), CoreId::new(0), 2);
+/// assert_eq!(tree.depth(), 2);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tree {
     root: CoreId,
@@ -126,6 +192,13 @@ impl Tree {
     }
 
     /// The root tells everybody, from the lowest core up, as the protocol does that ships.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet, Tree};
+    ///
+    /// let tree = Tree::flat(CoreSet::below(4), CoreId::new(1));
+    /// assert_eq!(tree.children(CoreId::new(1)), [0, 2, 3].map(CoreId::new));
+    /// ```
     ///
     /// # Panics
     ///
@@ -240,18 +313,38 @@ impl Tree {
     }
 
     /// Who begins.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet, Tree};
+    ///
+    /// assert_eq!(Tree::flat(CoreSet::below(4), CoreId::new(1)).root(), CoreId::new(1));
+    /// ```
     #[must_use]
     pub const fn root(&self) -> CoreId {
         self.root
     }
 
     /// All cores.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet, Tree};
+    ///
+    /// assert_eq!(Tree::flat(CoreSet::below(4), CoreId::new(1)).cores(), CoreSet::below(4));
+    /// ```
     #[must_use]
     pub const fn cores(&self) -> CoreSet {
         self.cores
     }
 
     /// Who tells that core; nobody tells the root.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet, Tree};
+    ///
+    /// let tree = Tree::flat(CoreSet::below(4), CoreId::new(1));
+    /// assert_eq!(tree.parent(CoreId::new(3)), Some(tree.root()));
+    /// assert_eq!(tree.parent(tree.root()), None);
+    /// ```
     ///
     /// # Panics
     ///
@@ -263,6 +356,14 @@ impl Tree {
 
     /// Whom that core tells, in that order.
     ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet, Tree};
+    ///
+    /// let tree = Tree::flat(CoreSet::below(4), CoreId::new(0));
+    /// assert_eq!(tree.children(CoreId::new(0)).len(), 3);
+    /// assert!(tree.children(CoreId::new(3)).is_empty());
+    /// ```
+    ///
     /// # Panics
     ///
     /// If the number of the core is above all that are in the tree.
@@ -272,6 +373,13 @@ impl Tree {
     }
 
     /// From the root down, level by level.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet, Tree};
+    ///
+    /// let tree = Tree::flat(CoreSet::below(3), CoreId::new(1));
+    /// assert_eq!(tree.from_the_root(), [1, 0, 2].map(CoreId::new));
+    /// ```
     #[must_use]
     pub fn from_the_root(&self) -> Vec<CoreId> {
         let mut order = vec![self.root];
@@ -284,6 +392,12 @@ impl Tree {
     }
 
     /// How many messages one after the other the last core is told by.
+    ///
+    /// ```
+    /// use multikernel_replicate::{CoreId, CoreSet, Tree};
+    ///
+    /// assert_eq!(Tree::flat(CoreSet::below(9), CoreId::new(0)).depth(), 1);
+    /// ```
     #[must_use]
     pub fn depth(&self) -> usize {
         let mut depths = vec![0; self.parents.len()];
@@ -291,101 +405,5 @@ impl Tree {
             depths[core.index()] = self.parent(core).map_or(0, |parent| depths[parent.index()] + 1);
         }
         depths.into_iter().max().unwrap_or(0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    use proptest::prelude::*;
-
-    fn hop(topology: &Topology, a: CoreId, b: CoreId) -> Hop {
-        match topology.are_near(a, b) {
-            true => Hop { send: 62, flight: 0, receive: 221 },
-            false => Hop { send: 193, flight: 0, receive: 693 },
-        }
-    }
-
-    fn all_shapes(topology: &Topology, root: CoreId, k: usize) -> [Tree; 4] {
-        [
-            Tree::flat(topology.cores(), root),
-            Tree::k_ary(topology.cores(), root, k),
-            Tree::two_level(topology, root),
-            Tree::greedy(topology, root, |a, b| hop(topology, a, b)),
-        ]
-    }
-
-    /// How many messages go from one package to another.
-    fn far_messages(topology: &Topology, tree: &Tree) -> usize {
-        let cores = tree.cores();
-        let told = cores.iter().filter_map(|core| Some((tree.parent(core)?, core)));
-        told.filter(|(parent, core)| !topology.are_near(*parent, *core)).count()
-    }
-
-    proptest! {
-        #[test]
-        fn every_core_is_told_once_and_after_who_tells_it(
-            each in 1..12_usize,
-            numbers in proptest::collection::btree_set(0..200_usize, 1..80),
-            root in any::<prop::sample::Index>(),
-            k in 1..9_usize,
-        ) {
-            let cores: CoreSet = numbers.iter().copied().map(CoreId::new).collect();
-            let topology = Topology::in_packages_of(each, 200).only(cores);
-            prop_assert_eq!(topology.cores(), cores);
-            let root = cores.iter().nth(root.index(numbers.len())).expect("it is an index");
-            for tree in all_shapes(&topology, root, k) {
-                let order = tree.from_the_root();
-                prop_assert_eq!(order.len(), numbers.len());
-                prop_assert_eq!(order.iter().copied().collect::<CoreSet>(), cores);
-                prop_assert_eq!((tree.root(), tree.parent(root)), (root, None));
-                let mut known = CoreSet::only(root);
-                for core in order.into_iter().skip(1) {
-                    let parent = tree.parent(core).expect("only the root is told by nobody");
-                    prop_assert!(known.contains(parent) && tree.children(parent).contains(&core));
-                    known.insert(core);
-                }
-            }
-        }
-
-        #[test]
-        fn a_package_is_told_from_outside_once(each in 1..12_usize, cores in 1..150_usize, root in any::<prop::sample::Index>()) {
-            let topology = Topology::in_packages_of(each, cores);
-            let root = CoreId::new(root.index(cores));
-            let [flat, _, two_level, greedy] = all_shapes(&topology, root, 2);
-            let others = topology.packages().len() - 1;
-            prop_assert_eq!(far_messages(&topology, &two_level), others);
-            prop_assert_eq!(far_messages(&topology, &greedy), others);
-            prop_assert!(flat.depth() <= 1 && two_level.depth() <= 2);
-            // Far ones first.
-            for core in topology.cores().iter() {
-                let mut near = greedy.children(core).iter().map(|child| topology.are_near(core, *child));
-                prop_assert!(near.by_ref().skip_while(|is_near| !is_near).all(|is_near| is_near));
-            }
-        }
-
-        #[test]
-        fn levels_are_filled(cores in 2..400_usize, k in 2..9_usize) {
-            let depth = Tree::k_ary(CoreSet::below(cores), CoreId::new(0), k).depth();
-            let room = |depth: usize| (0..=depth).map(|level| k.pow(u32::try_from(level).expect("small"))).sum::<usize>();
-            prop_assert!(room(depth) >= cores && room(depth - 1) < cores);
-        }
-    }
-
-    #[test]
-    fn who_is_free_first_tells_the_next() {
-        let topology = Topology::in_packages_of(8, 8);
-        let tree = Tree::greedy(&topology, CoreId::new(0), |a, b| hop(&topology, a, b));
-        // c0 sends at 0, 62, 124, 186, 248; c1 knows at 283 and sends before c0 does at 310.
-        let told_by = |core| tree.children(CoreId::new(core)).iter().map(|c| c.index()).collect::<Vec<_>>();
-        assert_eq!(told_by(0), [1, 2, 3, 4, 5, 7]);
-        assert_eq!(told_by(1), [6]);
-    }
-
-    #[test]
-    #[should_panic(expected = "a core is in one package")]
-    fn packages_do_not_overlap() {
-        let _ = Topology::new(vec![CoreSet::below(2), CoreSet::below(1)]);
     }
 }

@@ -21,12 +21,24 @@ impl Version {
     pub const START: Self = Self(0);
 
     /// The next round.
+    ///
+    /// ```
+    /// use multikernel_replicate::Version;
+    ///
+    /// assert_eq!(Version::START.next(), Version(1));
+    /// ```
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
 
     /// The round before this.
+    ///
+    /// ```
+    /// use multikernel_replicate::Version;
+    ///
+    /// assert_eq!(Version(7).previous(), Version(6));
+    /// ```
     ///
     /// # Panics
     ///
@@ -50,6 +62,13 @@ impl fmt::Display for Version {
 }
 
 /// One takeover: a number and the core that takes over. Of two with one number the higher core's is later.
+///
+/// ```
+/// use multikernel_replicate::{CoreId, Term};
+///
+/// let term = |number, taker| Term { number, taker: CoreId::new(taker) };
+/// assert!(term(1, 5) < term(2, 0) && term(2, 0) < term(2, 1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Term {
     /// Higher than that of every takeover its taker has heard of.
@@ -59,6 +78,14 @@ pub struct Term {
 }
 
 /// For how long one core is home: since a takeover, and within it since the round in which its predecessor left.
+///
+/// ```
+/// use multikernel_replicate::{CoreId, Reign, Term, Version};
+///
+/// let term = Term { number: 1, taker: CoreId::new(2) };
+/// let (first, later) = (Reign { term, since: Version(3) }, Reign { term, since: Version(9) });
+/// assert!(first < later);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reign {
     /// The last takeover.
@@ -68,6 +95,11 @@ pub struct Reign {
 }
 
 /// Who is home, and for which reign.
+///
+/// ```
+#[doc = include_str!("../doc/alone.md")]
+/// assert_eq!(part.lead().home, a); // the lowest founder
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lead {
     /// The reign; later ones are greater.

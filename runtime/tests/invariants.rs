@@ -299,7 +299,7 @@ fn has_example_that_runs(comment: &[&str]) -> bool {
 /// from a private module.
 #[test]
 fn public_items_have_examples_that_run() {
-    let rooms = ["channels/src/", "runtime/src/", "runtime/macros/src/"];
+    let rooms = ["channels/src/", "replicate/src/", "runtime/src/", "runtime/macros/src/"];
     let is_looked_at = |name: &str| {
         rooms.iter().any(|room| name.starts_with(room)) && name != DOOR && !HIDDEN.contains(&name)
     };

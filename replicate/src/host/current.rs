@@ -10,6 +10,12 @@ thread_local! {
 }
 
 /// Calls `f` with the host of the calling thread, if that is a core.
+///
+/// ```
+#[doc = include_str!("../../doc/host.md")]
+/// assert_eq!(with(|host| host.map(Host::core)), None); // this thread is no core
+/// assert_eq!(host.enter(|| with(|host| host.map(Host::core))), Some(a));
+/// ```
 #[inline]
 pub fn with<R>(f: impl FnOnce(Option<&Host>) -> R) -> R {
     let host = CURRENT.get();
@@ -20,6 +26,12 @@ pub fn with<R>(f: impl FnOnce(Option<&Host>) -> R) -> R {
 
 impl Host {
     /// Makes this the calling thread's host while `f` runs.
+    ///
+    /// ```
+    #[doc = include_str!("../../doc/host.md")]
+    /// let version = host.enter(|| with(|host| host.unwrap().version()));
+    /// assert_eq!(version, Version::START);
+    /// ```
     pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         struct Restore(*const Host);
         impl Drop for Restore {

@@ -8,6 +8,13 @@ use crate::host::Host;
 use crate::{CoreId, Replicas, Time, Version, Wire};
 
 /// How one core reaches the others. Used on its thread only.
+///
+/// ```
+#[doc = include_str!("../../doc/host.md")]
+/// let links: Rc<dyn Links> = Rc::new(Nowhere);
+/// let host = Host::founder(a, CoreSet::only(a), links, Arc::new(Nowhere));
+/// assert_eq!(host.core(), a);
+/// ```
 pub trait Links {
     /// Pushes a message to the ring to that core, without ringing. Never waits: the rings hold
     /// [`RING`](crate::limits::RING) messages.
@@ -40,6 +47,13 @@ pub trait Links {
 }
 
 /// How threads that are no cores, and cores that are no members, reach one that is.
+///
+/// ```
+#[doc = include_str!("../../doc/host.md")]
+/// let gateway: Arc<dyn Gateway> = Arc::new(Nowhere);
+/// let host = Host::founder(a, CoreSet::only(a), Rc::new(Nowhere), gateway);
+/// assert_eq!(host.core(), a);
+/// ```
 pub trait Gateway: Send + Sync {
     /// Runs the job on some core that is a member, soon. Drops it if the Machine has ended.
     fn run(&self, job: Job);
@@ -49,6 +63,27 @@ pub trait Gateway: Send + Sync {
 }
 
 /// Something to do on a core with its [`Host`].
+///
+/// ```
+#[doc = include_str!("../../doc/host.md")]
+/// /// Hands jobs over to a core.
+/// struct Desk(std::sync::Mutex<Vec<Job>>);
+///
+/// impl Gateway for Desk {
+///     fn run(&self, job: Job) {
+///         self.0.lock().unwrap().push(job);
+///     }
+///     // ..
+///     # fn run_on(&self, _core: CoreId, _job: Job) -> bool { false }
+/// }
+///
+/// let desk = Arc::new(Desk(Default::default()));
+/// let host = Host::founder(a, CoreSet::only(a), Rc::new(Nowhere), desk.clone());
+/// let limit = host.enter(|| futures::executor::block_on(ReplicatedCell::new(7))).unwrap();
+/// drop(limit); // on a thread that is no core: some core has to end the object
+/// let job: Job = desk.0.lock().unwrap().remove(0);
+/// host.enter(|| job.run()).unwrap();
+/// ```
 pub struct Job(Box<dyn FnOnce(&Host) + Send>);
 
 impl Job {
@@ -57,6 +92,20 @@ impl Job {
     }
 
     /// Does it, if the calling thread is a core.
+    ///
+    /// ```
+    #[doc = include_str!("../../doc/host.md")]
+    /// # struct Desk(std::sync::Mutex<Vec<Job>>);
+    /// # impl Gateway for Desk {
+    /// #     fn run(&self, job: Job) { self.0.lock().unwrap().push(job) }
+    /// #     fn run_on(&self, _core: CoreId, _job: Job) -> bool { false }
+    /// # }
+    /// # let desk = Arc::new(Desk(Default::default()));
+    /// # let host = Host::founder(a, CoreSet::only(a), Rc::new(Nowhere), desk.clone());
+    /// # drop(host.enter(|| futures::executor::block_on(ReplicatedCell::new(7))).unwrap());
+    /// let job = desk.0.lock().unwrap().remove(0);
+    /// assert_eq!(job.run(), Err(NoHost)); // this thread is no core
+    /// ```
     ///
     /// # Errors
     ///
@@ -79,5 +128,12 @@ impl fmt::Debug for Job {
 }
 
 /// The calling thread is no core.
+///
+/// ```
+/// use multikernel_replicate::host::{NoHost, with};
+///
+/// let core = with(|host| host.map(|host| host.core()).ok_or(NoHost));
+/// assert_eq!(core, Err(NoHost));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoHost;

@@ -7,9 +7,11 @@
 //! Code of users runs under the borrow of the agreement only as a state machine's own `prepare`, `commit` and the like. Wakers and
 //! answers wait until it has ended.
 
+mod coming;
 mod current;
 mod desk;
 mod links;
+mod look;
 mod waiters;
 
 use std::cell::{Cell, RefCell};
@@ -17,7 +19,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 pub use current::with;
@@ -28,7 +29,6 @@ pub(crate) use waiters::{Answer, Failure};
 use multikernel_channels::oneshot;
 
 use crate::limits::STALL;
-use crate::objects::Objects;
 use crate::replica::contain;
 use crate::slots::Spot;
 use crate::{
@@ -64,6 +64,12 @@ impl Wait {
 }
 
 /// The protocol as it runs: in debug builds replicas are compared.
+///
+/// ```
+/// use multikernel_replicate::{Policy, host::InUse};
+///
+/// assert_eq!(InUse::COMPARE, cfg!(debug_assertions));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct InUse;
 
@@ -76,6 +82,16 @@ impl Policy for InUse {
 pub type Part = Agreement<Replicas, InUse>;
 
 /// One core's agreement, with what its tasks wait for.
+///
+/// ```
+#[doc = include_str!("../../doc/host.md")]
+/// let host: Host = Host::founder(a, CoreSet::only(a), Rc::new(Nowhere), Arc::new(Nowhere));
+/// let value = host.enter(|| {
+///     let limit = futures::executor::block_on(ReplicatedCell::new(7)).unwrap();
+///     *limit.get()
+/// });
+/// assert_eq!(value, 7);
+/// ```
 pub struct Host {
     me: CoreId,
     part: RefCell<Part>,
@@ -102,6 +118,12 @@ pub struct Host {
 impl Host {
     /// The host of a core that is there from the start.
     ///
+    /// ```
+    #[doc = include_str!("../../doc/host.md")]
+    /// let host = Host::founder(b, CoreSet::below(2), Rc::new(Nowhere), Arc::new(Nowhere));
+    /// assert_eq!(host.members(), CoreSet::below(2));
+    /// ```
+    ///
     /// # Panics
     ///
     /// If it is none of the founders.
@@ -111,6 +133,12 @@ impl Host {
     }
 
     /// The host of a core that comes later; it has to [`join`](Self::join).
+    ///
+    /// ```
+    #[doc = include_str!("../../doc/host.md")]
+    /// let host = Host::joiner(b, Rc::new(Nowhere), Arc::new(Nowhere));
+    /// assert!(!host.ask(Part::is_member));
+    /// ```
     #[must_use]
     pub fn joiner(me: CoreId, links: Rc<dyn Links>, gateway: Arc<dyn Gateway>) -> Self {
         Self::new(Part::joiner(me, Replicas::default()), links, gateway)
@@ -132,12 +160,6 @@ impl Host {
             leaving: RefCell::default(),
             joining: RefCell::default(),
         }
-    }
-
-    /// This core.
-    #[must_use]
-    pub fn core(&self) -> CoreId {
-        self.me
     }
 
     pub(crate) fn gateway(&self) -> &Arc<dyn Gateway> {
@@ -239,22 +261,36 @@ impl Host {
     }
 
     /// A message from that core. After the last that is there comes [`after_reading`](Self::after_reading).
+    ///
+    /// ```
+    #[doc = include_str!("../../doc/host.md")]
+    /// host.receive(b, Message::Knock); // it wants to join
+    /// host.after_reading();
+    /// assert!(host.ask(|part| part.knows(b)));
+    /// ```
     pub fn receive(&self, from: CoreId, message: Wire<Replicas>) {
         self.act_on(true, |part, desk| part.receive(from, message, desk));
     }
 
-    /// That core has dropped its end, and all that it sent has been read.
-    pub fn gone(&self, core: CoreId) {
-        self.act(|part, desk| part.gone(core, desk));
-    }
-
     /// All that had been sent has been read, or as much as is read at once.
+    ///
+    /// ```
+    #[doc = include_str!("../../doc/host.md")]
+    /// host.receive(b, Message::Knock);
+    /// host.after_reading(); // what there is to say to the home, is said
+    /// assert!(!host.has_work());
+    /// ```
     pub fn after_reading(&self) {
         desk::flush(&self.reply, &*self.links);
         self.catch_up();
     }
 
     /// Whether something waits for [`after_reading`](Self::after_reading): a task asked for it while it was reading.
+    ///
+    /// ```
+    #[doc = include_str!("../../doc/host.md")]
+    /// assert!(!host.has_work());
+    /// ```
     #[must_use]
     #[inline]
     pub fn has_work(&self) -> bool {
@@ -262,6 +298,12 @@ impl Host {
     }
 
     /// It is now this late.
+    ///
+    /// ```
+    #[doc = include_str!("../../doc/host.md")]
+    /// host.tick(Time(1_000_000)); // nothing is late
+    /// assert_eq!(host.version(), Version::START);
+    /// ```
     pub fn tick(&self, now: Time) {
         self.tell_of_stalls(now);
         self.act(|part, desk| {
@@ -275,6 +317,11 @@ impl Host {
     }
 
     /// When [`tick`](Self::tick) has something to do.
+    ///
+    /// ```
+    #[doc = include_str!("../../doc/host.md")]
+    /// assert_eq!(host.next_deadline(), None);
+    /// ```
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         let wait = self.waits.get().and_then(Wait::due);
@@ -282,39 +329,12 @@ impl Host {
         [part.next_deadline(), part.next_due(), wait].into_iter().flatten().min()
     }
 
-    /// Begins a new life of this core, which has left, or whose thread is new: asks to join. `all` are the cores that are there,
-    /// also those that join or leave at this time, `gone` all others. `tell` hears whether it is a member, or was refused.
-    pub fn join(&self, all: CoreSet, gone: CoreSet, tell: impl FnOnce(bool) + 'static) {
-        self.part.replace(Part::joiner(self.me, Replicas::default()));
-        self.joining.replace(Some(Box::new(tell)));
-        self.act(|part, desk| {
-            gone.iter().for_each(|core| part.gone(core, desk));
-            part.knock(all, desk);
-        });
-    }
-
-    /// Tells who asked this core to leave that it has left, or that it may not (`seq` was refused).
-    fn end_leave(&self, seq: Option<Seq>, has_left: bool) {
-        let told = self.leaving.borrow_mut().take_if(|(asked, _)| seq.is_none_or(|seq| seq == *asked));
-        if let Some((_, tell)) = told {
-            tell(has_left);
-        }
-    }
-
-    /// Proposes that this core leaves, which runs no task any more that proposes. `tell` hears whether it has left; until
-    /// then the core goes on. False, without a call of `tell`, if it is no member or is leaving already.
-    pub fn leave(&self, tell: impl FnOnce(bool) + 'static) -> bool {
-        if !self.ask(Part::is_member) || self.leaving.borrow().is_some() {
-            return false;
-        }
-        self.act(|part, desk| {
-            *self.leaving.borrow_mut() = Some((part.next_seq(), Box::new(tell)));
-            part.leave(desk)
-        });
-        true
-    }
-
     /// Asks the agreement something. It must not be at work.
+    ///
+    /// ```
+    #[doc = include_str!("../../doc/host.md")]
+    /// assert!(host.ask(|part| part.is_member() && !part.is_prepared()));
+    /// ```
     pub fn ask<R>(&self, f: impl FnOnce(&Part) -> R) -> R {
         f(&self.part.borrow())
     }
@@ -385,68 +405,6 @@ impl Host {
     /// Where an object is, whose replicas are `S`s.
     pub(crate) fn spot<S: StateMachine>(&self, object: ObjectId) -> Option<Spot<S>> {
         self.part.try_borrow().ok()?.objects().spot(object)
-    }
-
-    /// The last round that is decided here.
-    #[must_use]
-    pub fn version(&self) -> Version {
-        self.version.get()
-    }
-
-    pub(crate) fn settled_at(&self) -> Version {
-        self.part.try_borrow().map_or(self.version(), |part| part.settled_at())
-    }
-
-    /// Ready when this core has that version.
-    pub(crate) fn poll_version(&self, version: Version, cx: &mut Context<'_>) -> Poll<()> {
-        if self.version() >= version {
-            return Poll::Ready(());
-        }
-        self.watchers.borrow_mut().watch(None, version, cx.waker());
-        Poll::Pending
-    }
-
-    /// Ready when the object has been changed after `seen`: the round. Nothing when it is closed.
-    pub(crate) fn poll_change(
-        &self,
-        object: ObjectId,
-        seen: Version,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Version>> {
-        let part = self.part.borrow();
-        if !part.objects().is_open(object) {
-            return Poll::Ready(None);
-        }
-        match part.objects().changed(object) {
-            Some(changed) if changed > seen => Poll::Ready(Some(changed)),
-            _ => {
-                self.watchers.borrow_mut().watch(Some(object), seen, cx.waker());
-                Poll::Pending
-            }
-        }
-    }
-
-    /// Whether a task here waits for a round: then this core must not be left asleep over one.
-    #[must_use]
-    pub fn is_watched(&self) -> bool {
-        !self.watchers.borrow().is_empty()
-    }
-
-    pub(crate) fn changed(&self, object: ObjectId) -> Option<Version> {
-        self.part.try_borrow().ok()?.objects().changed(object)
-    }
-
-    /// Drops all replicas, and tells everyone who waits that nothing will come. The Machine ends.
-    pub fn close(&self) {
-        self.part.borrow_mut().objects_mut().clear();
-        let (waiters, later) = (self.waiters.take(), self.later.take());
-        contain(|| drop((waiters, later)));
-    }
-
-    /// The cores that live, as far as this core knows.
-    #[must_use]
-    pub fn members(&self) -> CoreSet {
-        self.part.borrow().members()
     }
 }
 

@@ -14,6 +14,7 @@ mod cell;
 mod counter;
 mod deadlines;
 mod map;
+mod map_command;
 mod plan;
 
 #[cfg(test)]
@@ -29,4 +30,5 @@ mod tests;
 
 pub use cell::{Cell, CellCommand, CellRefusal, CellSnapshot};
 pub use counter::{Counter, CounterCommand, CounterRefusal, CounterSnapshot};
-pub use map::{Iter, Map, MapCommand, MapRefusal, MapSnapshot};
+pub use map::{Iter, Map, MapSnapshot};
+pub use map_command::{MapCommand, MapRefusal};
