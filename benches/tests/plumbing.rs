@@ -22,6 +22,7 @@ use multikernel_benches::harness::pairs::{self, Entrant, Pace, Series};
 use multikernel_benches::harness::process::Server;
 use multikernel_benches::harness::sched::CpuTime;
 use multikernel_benches::harness::table;
+use multikernel_benches::replicate;
 use multikernel_benches::runs::{self, idle};
 use multikernel_benches::timers;
 
@@ -147,6 +148,32 @@ fn channels_measure_every_contender_in_every_case() {
     }
     let ours = contenders.iter().position(|contender| contender.name == "multikernel").unwrap();
     assert_eq!(results[ours].len(), Case::all().len(), "we can do everything");
+}
+
+#[test]
+fn replicate_measures_every_contender_in_every_case() {
+    let cpus = Cpus::of_this_process().unwrap();
+    let contenders = replicate::contenders();
+    let pace = replicate::measure::Pace { slice: Duration::from_micros(100), rounds: 2 };
+    let cases = replicate::cases::Case::all();
+    let results = replicate::measure::all(&contenders, &cases, cpus, pace, &ProgressBar::hidden()).unwrap();
+    for (contender, row) in contenders.iter().zip(&results) {
+        assert_eq!(row.len(), contender.offers.len(), "{}", contender.name);
+        for (case, series) in row {
+            // Not whether it slept: that is for a machine with nothing else to do.
+            assert_eq!(series.failure, None, "{} {}", contender.name, case.name());
+            assert_eq!(series.ns.len(), pace.rounds, "{} {}", contender.name, case.name());
+            assert!(series.ns.iter().all(|ns| *ns > 0.0 && ns.is_finite()));
+        }
+    }
+    let report = replicate::report::Report { contenders: &contenders, results: &results };
+    let tables = report.tables();
+    assert!(contenders.iter().all(|contender| tables.contains(contender.name)), "{tables}");
+    let folder = std::env::temp_dir().join(format!("multikernel-replicate-{}", std::process::id()));
+    replicate::plot::draw(&folder, &report).unwrap();
+    assert!(std::fs::read_to_string(folder.join("replicate-read.svg")).unwrap().contains("dashmap"));
+    assert!(std::fs::read_to_string(folder.join("replicate-propose.svg")).unwrap().contains("line"));
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
@@ -323,6 +350,8 @@ fn unknown_input_is_one_clear_line() {
         &["timers", "--only", "x"],
         &["channels", "--only", "x"],
         &["channels", "--figure", "x"],
+        &["replicate", "--only", "x"],
+        &["replicate", "--figure", "x"],
         &["channels", "--only", "line", "--figure", "batch"],
     ] {
         let output = Command::new(EXE).args(args).output().unwrap();
