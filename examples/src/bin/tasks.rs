@@ -161,7 +161,7 @@ async fn from_a_thread() {
 // ANCHOR_END: foreign
 
 // ANCHOR: spread
-/// Work that takes long goes to the core with the fewest tasks. `spawn` would mostly keep it here.
+/// Work that takes long begins where there is least to do. With `spawn` it would mostly begin here.
 async fn spread_out() {
     let sums: Vec<_> = (0..4_u64)
         .map(|part| spawn_balanced(async move { (part * 1_000..(part + 1) * 1_000).sum::<u64>() }))
