@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
-use crate::runs::{churn, idle, proxy, served};
+use crate::runs::{churn, fs, idle, proxy, resp, served, udp};
 use crate::servers::{self, Protocol};
 use crate::{balance, channels, replicate, runs, tasks, timers};
 
@@ -30,6 +30,12 @@ enum Command {
     Idle(IdleArgs),
     /// Proxies: bytes per second, CPU time per byte.
     Proxy(ProxyArgs),
+    /// Random reads of a cached file: reads per second, CPU time per read.
+    Fs(FsArgs),
+    /// Datagrams that come back: datagrams per second, CPU time per datagram.
+    Udp(UdpArgs),
+    /// Key-value servers that speak the protocol of Redis: requests per second of CPU time.
+    Resp(RespArgs),
     /// Spawn, yield, ping-pong and sleep within one thread.
     Tasks(Common),
     /// A million sleeps: beginning and dropping one, and how late they end.
@@ -41,7 +47,14 @@ enum Command {
     /// Simulated: how long requests wait when cores hand tasks over, steal, or do neither.
     Balance(FigureArgs),
     #[command(hide = true)]
-    Serve { name: String, protocol: String, cores: usize, target: Option<SocketAddr> },
+    Serve {
+        name: String,
+        protocol: String,
+        cores: usize,
+        target: Option<SocketAddr>,
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
 }
 
 #[derive(Args, Clone, Debug)]
@@ -130,6 +143,42 @@ struct ProxyArgs {
 }
 
 #[derive(Args)]
+struct FsArgs {
+    #[command(flatten)]
+    common: Common,
+    /// MiB of the file.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    mib: u32,
+}
+
+#[derive(Args)]
+struct UdpArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Sockets that send to each server.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    peers: u32,
+    /// Datagrams under way from each of them.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=64))]
+    window: u32,
+    /// Bytes per datagram.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=1400))]
+    size: u32,
+}
+
+#[derive(Args)]
+struct RespArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Connections to each server.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    connections: u32,
+    /// Requests under way on each connection; several values make several tables.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16], value_parser = clap::value_parser!(u32).range(1..=256))]
+    pipeline: Vec<u32>,
+}
+
+#[derive(Args)]
 struct FigureArgs {
     #[command(flatten)]
     common: Common,
@@ -166,6 +215,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
         }),
         Command::Idle(args) => idle::run(&args.common.shape(), args.connections as usize, args.size as usize),
         Command::Proxy(args) => proxy::run(&args.common.shape(), args.connections as usize),
+        Command::Fs(args) => fs::run(&args.common.shape(), args.mib),
+        Command::Udp(args) => udp::run(
+            &args.common.shape(),
+            udp::Plan { peers: args.peers, window: args.window, size: args.size as usize },
+        ),
+        Command::Resp(args) => resp::run(&args.common.shape(), args.connections as usize, &args.pipeline),
         Command::Tasks(args) => tasks::run(&args.shape()),
         Command::Timers(args) => timers::run(&args.shape()),
         Command::Channels(args) => channels::run(&channels::Shape {
@@ -183,7 +238,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
             figures: args.figure,
             plot: args.plot,
         }),
-        Command::Serve { name, protocol, cores, target } => serve(&name, &protocol, cores, target),
+        Command::Serve { name, protocol, cores, target, file } => {
+            let Some(protocol) = Protocol::named(&protocol) else {
+                bail!("no protocol is called {protocol}")
+            };
+            serve(&name, &servers::Job { protocol, cores, target, file })
+        }
     }
 }
 
@@ -193,7 +253,8 @@ fn one_line(error: &clap::Error) -> String {
     let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
     let line = lines.collect::<Vec<_>>().join(" ");
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to measure: echo, http, churn, idle, proxy, tasks, timers, channels, replicate or balance"
+        return "say what to measure: echo, http, churn, idle, proxy, fs, udp, resp, tasks, timers, channels, replicate or \
+                balance"
             .to_owned();
     }
     line.trim_start_matches("error: ").to_owned()
@@ -221,10 +282,9 @@ impl LoadArgs {
     }
 }
 
-fn serve(name: &str, protocol: &str, cores: usize, target: Option<SocketAddr>) -> Result<()> {
-    let Some(protocol) = Protocol::named(protocol) else { bail!("no protocol is called {protocol}") };
-    let Some(server) = servers::all().find(|server| server.name == name) else {
-        bail!("no server is called {name}")
+fn serve(name: &str, job: &servers::Job) -> Result<()> {
+    let Some(server) = servers::find(name, job.protocol) else {
+        bail!("no server for {} is called {name}", job.protocol.name())
     };
-    servers::serve(server, &servers::Job { protocol, cores, target })
+    servers::serve(server, job)
 }

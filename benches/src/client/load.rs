@@ -51,9 +51,15 @@ pub struct Load {
 }
 
 struct Connection {
-    /// The request, `pipeline` times. Leaked, because a ring that closes does not wait for its sends.
+    /// The requests, and then as many of them again as are under way. Leaked, because a ring that closes does not wait for its
+    /// sends.
     outgoing: &'static [u8],
-    request: usize,
+    /// Where each request begins, and the last one ends.
+    starts: Vec<usize>,
+    /// How many requests there are before they are repeated.
+    period: usize,
+    /// The next request.
+    next: usize,
     checker: Checker,
     sent_at: VecDeque<Instant>,
     answered: bool,
@@ -67,7 +73,8 @@ impl Load {
     /// # Errors
     /// When fewer connections are admitted than asked for, or an answer is wrong.
     pub fn connect(addr: SocketAddr, plan: Plan) -> Result<Self> {
-        let requests = plan.message.request(0).len() * plan.pipeline as usize;
+        let longest = plan.message.requests(0).iter().map(Vec::len).max().unwrap_or_default();
+        let requests = longest * plan.pipeline as usize;
         ensure!(
             requests <= MOST_BYTES_UNDER_WAY,
             "at most {MOST_BYTES_UNDER_WAY} bytes under way per connection"
@@ -190,7 +197,7 @@ impl Load {
         // SAFETY: this completion handed out `buffer` with `len` bytes; it is given back below.
         let bytes = unsafe { self.pool.bytes(buffer, len) };
         let connection = &mut self.connections[number];
-        let answers = connection.checker.check(&connection.outgoing[..connection.request], bytes)?;
+        let answers = connection.checker.check(&connection.outgoing[..connection.starts[1]], bytes)?;
         self.pool.give_back(buffer);
         for _ in 0..answers {
             let sent_at = connection.sent_at.pop_front().context("more answers than requests")?;
@@ -208,7 +215,7 @@ impl Load {
         let connection = &mut self.connections[number];
         connection.sent_at.extend((0..requests).map(|_| now));
         self.under_way += requests as usize;
-        let bytes = &connection.outgoing[..connection.request * requests as usize];
+        let bytes = connection.take(requests as usize);
         let send = opcode::Send::new(Fixed(number as u32), bytes.as_ptr(), bytes.len() as u32)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build()
@@ -242,14 +249,29 @@ impl Work for Load {
 impl Connection {
     fn open(addr: SocketAddr, plan: Plan, number: usize) -> Result<Self> {
         let socket = super::dial(addr, number)?;
-        let request = plan.message.request(number as u64);
+        let requests = plan.message.requests(number as u64);
+        let period = requests.len();
+        let (mut outgoing, mut starts) = (Vec::new(), vec![0]);
+        // From wherever one begins, as many as are under way are there in one piece.
+        for request in requests.iter().cycle().take(period - 1 + plan.pipeline as usize) {
+            outgoing.extend_from_slice(request);
+            starts.push(outgoing.len());
+        }
         Ok(Self {
-            outgoing: request.repeat(plan.pipeline as usize).leak(),
-            request: request.len(),
-            checker: Checker::new(plan.message),
+            outgoing: outgoing.leak(),
+            starts,
+            period,
+            next: 0,
+            checker: Checker::new(plan.message, number as u64),
             sent_at: VecDeque::with_capacity(plan.pipeline as usize),
             answered: false,
             socket: socket.into(),
         })
+    }
+    /// The next so many requests.
+    fn take(&mut self, requests: usize) -> &'static [u8] {
+        let (from, to) = (self.starts[self.next], self.starts[self.next + requests]);
+        self.next = (self.next + requests) % self.period;
+        &self.outgoing[from..to]
     }
 }

@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::resp::Replies;
+
 /// What the peers' `http` servers answer.
 pub const HELLO: &[u8] = b"Hello, World!";
 
@@ -15,14 +17,26 @@ pub enum Message {
     Echo(usize),
     /// A GET request answered by [`HELLO`].
     Http,
+    /// `SET` and `GET` by turns, of keys that only this connection uses.
+    Resp,
 }
 
 impl Message {
-    /// The request that connection number `seed` sends; echoed ones differ, so that mixing connections up shows.
+    /// The requests that connection number `seed` sends again and again, one after the other.
+    #[must_use]
+    pub fn requests(self, seed: u64) -> Vec<Vec<u8>> {
+        match self {
+            Self::Resp => super::resp::conversation(seed).0,
+            other => vec![other.request(seed)],
+        }
+    }
+
+    /// The request that connection number `seed` sends; of several, all of them. Echoed ones differ, so that mixing connections up shows.
     #[must_use]
     pub fn request(self, seed: u64) -> Vec<u8> {
         match self {
             Self::Http => REQUEST.to_vec(),
+            Self::Resp => super::resp::conversation(seed).0.concat(),
             Self::Echo(size) => {
                 // Knuth's 64-bit linear congruence; any sequence without a short period would do.
                 let mut state = seed;
@@ -52,13 +66,16 @@ pub enum Checker {
         /// The last response that passed: one of the same bytes passes too, and needs no parsing.
         passed: Vec<u8>,
     },
+    /// Replies are known beforehand, to the byte.
+    Resp(Replies),
 }
 
 impl Checker {
-    /// For a connection that speaks `message`.
+    /// For connection number `seed`, which speaks `message`.
     #[must_use]
-    pub fn new(message: Message) -> Self {
+    pub fn new(message: Message, seed: u64) -> Self {
         match message {
+            Message::Resp => Self::Resp(Replies::new(&super::resp::conversation(seed).1)),
             Message::Echo(_) => Self::Echo { at: 0 },
             Message::Http => Self::Http { carry: Vec::new(), passed: Vec::new() },
         }
@@ -72,6 +89,7 @@ impl Checker {
     pub fn check(&mut self, request: &[u8], bytes: &[u8]) -> Result<u32> {
         match self {
             Self::Echo { at } => check_echo(at, request, bytes),
+            Self::Resp(replies) => replies.check(bytes),
             Self::Http { carry, passed } if carry.is_empty() => {
                 let (answers, used) = check_http(passed, bytes)?;
                 carry.extend_from_slice(&bytes[used..]);
@@ -161,7 +179,7 @@ mod tests {
         assert_ne!(request, Message::Echo(10).request(4));
         let stream = request.repeat(5);
         for cut in 1..stream.len() {
-            let mut checker = Checker::new(Message::Echo(10));
+            let mut checker = Checker::new(Message::Echo(10), 0);
             let answers: u32 = stream.chunks(cut).map(|chunk| checker.check(&request, chunk).unwrap()).sum();
             assert_eq!(answers, 5);
         }
@@ -173,7 +191,7 @@ mod tests {
         for place in 0..64 {
             let mut answer = request.clone();
             answer[place] ^= 1;
-            assert!(Checker::new(Message::Echo(64)).check(&request, &answer).is_err());
+            assert!(Checker::new(Message::Echo(64), 0).check(&request, &answer).is_err());
         }
     }
 
@@ -181,7 +199,7 @@ mod tests {
     fn responses_are_counted_however_they_are_cut() {
         let stream = RESPONSE.repeat(3);
         for cut in 1..stream.len() {
-            let mut checker = Checker::new(Message::Http);
+            let mut checker = Checker::new(Message::Http, 0);
             let answers: u32 = stream.chunks(cut).map(|chunk| checker.check(REQUEST, chunk).unwrap()).sum();
             assert_eq!(answers, 3, "cut at {cut}");
         }
@@ -190,7 +208,7 @@ mod tests {
     #[test]
     fn a_response_unlike_the_last_one_is_read_anew() {
         let other = b"HTTP/1.1 200 OK\r\ncontent-length:13\r\n\r\nHello, World!";
-        let mut checker = Checker::new(Message::Http);
+        let mut checker = Checker::new(Message::Http, 0);
         assert_eq!(checker.check(REQUEST, &[RESPONSE, other, other, RESPONSE].concat()).unwrap(), 4);
         let wrong = [RESPONSE, b"HTTP/1.1 200 OK\r\ncontent-length:13\r\n\r\nHello, World?"].concat();
         assert!(checker.check(REQUEST, &wrong).is_err());
@@ -205,7 +223,7 @@ mod tests {
             b"HTTP/1.1 200 OK\r\n\r\nHello, World!",
         ];
         for answer in wrong {
-            assert!(Checker::new(Message::Http).check(REQUEST, answer).is_err(), "{answer:?}");
+            assert!(Checker::new(Message::Http, 0).check(REQUEST, answer).is_err(), "{answer:?}");
         }
     }
 }

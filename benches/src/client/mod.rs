@@ -13,8 +13,11 @@ use crate::harness::sched::CpuTime;
 
 pub mod bulk;
 pub mod churn;
+pub mod datagrams;
 pub mod load;
 pub mod message;
+pub mod reads;
+pub mod resp;
 
 /// How long a server may stay silent before it counts as stalled.
 pub const PATIENCE: Duration = Duration::from_secs(3);

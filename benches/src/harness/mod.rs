@@ -1,6 +1,7 @@
 //! What every measurement needs: processes, CPUs, clocks, figures, tables.
 
 pub mod cpus;
+pub mod goals;
 pub mod pairs;
 pub mod process;
 pub mod sched;

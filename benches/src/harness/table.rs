@@ -59,12 +59,18 @@ fn figures_of(series: &Series) -> Vec<String> {
     ]
 }
 
-/// Medians of per-round ratios to each baseline, with quartiles.
+/// Medians of per-round ratios to each of [`BASELINES`], with quartiles.
 #[must_use]
 pub fn ratios(what: &str, all: &[Series]) -> String {
+    ratios_to(&BASELINES, what, all)
+}
+
+/// The same to these.
+#[must_use]
+pub fn ratios_to(bases: &[&str], what: &str, all: &[Series]) -> String {
     let mut header = vec!["server".to_owned()];
     for measure in [format!("{what}s/s"), "CPU".to_owned()] {
-        header.extend(BASELINES.map(|base| format!("{measure} / {base}")));
+        header.extend(bases.iter().map(|base| format!("{measure} / {base}")));
     }
     let header: Vec<_> = header.iter().map(String::as_str).collect();
     let against = |series: &Series, base: &str, measure: Measure| {
@@ -74,7 +80,7 @@ pub fn ratios(what: &str, all: &[Series]) -> String {
     let rows = all.iter().filter(|series| !series.rate.is_empty()).map(|series| {
         let mut row = vec![series.name.clone()];
         for measure in [rate_of as Measure, |series| Some(&series.cpu)] {
-            row.extend(BASELINES.map(|base| against(series, base, measure).unwrap_or("-".to_owned())));
+            row.extend(bases.iter().map(|base| against(series, base, measure).unwrap_or("-".to_owned())));
         }
         row
     });

@@ -1,6 +1,5 @@
 //! The measurements themselves, one file each.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -12,9 +11,12 @@ use crate::harness::process;
 use crate::servers::{self, Cores, Protocol, Server};
 
 pub mod churn;
+pub mod fs;
 pub mod idle;
 pub mod proxy;
+pub mod resp;
 pub mod served;
+pub mod udp;
 
 /// What all measurements can be told.
 #[derive(Clone, Debug, Default)]
@@ -62,10 +64,10 @@ pub fn servers_for(protocol: Protocol, only: &[String]) -> Result<Vec<&'static S
 /// # Errors
 /// When it does not come up.
 pub fn start(server: &Server, protocol: Protocol, cores: usize, cpus: Cpus) -> Result<process::Server> {
-    start_with(server, protocol, cores, cpus, None)
+    start_with(server, protocol, cores, cpus, &[])
 }
 
-/// As [`start`], for a proxy of `target`.
+/// As [`start`], with `more` arguments.
 ///
 /// # Errors
 /// When it does not come up.
@@ -74,13 +76,13 @@ pub fn start_with(
     protocol: Protocol,
     cores: usize,
     cpus: Cpus,
-    target: Option<SocketAddr>,
+    more: &[&str],
 ) -> Result<process::Server> {
     let exe = std::env::current_exe().context("cannot find this program")?;
     let mut args = ["serve", server.name, protocol.name(), &cores_of(server, cores).to_string()]
         .map(str::to_owned)
         .to_vec();
-    args.extend(target.map(|target| target.to_string()));
+    args.extend(more.iter().copied().map(str::to_owned));
     let spawn = || process::Server::start(&exe, &args);
     match server.cores {
         Cores::One => crate::harness::cpus::pinned(cpus.server, spawn),

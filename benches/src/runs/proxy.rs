@@ -50,7 +50,7 @@ pub fn run(common: &Common, connections: usize) -> Result<()> {
 
 fn open(server: &Server, connections: usize, cpus: Cpus, field: &mut Field) -> Result<()> {
     let target = Target::open()?;
-    let process = super::start_with(server, Protocol::Proxy, 1, cpus, Some(target.addr()?))?;
+    let process = super::start_with(server, Protocol::Proxy, 1, cpus, &[&target.addr()?.to_string()])?;
     let work = cpus::pinned(cpus.client, || Bulk::connect(process.addr(), &target, connections))?;
     field.entrants.push(Entrant {
         name: server.name.to_owned(),

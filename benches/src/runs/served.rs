@@ -56,6 +56,7 @@ fn run(shape: &Shape, protocol: Protocol, message: Message) -> Result<()> {
         match message {
             Message::Echo(size) => format!("{size} bytes per message"),
             Message::Http => "GET / to 13 bytes".to_owned(),
+            Message::Resp => "SET and GET by turns".to_owned(),
         },
         pace.rounds,
         table::in_ms(pace.slice),

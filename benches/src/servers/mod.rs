@@ -4,6 +4,7 @@
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::thread;
 
 use socket2::{Domain, Socket, Type};
@@ -31,9 +32,17 @@ pub enum Protocol {
     Http,
     /// Passes everything on to the target, and back.
     Proxy,
+    /// Reads blocks of a file when told so.
+    Fs,
+    /// Sends back each datagram.
+    Udp,
+    /// Keeps keys and values, and speaks the protocol of Redis.
+    Resp,
 }
 
 impl Protocol {
+    const ALL: [Self; 6] = [Self::Echo, Self::Http, Self::Proxy, Self::Fs, Self::Udp, Self::Resp];
+
     /// What the command line calls it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -41,13 +50,16 @@ impl Protocol {
             Self::Echo => "echo",
             Self::Http => "http",
             Self::Proxy => "proxy",
+            Self::Fs => "fs",
+            Self::Udp => "udp",
+            Self::Resp => "resp",
         }
     }
 
     /// The protocol of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Echo, Self::Http, Self::Proxy].into_iter().find(|protocol| protocol.name() == name)
+        Self::ALL.into_iter().find(|protocol| protocol.name() == name)
     }
 }
 
@@ -86,7 +98,16 @@ pub fn all() -> impl Iterator<Item = &'static Server> {
         multikernel::SERVERS,
     ]
     .into_iter()
+    .chain(crate::fs::SERVERS)
+    .chain(crate::udp::SERVERS)
+    .chain(crate::resp::SERVERS)
     .flatten()
+}
+
+/// The server of that name for that protocol.
+#[must_use]
+pub fn find(name: &str, protocol: Protocol) -> Option<&'static Server> {
+    all().find(|server| server.name == name && server.protocols.contains(&protocol))
 }
 
 /// What one server process has to do.
@@ -98,6 +119,8 @@ pub struct Job {
     pub cores: usize,
     /// Where a proxy connects to.
     pub target: Option<SocketAddr>,
+    /// What a reader reads.
+    pub file: Option<PathBuf>,
 }
 
 impl Job {
@@ -155,7 +178,7 @@ pub fn serve(server: &Server, job: &Job) -> anyhow::Result<()> {
 }
 
 /// Tells the parent where to connect.
-fn announce(port: u16) -> io::Result<()> {
+pub(crate) fn announce(port: u16) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "port {port}")?;
     stdout.flush()

@@ -44,6 +44,7 @@ impl Form {
             Echo => Self::Traits,
             Http => Self::Http,
             Proxy => Self::Proxy(job.target()?),
+            _ => unreachable!("it is not among its protocols"),
         })
     }
 }

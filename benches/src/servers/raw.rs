@@ -11,7 +11,7 @@ use io_uring::types::Fd;
 use io_uring::{IoUring, cqueue, opcode};
 
 use super::Cores::One;
-use super::Protocol::{Echo, Http, Proxy};
+use super::Protocol::{Echo, Http};
 use super::{BUFFER, Job, Server};
 use crate::harness::uring::{self, Pool};
 
@@ -35,7 +35,7 @@ fn run(job: &Job) -> io::Result<()> {
     let answer = match job.protocol {
         Echo => Answer::Same,
         Http => Answer::Fixed(RESPONSE.repeat(MOST_RESPONSES).leak()),
-        Proxy => unreachable!("it is not among its protocols"),
+        _ => unreachable!("it is not among its protocols"),
     };
     let mut server = Loop { ring, pool, connections: Vec::new(), starved: Vec::new(), answer };
     server.accept(listener.as_raw_fd())?;

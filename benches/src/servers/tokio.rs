@@ -69,7 +69,7 @@ async fn accept(listener: StdListener, protocol: super::Protocol) -> io::Result<
             Http => drop(tokio::spawn(
                 http::http1().serve_connection(TokioIo::new(stream), service_fn(http::hello)),
             )),
-            Proxy => unreachable!("only one server of tokio's is a proxy"),
+            _ => unreachable!("it is not among its protocols"),
         }
     }
 }

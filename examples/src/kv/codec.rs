@@ -10,6 +10,8 @@ use super::{ARGUMENTS, BATCH, BULK, INLINE, REQUEST};
 
 /// A line that announces a number is not longer than this, its end included.
 const NUMBER_LINE: usize = 32;
+/// An argument with its length has about so many bytes, if it is short.
+const LIKELY_ARGUMENT: usize = 16;
 /// How much room a long request that has not arrived in full is given at once.
 const ROOM: usize = 64 << 10;
 
@@ -148,7 +150,9 @@ impl Decoder for Resp {
 
     /// All requests that are there in full. What comes before nonsense is a batch of its own.
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Batch>, DecodeError> {
-        let (mut spans, mut ends) = (Vec::new(), Vec::new());
+        // A guess, so that neither grows many times: most arguments of small requests take more bytes than this.
+        let likely = (source.len() / LIKELY_ARGUMENT).min(BATCH);
+        let (mut spans, mut ends) = (Vec::with_capacity(likely), Vec::with_capacity(likely / 2));
         let mut done = 0;
         while ends.len() < BATCH && done < source.len() {
             let before = spans.len();

@@ -9,6 +9,9 @@ use super::reply::{Reply, parse_integer};
 use super::store::Store;
 use super::verb::{Reach, Verb};
 
+/// A short answer has about so many bytes.
+const LIKELY_ANSWER: usize = 32;
+
 /// The way from requests to replies, in the order of the requests.
 #[derive(Debug)]
 pub struct Plan {
@@ -76,6 +79,10 @@ impl Errand {
         self.ends.clear();
         self.taken = 0;
         let Some(batch) = &self.batch else { return };
+        // Room at once for answers that are short.
+        let left = self.pieces.len() - self.done;
+        self.ends.reserve(left);
+        self.answers.reserve(left * LIKELY_ANSWER);
         while let Some(piece) = self.pieces.get(self.done).filter(|_| self.answers.len() < ANSWERS) {
             store.run(piece.verb, batch.args(piece.from, piece.to), &mut self.answers);
             self.ends.push(self.answers.len() as u32);
@@ -173,7 +180,11 @@ impl Plan {
     }
 
     fn give(&mut self, slot: usize, piece: Piece) -> usize {
-        self.errands[slot].pieces.push(piece);
+        let pieces = &mut self.errands[slot].pieces;
+        if pieces.capacity() == 0 {
+            pieces.reserve(self.batch.len());
+        }
+        pieces.push(piece);
         slot
     }
 

@@ -218,7 +218,8 @@ impl Reactor {
     ///
     /// # Safety
     ///
-    /// The memory that `order` names must stay valid and alone in use until the operation is done, or for good.
+    /// The memory that `order` names must stay valid and alone in use until the operation is done, or for good; and a file of its
+    /// own open as long.
     pub(super) unsafe fn start_file(
         &mut self,
         file: &On,
@@ -232,10 +233,10 @@ impl Reactor {
             On::Own(file) => {
                 return match &mut self.driver {
                     Driver::Uring(uring) if by_ring => {
-                        let (target, subject) =
-                            (Target::Plain(file.as_raw_fd()), Subject::File(file.clone()));
-                        // SAFETY: the caller's promise. The subject keeps the descriptor.
-                        let key = unsafe { uring.start_file(target, order, home, subject, waker.clone()) };
+                        let target = Target::Plain(file.as_raw_fd());
+                        // SAFETY: the caller's promise.
+                        let key =
+                            unsafe { uring.start_file(target, order, home, Subject::Kept, waker.clone()) };
                         Started::OnRing(Running::new(home, key))
                     }
                     _ => Started::Lent(file.clone()),

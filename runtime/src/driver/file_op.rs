@@ -136,6 +136,14 @@ impl<W: Work> FileOp<W> {
         FileOp { file: file.into(), work: Some(work), running: None, by_ring: false }
     }
 
+    /// The file of one's own that it is for.
+    pub(crate) fn file(&self) -> Option<&Arc<File>> {
+        match &self.file {
+            On::Table(_) => None,
+            On::Own(file) => Some(file),
+        }
+    }
+
     fn take(&mut self) -> W {
         self.work.take().expect("a finished operation is not polled again")
     }
@@ -185,8 +193,8 @@ impl<W: Work> FileOp<W> {
         let started = context::with_core(|core| {
             core.map(|core| {
                 let mut reactor = core.reactor.borrow_mut();
-                // SAFETY: by the rules of `Work`: this future keeps the work, or leaves it with the operation when it
-                // is dropped, or forgets it.
+                // SAFETY: by the rules of `Work`: this future keeps the work and the file, or leaves them with the
+                // operation when it is dropped, or forgets them.
                 let started = unsafe { reactor.start_file(file, order, core.uid, by_ring, waker) };
                 (started, core.uid)
             })
@@ -237,7 +245,7 @@ impl<W: Work> Future for FileOp<W> {
 impl<W: Work> Drop for FileOp<W> {
     fn drop(&mut self) {
         if let (Some(running), Some(work)) = (self.running.take(), self.work.take()) {
-            running.abandon(work.into_parcel(), W::GOES_ON);
+            running.abandon(work.into_parcel(), W::GOES_ON, self.file().cloned());
         }
     }
 }

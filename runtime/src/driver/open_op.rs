@@ -85,7 +85,7 @@ impl Drop for OpenOp {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             // The operation has the request, and with it all the memory it needs.
-            running.abandon(Waker::noop().clone(), false);
+            running.abandon(Waker::noop().clone(), false, None);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! An operation at work on a core's ring, as its future sees it.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -26,12 +27,18 @@ impl Running {
     /// The result, as the ring gives it.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<i32, Lost>> {
         context::with_core(|core| {
-            let waker = cx.waker().clone();
             if let Some(mailbox) = &self.mailbox {
+                let waker = cx.waker().clone();
                 return mailbox.take(waker).map_or(Poll::Pending, |result| Poll::Ready(Ok(result)));
             }
             match core {
                 Some(core) if core.uid == self.home => {
+                    // Mostly it is done, and then nobody needs a waker. One is made outside of the borrow.
+                    let result = core.reactor.borrow_mut().take_op(self.key);
+                    if let Some(result) = result {
+                        return Poll::Ready(Ok(result));
+                    }
+                    let waker = cx.waker().clone();
                     let progress = core.reactor.borrow_mut().poll_op(self.key, waker);
                     match progress {
                         Progress::Done(result) => Poll::Ready(Ok(result)),
@@ -43,7 +50,7 @@ impl Running {
                 }
                 _ => {
                     let (mailbox, key) = (Arc::new(Mailbox::default()), self.key);
-                    mailbox.take(waker);
+                    mailbox.take(cx.waker().clone());
                     self.mailbox = Some(mailbox.clone());
                     let asked = context::post(self.home, move |core| {
                         let waker = core.reactor.borrow_mut().redirect_op(key, mailbox);
@@ -57,18 +64,18 @@ impl Running {
     }
 
     /// Its future goes away: cancels the operation, unless it `goes_on`, and leaves the parcel with it until the ring has
-    /// let go.
-    pub(super) fn abandon(self, parcel: Waker, goes_on: bool) {
+    /// let go. The same for a file of its own, which the future has kept open until now.
+    pub(super) fn abandon(self, parcel: Waker, goes_on: bool, file: Option<Arc<File>>) {
         context::with_core(|core| match core {
             Some(core) if core.uid == self.home => {
-                let surplus = core.reactor.borrow_mut().abandon_op(self.key, parcel, goes_on);
+                let surplus = core.reactor.borrow_mut().abandon_op(self.key, parcel, goes_on, file);
                 drop(surplus);
             }
             _ => {
                 let kept = parcel.clone();
                 let key = self.key;
                 let asked = context::post(self.home, move |core| {
-                    let surplus = core.reactor.borrow_mut().abandon_op(key, parcel, goes_on);
+                    let surplus = core.reactor.borrow_mut().abandon_op(key, parcel, goes_on, file);
                     drop(surplus);
                 });
                 match asked {
@@ -82,6 +89,13 @@ impl Running {
 }
 
 impl Reactor {
+    pub(super) fn take_op(&mut self, key: Key) -> Option<i32> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.ops.take(key),
+            Driver::Epoll(_) => unreachable!("operations run on rings only"),
+        }
+    }
+
     pub(super) fn poll_op(&mut self, key: Key, waker: Waker) -> Progress {
         match &mut self.driver {
             Driver::Uring(uring) => uring.ops.poll(key, waker),
@@ -96,9 +110,15 @@ impl Reactor {
         }
     }
 
-    pub(super) fn abandon_op(&mut self, key: Key, buffer: Waker, goes_on: bool) -> Option<Waker> {
+    pub(super) fn abandon_op(
+        &mut self,
+        key: Key,
+        buffer: Waker,
+        goes_on: bool,
+        file: Option<Arc<File>>,
+    ) -> Option<Waker> {
         match &mut self.driver {
-            Driver::Uring(uring) => uring.abandon(key, buffer, goes_on),
+            Driver::Uring(uring) => uring.abandon(key, buffer, goes_on, file),
             Driver::Epoll(_) => unreachable!("operations run on rings only"),
         }
     }

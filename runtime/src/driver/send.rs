@@ -237,7 +237,7 @@ impl<B: StableBuf> Future for SendAll<'_, B> {
 impl<B: StableBuf> Drop for SendAll<'_, B> {
     fn drop(&mut self) {
         if let (Some(running), Some(buffer)) = (self.running.take(), self.buffer.take()) {
-            running.abandon(parcel(buffer), false);
+            running.abandon(parcel(buffer), false, None);
         }
     }
 }

@@ -118,6 +118,31 @@ fn a_buffer_outlives_its_future_until_the_ring_lets_go_and_is_in_flight_until_th
 }
 
 #[test]
+fn a_file_of_its_own_is_open_until_the_ring_lets_go() {
+    for submitted in [false, true] {
+        on_rings(|core, _writer| {
+            context::enter(&core.resources, || {
+                let (reader, _writer) = pipe();
+                let file = Arc::new(File::from(reader));
+                let (kept, (work, freed)) = (Arc::downgrade(&file), watched());
+                let mut read = FileOp::new(file, work);
+                assert!(pin!(&mut read).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+                if submitted {
+                    core.turn(Wait::No);
+                }
+                assert_eq!(kept.strong_count(), 1);
+                // Of all that know the file this was the last; its number is in an entry of the ring.
+                drop(read);
+                assert_eq!((kept.strong_count(), freed.load(SeqCst)), (1, 0));
+                core.turn_until("the end", || freed.load(SeqCst) == 1);
+                assert_eq!(kept.strong_count(), 0);
+            });
+            core.resources.reactor.into_inner().close(PATIENCE);
+        });
+    }
+}
+
+#[test]
 fn a_file_is_let_go_after_its_last_operation() {
     on_rings(|core, mut writer| {
         context::enter(&core.resources, || {

@@ -61,8 +61,9 @@ impl Core {
 
     #[inline(never)] // every few milliseconds
     fn look(&self, balancer: &mut Balancer, now: u64) {
-        let polls = self.home.wakes_and_polls().1;
-        let lately = polls - self.sharing.polls.replace(polls);
+        let (wakes, polls) = self.home.wakes_and_polls();
+        // Polled since the last look, or waiting for it: on a busy core that has many, not all have had their turn.
+        let lately = polls - self.sharing.polls.replace(polls) + (wakes - polls);
         let active = self.home.pending().min(u32::try_from(lately).unwrap_or(u32::MAX));
         let load = |core: usize| placement::load_of(&self.machine.cores[core]);
         let mut decision = balancer.look(now, active, load, self.random());

@@ -80,7 +80,6 @@ async fn finish<W: Work>(outcome: Outcome<W>) -> (Result<usize, FileError>, Opti
 
 /// One operation on a file of its own: by this core's ring, or else by a thread for calls that block.
 pub(super) struct Transfer<W: Work> {
-    file: Arc<File>,
     step: Step<W>,
     _time_waits_for_files: Option<Hold>,
 }
@@ -92,16 +91,16 @@ enum Step<W: Work> {
 
 impl<W: Work> Transfer<W> {
     pub(super) fn new(file: &Arc<File>, work: W) -> Self {
-        Self::begin(file, FileOp::new(file.clone(), work))
+        Self::begin(FileOp::new(file.clone(), work))
     }
 
     /// One that a call does, whatever the driver.
     pub(super) fn by_call(file: &Arc<File>, work: W) -> Self {
-        Self::begin(file, FileOp::blocking(file.clone(), work))
+        Self::begin(FileOp::blocking(file.clone(), work))
     }
 
-    fn begin(file: &Arc<File>, operation: FileOp<W>) -> Self {
-        Transfer { file: file.clone(), step: Step::Here(operation), _time_waits_for_files: clock::hold() }
+    fn begin(operation: FileOp<W>) -> Self {
+        Transfer { step: Step::Here(operation), _time_waits_for_files: clock::hold() }
     }
 
     /// Polls without regard to the task's budget. The work is gone only if the core that did it has ended.
@@ -110,7 +109,10 @@ impl<W: Work> Transfer<W> {
             let (lease, mut work) = match ready!(operation.poll_now(cx)) {
                 Outcome::Done(result, work) => return Poll::Ready((result, work)),
                 Outcome::Blocking(lease, work) => (lease, work),
-                Outcome::Away(work) | Outcome::Closed(work) => (Lease::own(self.file.clone()), work),
+                Outcome::Away(work) | Outcome::Closed(work) => {
+                    let file = operation.file().expect("it was made for one");
+                    (Lease::own(file.clone()), work)
+                }
             };
             let call = move || {
                 let result = lease.carry_out(&mut work);

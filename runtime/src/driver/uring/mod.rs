@@ -14,6 +14,7 @@ mod streams;
 mod token;
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -164,9 +165,15 @@ impl Uring {
         key
     }
 
-    /// Cancels an operation whose future is gone, unless it goes on, and keeps its buffer meanwhile.
-    pub(super) fn abandon(&mut self, key: Key, buffer: Waker, goes_on: bool) -> Option<Waker> {
-        let (surplus, at_work) = self.ops.abandon(key, buffer, goes_on);
+    /// Cancels an operation whose future is gone, unless it goes on, and keeps its buffer and its file meanwhile.
+    pub(super) fn abandon(
+        &mut self,
+        key: Key,
+        buffer: Waker,
+        goes_on: bool,
+        file: Option<Arc<File>>,
+    ) -> Option<Waker> {
+        let (surplus, at_work) = self.ops.abandon(key, buffer, goes_on, file);
         if at_work && !goes_on {
             self.cancel_token(Token::Op(key));
         }

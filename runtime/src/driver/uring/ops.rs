@@ -31,6 +31,9 @@ pub(in super::super) enum Subject {
     Source(#[expect(dead_code, reason = "it is only held")] Arc<Descriptor>),
     /// A file of the table, whose place counts what is in flight.
     Place(Place),
+    /// A file that the future keeps.
+    Kept,
+    /// A file that the future has left.
     File(#[expect(dead_code, reason = "it is only held")] Arc<File>),
     /// It holds the path, and takes the file.
     Opening(Arc<OpenRequest>),
@@ -53,7 +56,7 @@ impl Subject {
     fn place(&self) -> Option<Place> {
         match self {
             Subject::Place(place) => Some(*place),
-            Subject::Source(_) | Subject::File(_) | Subject::Opening(_) => None,
+            Subject::Source(_) | Subject::Kept | Subject::File(_) | Subject::Opening(_) => None,
         }
     }
 
@@ -97,13 +100,20 @@ impl Ops {
         self.ops.get_mut(key.index as usize).filter(|op| op.generation == key.generation)
     }
 
+    /// Takes the result if there is one.
+    pub(in super::super) fn take(&mut self, key: Key) -> Option<i32> {
+        let Some(op) = self.get_mut(key) else { return Some(-libc::ECANCELED) };
+        let State::Done(result) = op.state else { return None };
+        self.ops.remove(key.index as usize);
+        Some(result)
+    }
+
     /// Takes the result if there is one, else waits with `waker`.
     pub(in super::super) fn poll(&mut self, key: Key, waker: Waker) -> Progress {
-        let Some(op) = self.get_mut(key) else { return Progress::Done(-libc::ECANCELED) };
-        if let State::Done(result) = op.state {
-            self.ops.remove(key.index as usize);
+        if let Some(result) = self.take(key) {
             return Progress::Done(result);
         }
+        let Some(op) = self.get_mut(key) else { unreachable!("it is still at work") };
         match mem::replace(&mut op.state, State::Awaited(waker)) {
             State::Awaited(old) => Progress::Pending(Some(old)),
             _ => Progress::Pending(None),
@@ -123,13 +133,22 @@ impl Ops {
         }
     }
 
-    /// The future is gone: keeps `buffer` until the completion. Gives back what need not be kept, and whether the
-    /// operation is still at work.
-    pub(super) fn abandon(&mut self, key: Key, buffer: Waker, goes_on: bool) -> (Option<Waker>, bool) {
+    /// The future is gone: keeps `buffer`, and `file` if there is one, until the completion. Gives back what need not be kept, and
+    /// whether the operation is still at work.
+    pub(super) fn abandon(
+        &mut self,
+        key: Key,
+        buffer: Waker,
+        goes_on: bool,
+        file: Option<Arc<File>>,
+    ) -> (Option<Waker>, bool) {
         let Some(op) = self.get_mut(key) else { return (Some(buffer), false) };
         if let State::Done(_) = op.state {
             self.ops.remove(key.index as usize);
             return (Some(buffer), false);
+        }
+        if let Some(file) = file {
+            op.subject = Subject::File(file);
         }
         let state = if goes_on { State::GoesOn(buffer) } else { State::Abandoned(buffer) };
         match mem::replace(&mut op.state, state) {
