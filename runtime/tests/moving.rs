@@ -9,13 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use multikernel::channels::{mpsc, oneshot, spsc};
-use multikernel::net::{TcpListener, TcpStream};
+use multikernel::fs::{File, SharedFile};
+use multikernel::net::{TcpListener, TcpStream, UdpSocket};
+use multikernel::replicate::ReplicatedMap;
 use multikernel::runtime::Handle;
-use multikernel::task::{JoinSet, pin_here, yield_now};
-use multikernel::time::sleep;
+use multikernel::task::{JoinSet, pin_here, spawn_balanced, yield_now};
+use multikernel::time::{Instant, machine, sleep};
 use multikernel::{CoreId, spawn, spawn_on};
 
-use crate::support::{on_both, read, read_exact, write_all};
+use crate::support::{Folder, on_both, pattern, read, read_exact, write_all};
 
 /// Takes cores 1 and up out of the Machine and brings them back, in turn, until `done`; counts how often.
 async fn shake(cores: usize, done: Arc<AtomicBool>) -> io::Result<u64> {
@@ -34,6 +36,14 @@ async fn shake(cores: usize, done: Arc<AtomicBool>) -> io::Result<u64> {
 fn moved() -> u64 {
     let metrics = Handle::current().metrics();
     multikernel::cores().map(|core| metrics.core(core).moved).sum()
+}
+
+/// Where there is least to do, or else all would stay with who begins them.
+async fn elsewhere<F>(future: F) -> F::Output
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    spawn_balanced(future).await.unwrap()
 }
 
 async fn echo(stream: TcpStream) -> io::Result<()> {
@@ -77,7 +87,7 @@ fn tasks_move_with_all_that_they_wait_for() {
         });
         let mut all = JoinSet::new();
         for _ in 0..8 {
-            all.spawn(async move { talk(address, 200).await.map(u64::from) });
+            all.spawn(elsewhere(async move { talk(address, 200).await.map(u64::from) }));
         }
         for n in 0..8 {
             let (mut send, mut receive) = spsc::channel(4);
@@ -86,20 +96,20 @@ fn tasks_move_with_all_that_they_wait_for() {
                     send.send(n).await.unwrap();
                 }
             });
-            all.spawn(async move {
+            all.spawn(elsewhere(async move {
                 for n in 0..500u64 {
                     assert_eq!(receive.recv().await, Some(n));
                 }
                 assert_eq!(receive.recv().await, None);
                 sender.await.unwrap();
                 Ok(500)
-            });
-            all.spawn(async move {
+            }));
+            all.spawn(elsewhere(async move {
                 for _ in 0..50 {
                     sleep(Duration::from_micros(100 * n)).await;
                 }
                 Ok(50)
-            });
+            }));
         }
         let mut sum = 0;
         while let Some(one) = all.join_next().await {
@@ -132,13 +142,13 @@ fn wakes_find_tasks_that_move() {
         let mut all = JoinSet::new();
         for _ in 0..6 {
             let send = send.clone();
-            all.spawn(async move {
+            all.spawn(elsewhere(async move {
                 for _ in 0..500 {
                     let (reply, answer) = oneshot::channel();
                     send.send(reply).await.unwrap();
                     answer.await.unwrap();
                 }
-            });
+            }));
         }
         drop(send);
         while let Some(one) = all.join_next().await {
@@ -148,6 +158,7 @@ fn wakes_find_tasks_that_move() {
         assert_eq!(asked.load(Ordering::Relaxed), 3000);
         done.store(true, Ordering::Relaxed);
         shaking.await.unwrap()?;
+        assert!(moved() > 0, "nothing moved");
         Ok(())
     });
 }
@@ -187,6 +198,95 @@ fn a_core_that_retires_hands_over_what_may_go_and_waits_for_the_rest() {
         assert_eq!(stays.await.unwrap(), (CoreId::new(0), core));
         retiring.await.unwrap()?;
         machine.revive(core).await?;
+        Ok(())
+    });
+}
+
+/// What is agreed, what is on disk and what is due, asked for by tasks whose cores go away under them.
+#[test]
+fn agreements_files_timers_and_datagrams_find_tasks_that_move() {
+    const CORES: usize = 6;
+    on_both(CORES, || async {
+        let folder = Folder::new("moving");
+        let data = pattern(64 * 1024);
+        std::fs::write(folder.join("file"), &data)?;
+        let done = Arc::new(AtomicBool::new(false));
+        let shaking = multikernel::spawn_local(shake(CORES, done.clone()));
+        let map = ReplicatedMap::<u64, u64>::new().await.unwrap();
+        let shared =
+            SharedFile::open(folder.join("file"), std::fs::OpenOptions::new().read(true)).await.unwrap();
+        let mut all = JoinSet::new();
+        for task in 0..4_u64 {
+            let map = map.clone();
+            all.spawn(elsewhere(async move {
+                for n in 0..40 {
+                    let key = task * 1000 + n;
+                    map.insert(key, n).await.unwrap();
+                    // Committed here, wherever that is by now.
+                    assert_eq!(map.get(&key), Some(n));
+                }
+                io::Result::Ok(40)
+            }));
+        }
+        for task in 0..4_u64 {
+            let (path, data) = (folder.join("file"), data.clone());
+            all.spawn(elsewhere(async move {
+                let file = File::open(path).await?;
+                for n in 0..50 {
+                    let at = (task * 50 + n) * 300;
+                    let expected = &data[at as usize..at as usize + 64];
+                    assert_eq!(file.read_at(Vec::with_capacity(64), at).await.buffer.unwrap(), expected);
+                    let same = shared.read_at(Vec::with_capacity(64), at).await;
+                    assert_eq!(same.buffer.unwrap(), expected);
+                }
+                Ok(50)
+            }));
+        }
+        let fired = Arc::new(AtomicU64::new(0));
+        for n in 0..20 {
+            let fired = fired.clone();
+            all.spawn(elsewhere(async move {
+                let count = move || _ = fired.fetch_add(1, Ordering::Relaxed);
+                let due = Instant::now() + Duration::from_millis(n);
+                machine::once(due, count).await.map_err(io::Error::other)?;
+                Ok(1)
+            }));
+        }
+        for _ in 0..3 {
+            let (near, far) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+            near.connect(far.local_addr()?).await?;
+            far.connect(near.local_addr()?).await?;
+            let answering = spawn(async move {
+                let mut buf = [0; 8];
+                while far.recv(&mut buf).await.is_ok() && u64::from_le_bytes(buf) < u64::MAX {
+                    far.send(&buf).await.unwrap();
+                }
+            });
+            all.spawn(elsewhere(async move {
+                for n in 0..100_u64 {
+                    near.send(&n.to_le_bytes()).await?;
+                    let mut back = [0; 8];
+                    near.recv(&mut back).await?;
+                    assert_eq!(u64::from_le_bytes(back), n);
+                }
+                near.send(&u64::MAX.to_le_bytes()).await?;
+                answering.await.unwrap();
+                Ok(100)
+            }));
+        }
+        let mut sum = 0;
+        while let Some(one) = all.join_next().await {
+            sum += one.unwrap()?;
+        }
+        assert_eq!(sum, 4 * 40 + 4 * 50 + 20 + 3 * 100);
+        while fired.load(Ordering::Relaxed) < 20 {
+            yield_now().await;
+        }
+        done.store(true, Ordering::Relaxed);
+        shaking.await.unwrap()?;
+        assert_eq!(fired.load(Ordering::Relaxed), 20, "a timer fired twice");
+        assert_eq!(map.len(), 160);
+        assert!(moved() > 0, "nothing moved");
         Ok(())
     });
 }

@@ -243,7 +243,11 @@ impl Core {
             return self.home.mailbox().load.set_standing(Standing::Member);
         }
         if self.home.pending() > 0 {
-            return self.move_out();
+            self.move_out();
+        }
+        // Again, for nothing else need ever wake this core.
+        if self.home.pending() > 0 {
+            return;
         }
         let Some(reply) = self.retiring.take() else { return };
         self.home.shut(true);
