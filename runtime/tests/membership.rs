@@ -100,6 +100,27 @@ fn the_home_retires_and_the_next_one_goes_on() {
     });
 }
 
+/// Nothing but that would wake it: its task waits, and it gets no new ones.
+#[test]
+fn a_core_that_sleeps_serves_again_when_nobody_waits_for_it_to_leave() {
+    on_cores(2, || async {
+        let (machine, core) = (Handle::current(), CoreId::new(1));
+        let (end, ended) = multikernel::channels::oneshot::channel::<()>();
+        let task = spawn_on(core, || async move { ended.await.is_ok() });
+        for _ in 0..20 {
+            let given_up = multikernel::time::timeout(Duration::from_millis(5), machine.retire(core)).await;
+            // It may not have looked yet since the last time.
+            assert!(given_up.is_err() || given_up == Ok(Err(RetireError::NotThere)));
+            let started = Instant::now();
+            while spawn_balanced(async { CoreId::current() }).await.unwrap() != core {
+                assert!(started.elapsed() < Duration::from_secs(30), "it gets no tasks any more");
+            }
+        }
+        end.send(()).unwrap();
+        assert!(task.await.unwrap());
+    });
+}
+
 #[test]
 fn a_core_with_a_task_retires_when_the_task_has_ended() {
     on_cores(2, || async {

@@ -136,6 +136,8 @@ impl Handle {
         if !target.load.change_standing(Standing::Member, Standing::Leaving) {
             return Err(RetireError::NotThere);
         }
+        // Before the answer, so that it is dropped after it.
+        let _has_it_look = Look(target);
         let (reply, answer) = oneshot::channel();
         // Refused: the core has ended.
         let _ = call::post(target, |_| executor::with(|core| core.expect("on a core").retire(reply)));
@@ -176,6 +178,17 @@ impl Handle {
             std::mem::forget(asked);
         }
         answer.await.unwrap_or(Err(ReviveError::NotRetired))
+    }
+}
+
+/// Has a core that may be asleep look whether anybody still waits for it to leave.
+struct Look<'a>(&'a Mailbox);
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        if self.0.load.standing() == Standing::Leaving {
+            let _ = call::post(self.0, |_| {}); // refused: it has ended
+        }
     }
 }
 
