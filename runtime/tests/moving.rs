@@ -202,6 +202,28 @@ fn a_core_that_retires_hands_over_what_may_go_and_waits_for_the_rest() {
     });
 }
 
+/// Two tasks that send each other datagrams, to and fro.
+async fn exchange_datagrams(rounds: u64) -> io::Result<u64> {
+    let (near, far) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    near.connect(far.local_addr()?).await?;
+    far.connect(near.local_addr()?).await?;
+    let answering = spawn(async move {
+        let mut buf = [0; 8];
+        while far.recv(&mut buf).await.is_ok() && u64::from_le_bytes(buf) < u64::MAX {
+            far.send(&buf).await.unwrap();
+        }
+    });
+    for n in 0..rounds {
+        near.send(&n.to_le_bytes()).await?;
+        let mut back = [0; 8];
+        near.recv(&mut back).await?;
+        assert_eq!(u64::from_le_bytes(back), n);
+    }
+    near.send(&u64::MAX.to_le_bytes()).await?;
+    answering.await.unwrap();
+    Ok(rounds)
+}
+
 /// What is agreed, what is on disk and what is due, asked for by tasks whose cores go away under them.
 #[test]
 fn agreements_files_timers_and_datagrams_find_tasks_that_move() {
@@ -253,26 +275,7 @@ fn agreements_files_timers_and_datagrams_find_tasks_that_move() {
             }));
         }
         for _ in 0..3 {
-            let (near, far) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
-            near.connect(far.local_addr()?).await?;
-            far.connect(near.local_addr()?).await?;
-            let answering = spawn(async move {
-                let mut buf = [0; 8];
-                while far.recv(&mut buf).await.is_ok() && u64::from_le_bytes(buf) < u64::MAX {
-                    far.send(&buf).await.unwrap();
-                }
-            });
-            all.spawn(elsewhere(async move {
-                for n in 0..100_u64 {
-                    near.send(&n.to_le_bytes()).await?;
-                    let mut back = [0; 8];
-                    near.recv(&mut back).await?;
-                    assert_eq!(u64::from_le_bytes(back), n);
-                }
-                near.send(&u64::MAX.to_le_bytes()).await?;
-                answering.await.unwrap();
-                Ok(100)
-            }));
+            all.spawn(elsewhere(exchange_datagrams(100)));
         }
         let mut sum = 0;
         while let Some(one) = all.join_next().await {
