@@ -65,7 +65,7 @@ where
     }
 }
 
-/// Starts a task where there is least to do, or as the runtime's [`Placement`](crate::runtime::Placement) says. For work that
+/// Starts a task where there is least to do, or as the runtime's [`Placement`] says. For work that
 /// is worth a message to another core.
 ///
 /// # Panics
