@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::runs::{churn, fs, idle, proxy, resp, served, udp};
 use crate::servers::{self, Protocol};
-use crate::{balance, channels, replicate, runs, tasks, timers};
+use crate::{balance, channels, replicate, runs, tasks, timers, uneven};
 
 #[derive(Parser)]
 #[command(name = "multikernel-benches", about = "multikernel beside its peers, measured in pairs")]
@@ -46,6 +46,8 @@ enum Command {
     Replicate(FigureArgs),
     /// Simulated: how long requests wait when cores hand tasks over, steal, or do neither.
     Balance(FigureArgs),
+    /// Load that is not even: a CPU taken away, busy and idle connections, few and many of them.
+    Uneven(UnevenArgs),
     #[command(hide = true)]
     Serve {
         name: String,
@@ -190,6 +192,18 @@ struct FigureArgs {
     plot: Option<PathBuf>,
 }
 
+#[derive(Args)]
+struct UnevenArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Only these scenes, by name or by the start of it.
+    #[arg(long, value_delimiter = ',')]
+    scene: Vec<String>,
+    /// Cores of each server.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(2..=256))]
+    cores: u32,
+}
+
 /// Runs what `args` ask for.
 ///
 /// # Errors
@@ -238,6 +252,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
             figures: args.figure,
             plot: args.plot,
         }),
+        Command::Uneven(args) => uneven::run(&uneven::Shape {
+            common: args.common.shape(),
+            scenes: args.scene,
+            cores: args.cores as usize,
+        }),
         Command::Serve { name, protocol, cores, target, file } => {
             let Some(protocol) = Protocol::named(&protocol) else {
                 bail!("no protocol is called {protocol}")
@@ -253,8 +272,8 @@ fn one_line(error: &clap::Error) -> String {
     let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
     let line = lines.collect::<Vec<_>>().join(" ");
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to measure: echo, http, churn, idle, proxy, fs, udp, resp, tasks, timers, channels, replicate or \
-                balance"
+        return "say what to measure: echo, http, churn, idle, proxy, fs, udp, resp, tasks, timers, channels, replicate, \
+                balance or uneven"
             .to_owned();
     }
     line.trim_start_matches("error: ").to_owned()

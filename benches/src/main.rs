@@ -1,4 +1,4 @@
-//! `cargo run --release -p multikernel-benches -- <echo|http|churn|idle|proxy|fs|udp|resp|tasks|timers|channels|replicate|balance>`
+//! `cargo run --release -p multikernel-benches -- <echo|http|churn|idle|proxy|fs|udp|resp|tasks|timers|channels|replicate|balance|uneven>`
 
 use std::process::ExitCode;
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use futures::channel::oneshot;
 use futures_lite::future::zip;
 
 use super::cases::{Contender, Waiters};
@@ -20,22 +20,22 @@ pub const CORES: usize = 16;
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// A chain: each core waits for a message from the one before, and passes it on. The first one's comes from a core
-/// whose thread is blocked until `start` is used.
+/// that waits for `start`, and not by blocking its thread: that would keep busy whoever looks for cores that are stuck.
 struct Chain<W> {
     /// Kept alive.
     _crew: W,
-    start: mpsc::Sender<()>,
+    start: oneshot::Sender<()>,
     answers: Vec<Answer<()>>,
 }
 
 /// Has `cores` cores wait for a message each.
 pub(super) fn park<C: Channel, W: Crew>(cores: usize) -> Result<Box<dyn Waiters>> {
     let crew = W::assemble(&vec![None; cores + 1], Waiting::Parking)?;
-    let (start, started) = mpsc::channel();
+    let (start, started) = oneshot::channel();
     let (first, mut rx) = C::open::<u64>(1);
     let mut answers = vec![crew.start(cores, move || async move {
         let mut tx = first.arrive().await;
-        started.recv()?;
+        started.await?;
         Ok(tx.send(0).await?)
     })];
     for core in 0..cores - 1 {
@@ -55,7 +55,7 @@ pub(super) fn park<C: Channel, W: Crew>(cores: usize) -> Result<Box<dyn Waiters>
 
 impl<W> Waiters for Chain<W> {
     fn end(self: Box<Self>) -> Result<()> {
-        self.start.send(()).context("the first core no longer waits")?;
+        self.start.send(()).ok().context("the first core no longer waits")?;
         self.answers.into_iter().try_for_each(Answer::wait)
     }
 }

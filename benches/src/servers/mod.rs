@@ -38,10 +38,13 @@ pub enum Protocol {
     Udp,
     /// Keeps keys and values, and speaks the protocol of Redis.
     Resp,
+    /// Computes as much as each request asks for, and says which thread did.
+    Uneven,
 }
 
 impl Protocol {
-    const ALL: [Self; 6] = [Self::Echo, Self::Http, Self::Proxy, Self::Fs, Self::Udp, Self::Resp];
+    const ALL: [Self; 7] =
+        [Self::Echo, Self::Http, Self::Proxy, Self::Fs, Self::Udp, Self::Resp, Self::Uneven];
 
     /// What the command line calls it.
     #[must_use]
@@ -53,6 +56,7 @@ impl Protocol {
             Self::Fs => "fs",
             Self::Udp => "udp",
             Self::Resp => "resp",
+            Self::Uneven => "uneven",
         }
     }
 

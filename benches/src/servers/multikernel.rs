@@ -7,20 +7,25 @@ use std::net::SocketAddr;
 use hyper::service::service_fn;
 use multikernel::io::copy_bidirectional;
 use multikernel::net::{TcpListener, TcpStream};
-use multikernel::runtime::{Builder, DriverChoice};
+use multikernel::runtime::{Builder, DriverChoice, Placement};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Cores::{Many, One};
-use super::Protocol::{Echo, Http, Proxy};
+use super::Protocol::{Echo, Http, Proxy, Uneven};
 use super::ready::{self, Echoed};
 use super::{BUFFER, Job, Server, http};
+use crate::uneven::frame;
 
 pub(super) const SERVERS: &[Server] = &[
     Server { name: "multikernel", cores: One, protocols: &[Echo, Http, Proxy], run: uring },
     Server { name: "multikernel-epoll", cores: One, protocols: &[Echo, Http, Proxy], run: epoll },
     Server { name: "multikernel-owned", cores: One, protocols: &[Echo], run: owned },
     Server { name: "multikernel-ready", cores: One, protocols: &[Echo], run: ready },
-    Server { name: "multikernel-each", cores: Many, protocols: &[Echo, Http], run: uring },
+    Server { name: "multikernel-each", cores: Many, protocols: &[Echo, Http, Uneven], run: uring },
+    // All tasks begin where they were accepted.
+    Server { name: "multikernel-local", cores: Many, protocols: &[Echo, Uneven], run: local },
+    // No task is handed over.
+    Server { name: "multikernel-still", cores: Many, protocols: &[Echo, Uneven], run: still },
 ];
 
 /// What a connection's task does.
@@ -36,6 +41,8 @@ enum Form {
     Http,
     /// Copies both ways to and from there.
     Proxy(SocketAddr),
+    /// Computes as much as it is asked to.
+    Uneven,
 }
 
 impl Form {
@@ -44,30 +51,44 @@ impl Form {
             Echo => Self::Traits,
             Http => Self::Http,
             Proxy => Self::Proxy(job.target()?),
+            Uneven => Self::Uneven,
             _ => unreachable!("it is not among its protocols"),
         })
     }
 }
 
 fn uring(job: &Job) -> io::Result<()> {
-    run(job, DriverChoice::Uring, Form::of(job)?)
+    run(job, on_uring(), Form::of(job)?)
 }
 
 fn epoll(job: &Job) -> io::Result<()> {
-    run(job, DriverChoice::Epoll, Form::of(job)?)
+    run(job, Builder::new().driver(DriverChoice::Epoll), Form::of(job)?)
 }
 
 fn owned(job: &Job) -> io::Result<()> {
-    run(job, DriverChoice::Uring, Form::Owned)
+    run(job, on_uring(), Form::Owned)
 }
 
 fn ready(job: &Job) -> io::Result<()> {
-    run(job, DriverChoice::Uring, Form::Ready)
+    run(job, on_uring(), Form::Ready)
 }
 
-fn run(job: &Job, driver: DriverChoice, form: Form) -> io::Result<()> {
+fn local(job: &Job) -> io::Result<()> {
+    run(job, on_uring().placement(Placement::Local), Form::of(job)?)
+}
+
+fn still(job: &Job) -> io::Result<()> {
+    run(job, on_uring().balancing(false), Form::of(job)?)
+}
+
+/// Refuses to start without it: a table must not call epoll's figures io_uring's.
+fn on_uring() -> Builder {
+    Builder::new().driver(DriverChoice::Uring)
+}
+
+fn run(job: &Job, builder: Builder, form: Form) -> io::Result<()> {
     let listener = job.listener()?;
-    Builder::new().cores(job.cores).driver(driver).run(move || async move {
+    builder.cores(job.cores).run(move || async move {
         let listener = TcpListener::from_std(listener)?;
         loop {
             let (stream, _) = listener.accept().await?;
@@ -76,6 +97,7 @@ fn run(job: &Job, driver: DriverChoice, form: Form) -> io::Result<()> {
                 Form::Owned => drop(multikernel::spawn(echo_owned(stream))),
                 Form::Ready => drop(multikernel::spawn(echo_when_ready(stream))),
                 Form::Proxy(target) => drop(multikernel::spawn(pass_on(stream, target))),
+                Form::Uneven => drop(multikernel::spawn(compute(stream))),
                 Form::Http => {
                     drop(multikernel::spawn(http::http1().serve_connection(stream, service_fn(http::hello))))
                 }
@@ -98,6 +120,15 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
             return Ok(());
         }
         stream.write_all(&buffer[..len]).await?;
+    }
+}
+
+async fn compute(mut stream: TcpStream) -> io::Result<()> {
+    let mut frame = [0; frame::LEN];
+    loop {
+        stream.read_exact(&mut frame).await?;
+        frame::answer(&mut frame);
+        stream.write_all(&frame).await?;
     }
 }
 

@@ -12,16 +12,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
 use super::Cores::{Many, One};
-use super::Protocol::{Echo, Http, Proxy};
+use super::Protocol::{Echo, Http, Proxy, Uneven};
 use super::ready::{self, Echoed};
 use super::{BUFFER, Job, Server, http};
+use crate::uneven::frame;
 
 pub(super) const SERVERS: &[Server] = &[
     Server { name: "tokio-ct", cores: One, protocols: &[Echo, Http, Proxy], run: current_thread },
     Server { name: "tokio-ct-ready", cores: One, protocols: &[Echo], run: ready },
     Server { name: "tokio-mt1", cores: One, protocols: &[Echo, Http], run: multi_thread },
-    Server { name: "tokio-mt", cores: Many, protocols: &[Echo, Http], run: multi_thread },
-    Server { name: "tokio-ct-each", cores: Many, protocols: &[Echo, Http], run: one_per_core },
+    Server { name: "tokio-mt", cores: Many, protocols: &[Echo, Http, Uneven], run: multi_thread },
+    Server { name: "tokio-ct-each", cores: Many, protocols: &[Echo, Http, Uneven], run: one_per_core },
 ];
 
 fn current_thread(job: &Job) -> io::Result<()> {
@@ -66,6 +67,7 @@ async fn accept(listener: StdListener, protocol: super::Protocol) -> io::Result<
         let (stream, _) = listener.accept().await?;
         match protocol {
             Echo => drop(tokio::spawn(echo(stream))),
+            Uneven => drop(tokio::spawn(compute(stream))),
             Http => drop(tokio::spawn(
                 http::http1().serve_connection(TokioIo::new(stream), service_fn(http::hello)),
             )),
@@ -94,6 +96,15 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
             return Ok(());
         }
         stream.write_all(&buffer[..len]).await?;
+    }
+}
+
+async fn compute(mut stream: TcpStream) -> io::Result<()> {
+    let mut frame = [0; frame::LEN];
+    loop {
+        stream.read_exact(&mut frame).await?;
+        frame::answer(&mut frame);
+        stream.write_all(&frame).await?;
     }
 }
 
