@@ -1,5 +1,9 @@
 //! How much a task may do in one poll, so that one that always finds its channels and sockets ready lets the others
 //! run. On a thread that is no core there is no limit.
+//!
+//! Units are given out in slices, each as large as those before it together. Before the next one, the executor is
+//! [asked](ask) whether the turn goes on: what costs a task a microsecond between two messages costs another a
+//! millisecond, and only a clock can tell.
 
 use std::cell::Cell;
 use std::task::{Context, Poll};
@@ -7,37 +11,103 @@ use std::task::{Context, Poll};
 /// A thread that is no core has no turns to be fair in.
 const UNLIMITED: u8 = u8::MAX;
 
+/// What a poll may do before a clock is read.
+const FIRST_SLICE: u8 = 4;
+
+struct Budget {
+    /// What is left of this slice.
+    left: Cell<u8>,
+    /// What the slices after it have together.
+    later: Cell<u8>,
+    /// The size of the next one.
+    slice: Cell<u8>,
+    turn_goes_on: Cell<fn() -> bool>,
+}
+
 thread_local! {
-    static BUDGET: Cell<u8> = const { Cell::new(UNLIMITED) };
+    static BUDGET: Budget = const {
+        Budget {
+            left: Cell::new(UNLIMITED),
+            later: Cell::new(0),
+            slice: Cell::new(FIRST_SLICE),
+            turn_goes_on: Cell::new(|| true),
+        }
+    };
+}
+
+impl Budget {
+    #[inline]
+    fn refill(&self, units: u8) {
+        let first = units.min(FIRST_SLICE);
+        self.left.set(first);
+        self.later.set(units - first);
+        self.slice.set(FIRST_SLICE);
+    }
+
+    /// The slice is used up: begins the next, if there is one.
+    #[cold]
+    fn next_slice(&self) -> bool {
+        let later = self.later.get();
+        if later == 0 || !self.turn_goes_on.get()() {
+            self.later.set(0);
+            return false;
+        }
+        let units = self.slice.get().min(later);
+        self.slice.set(self.slice.get().saturating_mul(2));
+        self.later.set(later - units);
+        self.left.set(units);
+        true
+    }
+}
+
+/// On this thread `turn_goes_on` tells, when a task has done a few things in one poll, whether it may go on.
+pub fn ask(turn_goes_on: fn() -> bool) {
+    BUDGET.with(|budget| budget.turn_goes_on.set(turn_goes_on));
 }
 
 /// The executor is about to poll a task, which may succeed `budget` times.
 #[inline]
 pub fn refill(budget: u8) {
     debug_assert!(budget < UNLIMITED);
-    BUDGET.set(budget);
+    BUDGET.with(|own| own.refill(budget));
 }
 
 /// The thread is a core no longer.
 pub fn lift() {
-    BUDGET.set(UNLIMITED);
+    BUDGET.with(|budget| budget.left.set(UNLIMITED));
 }
 
 /// Whether a poll may still succeed.
 #[inline]
 pub fn has_left() -> bool {
-    BUDGET.get() > 0
+    BUDGET.with(|budget| budget.left.get() > 0 || budget.next_slice())
 }
 
 /// Runs `f` with a budget of its own.
 pub fn with<R>(budget: u8, f: impl FnOnce() -> R) -> R {
-    let _restore = Progress(BUDGET.replace(budget));
+    struct Restore([u8; 3]);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let [left, later, slice] = self.0;
+            BUDGET.with(|budget| {
+                budget.left.set(left);
+                budget.later.set(later);
+                budget.slice.set(slice);
+            });
+        }
+    }
+    let _restore = BUDGET.with(|own| {
+        let outer = Restore([own.left.get(), own.later.get(), own.slice.get()]);
+        own.refill(budget);
+        outer
+    });
     f()
 }
 
 /// Runs `f` without a limit.
 pub fn unlimited<R>(f: impl FnOnce() -> R) -> R {
-    with(UNLIMITED, f)
+    let _restore = Progress(BUDGET.with(|budget| budget.left.replace(UNLIMITED)));
+    f()
 }
 
 /// Takes one unit of the running task's budget. `Pending`, after waking the task, when none is left.
@@ -46,25 +116,29 @@ pub fn unlimited<R>(f: impl FnOnce() -> R) -> R {
 /// pending costs nothing.
 #[inline]
 pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<Progress> {
-    let left = BUDGET.get();
-    match left {
-        0 => {
+    BUDGET.with(|budget| {
+        if budget.left.get() == 0 && !budget.next_slice() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        UNLIMITED => {}
-        _ => BUDGET.set(left - 1),
-    }
-    Poll::Ready(Progress(left))
+        let left = budget.left.get();
+        if left != UNLIMITED {
+            budget.left.set(left - 1);
+        }
+        Poll::Ready(Progress(left))
+    })
 }
 
 /// Takes `units` more of the running task's budget, as far as it goes: what was done was as much as several.
 #[inline]
 pub fn spend(units: u8) {
-    let left = BUDGET.get();
-    if left != UNLIMITED {
-        BUDGET.set(left.saturating_sub(units));
-    }
+    BUDGET.with(|budget| {
+        let left = budget.left.get();
+        if left != UNLIMITED {
+            budget.left.set(left.saturating_sub(units));
+            budget.later.set(budget.later.get().saturating_sub(units.saturating_sub(left)));
+        }
+    });
 }
 
 /// Gives the unit of budget back when dropped, unless progress was made.
@@ -82,6 +156,88 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        BUDGET.set(self.0);
+        BUDGET.with(|budget| budget.left.set(self.0));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::cell::Cell;
+    use std::task::{Context, Waker};
+
+    use super::{ask, has_left, lift, poll_proceed, refill, spend, unlimited, with};
+
+    thread_local! {
+        static ASKED: Cell<u32> = const { Cell::new(0) };
+        static GOES_ON: Cell<u32> = const { Cell::new(u32::MAX) };
+    }
+
+    /// Asks are counted, and answered with yes so many times.
+    fn asked(yes: u32) {
+        ASKED.set(0);
+        GOES_ON.set(yes);
+        ask(|| {
+            ASKED.set(ASKED.get() + 1);
+            ASKED.get() <= GOES_ON.get()
+        });
+    }
+
+    fn take() -> bool {
+        let progress = poll_proceed(&mut Context::from_waker(Waker::noop()));
+        progress.map(super::Progress::made).is_ready()
+    }
+
+    fn taken() -> usize {
+        std::iter::repeat_with(take).take_while(|taken| *taken).count()
+    }
+
+    #[test]
+    fn slices_double_and_a_clock_is_read_before_each_but_the_first() {
+        asked(u32::MAX);
+        refill(128);
+        assert_eq!((taken(), ASKED.get()), (128, 5));
+    }
+
+    #[test]
+    fn a_turn_that_is_over_ends_the_poll() {
+        for (yes, units) in [(0, 4), (1, 8), (2, 16), (3, 32), (4, 64)] {
+            asked(yes);
+            refill(128);
+            assert_eq!(taken(), units);
+            assert!(!has_left() && !take());
+            assert_eq!(ASKED.get(), yes + 1, "it is not asked again in that poll");
+        }
+    }
+
+    #[test]
+    fn what_is_spent_is_not_in_later_slices() {
+        asked(u32::MAX);
+        refill(128);
+        spend(100);
+        assert_eq!(taken(), 28);
+        spend(1);
+        assert_eq!(taken(), 0);
+    }
+
+    #[test]
+    fn progress_that_was_not_made_costs_nothing() {
+        asked(u32::MAX);
+        refill(5);
+        for _ in 0..100 {
+            drop(poll_proceed(&mut Context::from_waker(Waker::noop())));
+        }
+        assert_eq!(taken(), 5);
+    }
+
+    #[test]
+    fn budgets_within_budgets_leave_them_alone() {
+        asked(u32::MAX);
+        refill(20);
+        assert!(take());
+        assert_eq!(with(10, taken), 10);
+        unlimited(|| assert!((0..1000).all(|_| take())));
+        assert_eq!(taken(), 19);
+        lift();
+        assert!((0..1000).all(|_| take()));
     }
 }

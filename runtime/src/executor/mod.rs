@@ -91,6 +91,11 @@ pub(crate) fn ring(target: &Mailbox) {
     }
 }
 
+/// Whether a task of this thread's core may go on: the turn that it is polled in has time left.
+fn turn_goes_on() -> bool {
+    with(|core| core.is_none_or(|core| core.tally.now().system_elapsed() <= TURN_TIME))
+}
+
 /// A core's loop catches every panic of users' code. Its own, where the tasks are in an unknown state, would leave the other
 /// cores waiting for ever, and this thread believing that it is a core.
 struct AbortOnPanic;
@@ -140,6 +145,7 @@ impl Core {
         let fatal = AbortOnPanic;
         CURRENT.set(self);
         let clear = Clear;
+        budget::ask(turn_goes_on);
         let result = context::enter(&self.resources, || {
             // SAFETY: `self` is borrowed until after `leave`, on this one thread.
             unsafe { self.home.enter() };
