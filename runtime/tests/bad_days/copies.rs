@@ -66,7 +66,7 @@ async fn polls_for_bytes(run: Run) -> io::Result<Infallible> {
     }
     run.under_way(async {
         loop {
-            near.read(&mut bytes).await?;
+            near.read_exact(&mut bytes).await?;
         }
     })
     .await

@@ -60,11 +60,13 @@ macro_rules! flights {
 }
 pub(crate) use flights;
 
+#[cfg(feature = "tokio")]
+const STREAMS: &[&[(&str, Flight)]] = &[files::STREAMS, crate::copies::FLIGHTS];
+#[cfg(not(feature = "tokio"))]
+const STREAMS: &[&[(&str, Flight)]] = &[];
+
 fn all_flights() -> Vec<(&'static str, Flight)> {
-    let mut all = [sockets::FLIGHTS, files::FLIGHTS, others::FLIGHTS].concat();
-    #[cfg(feature = "tokio")]
-    all.extend([files::STREAMS, crate::copies::FLIGHTS].concat());
-    all
+    [&[sockets::FLIGHTS, files::FLIGHTS, others::FLIGHTS], STREAMS].concat().concat()
 }
 
 /// What all tasks of one run share.

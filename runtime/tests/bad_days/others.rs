@@ -91,7 +91,8 @@ async fn is_told_of_signals(run: Run) -> io::Result<Infallible> {
 }
 
 async fn sleeps(run: Run) -> io::Result<Infallible> {
-    let all: Vec<_> = (0..100).map(|n| Box::pin(timeout(HOUR + Duration::from_secs(n), sleep(2 * HOUR)))).collect();
+    let all: Vec<_> =
+        (0..100).map(|n| Box::pin(timeout(HOUR + Duration::from_secs(n), sleep(2 * HOUR)))).collect();
     run.under_way(futures::future::select_all(all)).await.0.map_err(io::Error::other)?;
     Err(run.unexpected())
 }

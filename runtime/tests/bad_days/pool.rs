@@ -12,7 +12,9 @@ use multikernel::runtime::Builder;
 use multikernel::task::{spawn_blocking, yield_now};
 use multikernel::time::{Duration, sleep, timeout};
 
-use crate::common::{DRIVERS, Folder, PATIENCE, alone, assert_driver, census, pattern, poll_once, until_as_before};
+use crate::common::{
+    DRIVERS, Folder, PATIENCE, alone, assert_driver, census, pattern, poll_once, until_as_before,
+};
 use crate::outside::Gate;
 use crate::sockets::pair;
 
