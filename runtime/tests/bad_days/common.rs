@@ -34,6 +34,7 @@ pub fn alone_by(mut command: Command, name: &str, body: impl FnOnce()) {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{:?}\n{said}\n{told}", output.status);
     assert!(said.contains("1 passed"), "it ran nothing: {said}");
+    said.lines().filter(|line| line.contains("skipped: ")).for_each(|line| println!("{name}: {line}"));
 }
 
 /// Counts what is alive.
