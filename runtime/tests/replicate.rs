@@ -332,6 +332,17 @@ async fn poll_and_drop<F: Future>(future: F, polls: usize) {
     }
 }
 
+/// Polls a future whenever it is woken until it has waited so often, and drops it. True if it was done.
+async fn wake_and_drop<F: Future>(future: F, waits: usize) -> bool {
+    let (mut future, mut left) = (std::pin::pin!(future), waits);
+    poll_fn(|cx| {
+        left -= 1;
+        let is_done = future.as_mut().poll(cx).is_ready();
+        if is_done || left == 0 { Poll::Ready(is_done) } else { Poll::Pending }
+    })
+    .await
+}
+
 #[test]
 fn a_propose_that_is_dropped_abandons_the_answer_and_not_the_proposal() {
     on_cores(3, || async {
@@ -384,13 +395,20 @@ fn an_object_whose_creation_is_dropped_ends_again() {
         }
     }
     on_cores(3, || async {
-        for polls in 0..12 {
-            let made = || {
+        let create = || {
+            Replicated::new(|| {
                 ALIVE.fetch_add(1, Ordering::Relaxed);
                 Counted(Numbers::default())
-            };
-            poll_and_drop(Replicated::new(made), polls).await;
+            })
+        };
+        for polls in 0..12 {
+            poll_and_drop(create(), polls).await;
         }
+        let mut waits = 1;
+        while !wake_and_drop(create(), waits).await {
+            waits += 1;
+        }
+        assert!(waits > 1, "it is agreed on, and so has waited");
         while ALIVE.load(Ordering::Relaxed) > 0 {
             wake_all().await;
         }

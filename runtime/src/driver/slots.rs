@@ -5,6 +5,7 @@
 //! handled on the same thread: a slot needs no atomics, and an event not yet handled is always newer than the attempt
 //! that found nothing.
 
+use std::collections::HashSet;
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -57,7 +58,16 @@ pub(super) struct Slot {
 /// Waiters that found the inline place taken.
 struct Crowd {
     waiters: Vec<(Interest, Waker)>,
+    /// Who they are: thousands may wait for one socket, and each comes back whenever it is polled.
+    known: HashSet<Identity>,
     sweep_at: usize,
+}
+
+/// What a waker wakes, and what for. Equal exactly where `will_wake` says so, as long as one of the wakers is kept.
+type Identity = (Interest, usize, usize);
+
+fn identity(interest: Interest, waker: &Waker) -> Identity {
+    (interest, waker.data() as usize, std::ptr::from_ref(waker.vtable()) as usize)
 }
 
 /// Wakers that must be dropped or woken after the driver is no longer borrowed.
@@ -183,8 +193,12 @@ impl Slot {
             woken.extend(self.writer.take());
         }
         if let Some(crowd) = &mut self.crowd {
-            let served = crowd.waiters.extract_if(.., |(wants, _)| !ready.for_interest(*wants).is_empty());
-            woken.extend(served.map(|(_, waker)| waker));
+            let Crowd { waiters, known, .. } = &mut **crowd;
+            let served = waiters.extract_if(.., |(wants, _)| !ready.for_interest(*wants).is_empty());
+            woken.extend(served.map(|(wants, waker)| {
+                known.remove(&identity(wants, &waker));
+                waker
+            }));
             if crowd.waiters.is_empty() {
                 self.crowd = None;
             }
@@ -218,22 +232,24 @@ impl Slot {
 
 impl Crowd {
     fn new() -> Box<Crowd> {
-        Box::new(Crowd { waiters: Vec::new(), sweep_at: SWEEP_AT_FIRST })
+        Box::new(Crowd { waiters: Vec::new(), known: HashSet::new(), sweep_at: SWEEP_AT_FIRST })
     }
 
     /// Nobody tells us when a waiter loses interest, so a set that keeps growing is swept: all are woken, and those
     /// that still wait come back. The threshold doubles, which keeps this rare however many really wait.
     fn store(&mut self, interest: Interest, waker: Waker) -> Leftover {
-        if let Some((wants, _)) = self.waiters.iter_mut().find(|(_, known)| known.will_wake(&waker)) {
-            *wants |= interest;
+        let identity = identity(interest, &waker);
+        if self.known.contains(&identity) {
             return Leftover::Drop(waker);
         }
         let swept = if self.waiters.len() < self.sweep_at {
             Leftover::Nothing
         } else {
             self.sweep_at *= 2;
+            self.known.clear();
             Leftover::Wake(mem::take(&mut self.waiters))
         };
+        self.known.insert(identity);
         self.waiters.push((interest, waker));
         swept
     }

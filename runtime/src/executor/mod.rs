@@ -440,9 +440,10 @@ impl Core {
             }
             self.home.finish_all();
             if self.at_end.borrow().is_empty() {
-                return;
+                break;
             }
         }
+        self.publish(); // that no task is left
     }
 
     /// Has `f` called when this core ends, while its driver still works.

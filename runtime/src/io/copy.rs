@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::pump::Pump;
 use crate::limits::COPY_BYTES;
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use crate::net::{StreamIo, TcpStream};
+use crate::net::{StreamIo, TcpStream, UnixStream, unix};
 
 macro_rules! streams {
     ($($name:ty),*) => {
@@ -30,13 +30,24 @@ macro_rules! streams {
     };
 }
 
-// A new kind of stream is one more name here.
-streams!(TcpStream, ReadHalf<'_>, WriteHalf<'_>, OwnedReadHalf, OwnedWriteHalf);
+// A new kind of stream, and its halves, are more names here.
+streams!(
+    TcpStream,
+    ReadHalf<'_>,
+    WriteHalf<'_>,
+    OwnedReadHalf,
+    OwnedWriteHalf,
+    UnixStream,
+    unix::ReadHalf<'_>,
+    unix::WriteHalf<'_>,
+    unix::OwnedReadHalf,
+    unix::OwnedWriteHalf
+);
 
 /// Copies all that `reader` has to `writer`, and says how many bytes that were. As tokio's.
 ///
-/// From one of our streams to another, or between halves of them, large amounts are moved through a pipe by the system
-/// and not copied at all; see [`copy_bidirectional`].
+/// From one of our streams to another, TCP or Unix, or between halves of them, large amounts are moved through a pipe by the
+/// system and not copied at all; see [`copy_bidirectional`].
 ///
 /// # Errors
 ///
@@ -75,8 +86,8 @@ where
 /// whose peer reads slowly is not read ahead of: each direction holds at most 64 KiB. The result says how many bytes went
 /// from `a` to `b`, and from `b` to `a`.
 ///
-/// Between two of our streams, what comes in large amounts is moved through a pipe by the system (splice(2)) and not
-/// copied at all. Small pieces, and all that goes between other types, are copied through a buffer. A pipe takes two
+/// Between two of our streams, TCP or Unix, what comes in large amounts is moved through a pipe by the system (splice(2))
+/// and not copied at all. Small pieces, and all that goes between other types, are copied through a buffer. A pipe takes two
 /// descriptors, while bytes are in it; each core keeps up to 16 for the next copy. Where none can be had, or the system
 /// refuses to splice, or SIGPIPE has its default action (which would end the process), the buffer does it all.
 ///

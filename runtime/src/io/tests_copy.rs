@@ -7,10 +7,10 @@ use std::task::Poll;
 
 use super::pipe::SPARES;
 use super::pump::Pump;
-use super::{AsyncReadExt, AsyncWriteExt, copy};
+use super::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy};
 use crate::driver::tests_seccomp::{Gate, gate};
 use crate::limits::{COPY_BYTES, PIPE_BYTES, SPARE_PIPES};
-use crate::net::{TcpListener, TcpStream};
+use crate::net::{TcpListener, TcpStream, UnixStream};
 use crate::runtime::{Builder, DriverChoice};
 use crate::task::{JoinHandle, yield_now};
 use crate::{CoreId, spawn_on};
@@ -38,8 +38,15 @@ fn pattern(length: usize) -> Vec<u8> {
 
 /// Sends `length` bytes through a copy between two streams, and looks whether they arrive.
 async fn through_a_copy(length: usize) -> io::Result<()> {
-    let (mut client, mut from) = pair().await?;
-    let (mut to, mut server) = pair().await?;
+    through(pair().await?, pair().await?, length).await
+}
+
+async fn through<A, B>(sender: (A, A), receiver: (B, B), length: usize) -> io::Result<()>
+where
+    A: AsyncRead + AsyncWrite + Unpin + 'static,
+    B: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let ((mut client, mut from), (mut to, mut server)) = (sender, receiver);
     let sending = crate::spawn_local(async move { client.write_all(&pattern(length)).await });
     let copying = crate::spawn_local(async move { copy(&mut from, &mut to).await });
     let mut got = Vec::new();
@@ -64,6 +71,53 @@ fn a_lot_goes_through_a_pipe_which_then_serves_others() {
             assert_eq!(spare_pipes(), 1, "a pipe was not given back, or made in vain");
         }
         assert_eq!(gate.map_or(0, |gate| gate.refused()), 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn unix_streams_and_their_halves_are_spliced_as_well() {
+    on_both(libc::SYS_splice, |gate| async move {
+        let Some(gate) = gate else { return Ok(()) };
+        // Refused once, each has asked.
+        gate.refuse(libc::EINVAL);
+        through(UnixStream::pair()?, UnixStream::pair()?, 4 << 20).await?;
+        through(UnixStream::pair()?, pair().await?, 4 << 20).await?;
+        through(pair().await?, UnixStream::pair()?, 4 << 20).await?;
+        assert_eq!(gate.refused(), 3);
+        for owned in [false, true] {
+            let (mut client, mut server) = UnixStream::pair()?;
+            let echo = crate::spawn_local(async move {
+                if owned {
+                    let (mut reader, mut writer) = server.into_split();
+                    copy(&mut reader, &mut writer).await
+                } else {
+                    let (mut reader, mut writer) = server.split();
+                    copy(&mut reader, &mut writer).await
+                }
+            });
+            let bytes = pattern(1 << 20);
+            let (mut reader, mut writer) = client.split();
+            let mut got = Vec::new();
+            let (sent, received) = crate::join!(
+                async {
+                    writer.write_all(&bytes).await?;
+                    writer.shutdown().await
+                },
+                reader.read_to_end(&mut got)
+            );
+            sent?;
+            received?;
+            assert!(got == bytes);
+            assert_eq!(echo.await.unwrap()?, 1 << 20);
+        }
+        assert_eq!(gate.refused(), 5);
+        // And allowed, nobody is told to copy.
+        gate.allow();
+        through(UnixStream::pair()?, UnixStream::pair()?, 4 << 20).await?;
+        through(UnixStream::pair()?, pair().await?, 4 << 20).await?;
+        through(pair().await?, UnixStream::pair()?, 4 << 20).await?;
+        assert_eq!((gate.refused(), spare_pipes()), (5, 1));
         Ok(())
     });
 }

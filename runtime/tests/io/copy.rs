@@ -350,19 +350,22 @@ fn dropped_at_any_await_it_leaves_a_prefix() {
         // Small ones wait for bytes only, large ones for room too.
         for length in [10, 20_000, 8 << 20] {
             let bytes = pattern(length);
-            for waits in 0..40 {
+            // Further and further, until the server has seen the end: the copy goes on for the other direction.
+            for waits in (0..).step_by(1 + length / 1_000_000) {
                 let Chain { client, mut near, mut far, mut server } = chain().await?;
                 let sending = send(client, bytes.clone());
-                let mut got = vec![0; length];
-                let mut received = 0;
+                let mut got = vec![0; length + 1];
+                let (mut received, mut has_ended) = (0, false);
                 let mut copying = Box::pin(copy_bidirectional(&mut near, &mut far));
                 for _ in 0..waits {
                     assert!(poll_once(&mut copying.as_mut()).await.is_pending(), "the server has not ended");
                     yield_now().await;
-                    let end = length.min(received + 100_000);
+                    let end = got.len().min(received + 100_000);
                     let mut reading = Box::pin(server.read(&mut got[received..end]));
                     if let Poll::Ready(count) = poll_once(&mut reading.as_mut()).await {
-                        received += count?;
+                        let count = count?;
+                        received += count;
+                        has_ended |= count == 0;
                     }
                 }
                 drop(copying);
@@ -378,6 +381,10 @@ fn dropped_at_any_await_it_leaves_a_prefix() {
                 assert!(end <= length && rest[..end] == bytes[..end], "{length} bytes, {waits} waits");
                 drop(near);
                 let _ = sending.await.unwrap();
+                if has_ended {
+                    assert_eq!(received, length);
+                    break;
+                }
             }
         }
         Ok(())

@@ -5,6 +5,8 @@ mod common;
 #[cfg(feature = "tokio")]
 mod copy;
 #[cfg(feature = "tokio")]
+mod copy_unix;
+#[cfg(feature = "tokio")]
 mod names;
 #[cfg(feature = "tokio")]
 mod stdio;

@@ -73,6 +73,24 @@ pub async fn done_within<F: Future>(waits: usize, future: F) -> Option<F::Output
     None
 }
 
+/// Polls `future` whenever it is woken, until it has waited `waits` times, then drops it. Its output, if it was done before.
+pub async fn woken_within<F: Future>(waits: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = waits;
+    poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
 /// As [`done_within`], and says only whether it was done.
 pub async fn give_up_after(waits: usize, future: impl Future) -> bool {
     done_within(waits, future).await.is_some()
