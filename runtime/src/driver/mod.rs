@@ -13,6 +13,7 @@ mod fork;
 mod handover;
 mod interest;
 mod mailbox;
+mod nudge;
 mod open_op;
 mod order;
 mod recv;

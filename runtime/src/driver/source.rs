@@ -348,6 +348,14 @@ impl Source {
         }
     }
 
+    /// The cores that have the descriptor registered, or had.
+    pub(super) fn registered(&self) -> Vec<CoreUid> {
+        // Relaxed: as in `note`; who must not be missed sees to the order with fences (see `wake_readers`).
+        let first = std::num::NonZeroU64::new(self.first.load(Ordering::Relaxed)).map(CoreUid);
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        first.into_iter().chain(others.iter().copied()).collect()
+    }
+
     /// Ends all registrations of a file that lives on elsewhere. True when there was one.
     pub(super) fn end_registrations(&mut self) -> bool {
         let Some(descriptor) = self.descriptor.take() else { return false };

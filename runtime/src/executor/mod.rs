@@ -67,6 +67,10 @@ pub(crate) struct Core {
     ending: Cell<bool>,
     /// Somebody waits until this core has no task any more and leaves.
     pub(crate) retiring: RefCell<Option<Retiring>>,
+    /// The deadline for that has passed; so many tasks had to be aborted.
+    pub(crate) evicted: Cell<Option<usize>>,
+    /// The main task is here, which nobody can abort.
+    pub(crate) keeps_main: Cell<bool>,
     /// Somebody wants this core's loop to fail.
     pub(crate) doomed: Cell<bool>,
     /// Drops the core-local state that was made here.
@@ -126,6 +130,8 @@ impl Core {
             rang: Cell::new(false),
             ending: Cell::new(false),
             retiring: RefCell::default(),
+            evicted: Cell::default(),
+            keeps_main: Cell::default(),
             doomed: Cell::new(false),
             at_end: RefCell::new(Vec::new()),
         }

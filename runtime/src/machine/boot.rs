@@ -185,6 +185,7 @@ where
     threads.extend(follower);
     threads.extend(watch::start(&machine, &builder.thread_name));
     machine.hooks.started();
+    core.keeps_main.set(true);
     let output = core.enter(|| {
         let main = catch_unwind(AssertUnwindSafe(main))?;
         let handle = task::spawn_at_home(&core.home, main, Location::caller(), false);

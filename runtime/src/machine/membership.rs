@@ -14,6 +14,8 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use multikernel_channels::oneshot;
 use multikernel_replicate::CoreId;
@@ -23,10 +25,18 @@ use crate::executor::{self, Core};
 use crate::machine::mailbox::{Mailbox, Standing};
 use crate::machine::runtime::Handle;
 use crate::machine::{Machine, call, placement};
+use crate::time::timeout;
 use multikernel_channels::sync::Arc;
 
+/// What becomes of a core that is to leave: how many tasks it had to abort.
+type Outcome = Result<usize, RetireError>;
+
 /// Who waits for a core to leave.
-pub(crate) type Retiring = oneshot::Sender<Result<(), RetireError>>;
+pub(crate) struct Retiring {
+    /// Another one each time, so that a deadline ends nothing but its own.
+    id: u64,
+    reply: oneshot::Sender<Outcome>,
+}
 
 /// Why a core does not retire.
 ///
@@ -44,7 +54,7 @@ pub(crate) type Retiring = oneshot::Sender<Result<(), RetireError>>;
 pub enum RetireError {
     /// There is no such core, it is retired or about to be, or the Machine ends.
     NotThere,
-    /// It is the last core, or a replicated object refuses.
+    /// It is the last core, or a replicated object refuses. At a deadline also: no other core stays, or it runs the main task.
     Refused,
 }
 
@@ -132,16 +142,69 @@ impl Handle {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn retire(&self, core: CoreId) -> Result<(), RetireError> {
-        let Some(target) = self.machine.cores.get(core.index()) else { return Err(RetireError::NotThere) };
-        if !target.load.change_standing(Standing::Member, Standing::Leaving) {
-            return Err(RetireError::NotThere);
-        }
+        let target = self.begin_leave(core)?;
         // Before the answer, so that it is dropped after it.
         let _has_it_look = Look(target);
-        let (reply, answer) = oneshot::channel();
-        // Refused: the core has ended.
-        let _ = call::post(target, |_| executor::with(|core| core.expect("on a core").retire(reply)));
-        answer.await.unwrap_or(Err(RetireError::NotThere))
+        let (_, answer) = ask_to_leave(target);
+        answer.await.unwrap_or(Err(RetireError::NotThere)).map(drop)
+    }
+
+    /// As [`retire`](Self::retire), but waits no longer than `within` for tasks that have to stay: then it aborts those that are
+    /// left. Says how many that were.
+    ///
+    /// Each is aborted as by [`JoinHandle::abort`](crate::task::JoinHandle::abort): its future is dropped on its core, after the
+    /// poll that is under way, and its handle says that it was cancelled. What such tasks hold goes with them: connections that
+    /// they serve are closed. A listener of [`bind_each_core`](crate::net::TcpListener::bind_each_core) is not; other cores
+    /// accept from it. Tasks that may run anywhere are handed over, also after the deadline.
+    ///
+    /// # Errors
+    ///
+    /// As `retire`. No task is aborted if it is clear at the deadline that the core may not leave: no other core stays, or it is the
+    /// one whose thread called [`Builder::run`](crate::runtime::Builder::run), where the main task is. If a replicated object
+    /// refuses after that, the core goes on without the tasks that were aborted.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that is neither a core nor a guest of a runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// As `retire`, until the deadline. From then on the core leaves.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new().cores(2).run(|| async {
+    /// use std::time::Duration;
+    /// use multikernel::{CoreId, runtime::Handle};
+    ///
+    /// let (machine, core) = (Handle::current(), CoreId::new(1));
+    /// let stays = multikernel::spawn_on(core, || std::future::pending::<()>());
+    /// assert_eq!(machine.retire_within(core, Duration::from_millis(10)).await?, 1);
+    /// assert!(stays.await.unwrap_err().is_cancelled());
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn retire_within(&self, core: CoreId, within: Duration) -> Result<usize, RetireError> {
+        let target = self.begin_leave(core)?;
+        let _has_it_look = Look(target); // as above
+        let (id, mut answer) = ask_to_leave(target);
+        let answer = match timeout(within, &mut answer).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => {
+                // Refused: the core has ended.
+                let _ =
+                    call::post(target, move |_| executor::with(|core| core.expect("on a core").evict(id)));
+                answer.await
+            }
+        };
+        answer.unwrap_or(Err(RetireError::NotThere))
+    }
+
+    /// A member gets no new tasks from now on.
+    fn begin_leave(&self, core: CoreId) -> Result<&Mailbox, RetireError> {
+        let target = self.machine.cores.get(core.index()).ok_or(RetireError::NotThere)?;
+        let was_member = target.load.change_standing(Standing::Member, Standing::Leaving);
+        was_member.then_some(&**target).ok_or(RetireError::NotThere)
     }
 
     /// Brings a core back that has retired: it gets all replicated objects, and tasks again.
@@ -179,6 +242,17 @@ impl Handle {
         }
         answer.await.unwrap_or(Err(ReviveError::NotRetired))
     }
+}
+
+/// Has a core leave when its last task has gone. Gives the number of this request, and what will come of it.
+fn ask_to_leave(target: &Mailbox) -> (u64, oneshot::Receiver<Outcome>) {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let id = NEXT.fetch_add(1, Ordering::Relaxed); // only uniqueness matters
+    let (reply, answer) = oneshot::channel();
+    let retiring = Retiring { id, reply };
+    // Refused: the core has ended.
+    let _ = call::post(target, |_| executor::with(|core| core.expect("on a core").retire(retiring)));
+    (id, answer)
 }
 
 /// Has a core that may be asleep look whether anybody still waits for it to leave.
@@ -236,8 +310,23 @@ impl Machine {
 
 impl Core {
     /// From now on this core waits for its last task to end, and then leaves.
-    fn retire(&self, reply: Retiring) {
-        self.retiring.replace(Some(reply));
+    fn retire(&self, retiring: Retiring) {
+        self.retiring.replace(Some(retiring));
+    }
+
+    /// The deadline of that request has passed: from now on what has to stay is aborted.
+    fn evict(&self, id: u64) {
+        if self.retiring.borrow().as_ref().is_none_or(|retiring| retiring.id != id) {
+            return; // it leaves already
+        }
+        let others = self.machine.cores.iter().filter(|core| core.index != self.home.mailbox().index);
+        let another_stays = others.map(|core| core.load.standing()).any(|other| other == Standing::Member);
+        if another_stays && !self.keeps_main.get() {
+            self.evicted.set(Some(0));
+        } else if let Some(retiring) = self.retiring.take() {
+            self.home.mailbox().load.set_standing(Standing::Member);
+            let _ = retiring.reply.send(Err(RetireError::Refused));
+        }
     }
 
     /// Leaves, if somebody waits for that and no task is left.
@@ -251,21 +340,28 @@ impl Core {
     #[cold]
     fn retire_if_idle(&self) {
         assert!(!self.doomed.get(), "the loop fails, as it was told to");
-        if self.retiring.borrow().as_ref().is_some_and(oneshot::Sender::is_closed) {
+        let gave_up = |retiring: &Retiring| retiring.reply.is_closed() && self.evicted.get().is_none();
+        if self.retiring.borrow().as_ref().is_some_and(gave_up) {
             self.retiring.take();
             return self.home.mailbox().load.set_standing(Standing::Member);
         }
         if self.home.pending() > 0 {
             self.move_out();
         }
+        if let Some(evicted) = self.evicted.get() {
+            self.evicted.set(Some(evicted + self.home.abort_what_stays()));
+        }
         // Again, for nothing else need ever wake this core.
         if self.home.pending() > 0 {
             return;
         }
-        let Some(reply) = self.retiring.take() else { return };
+        let Some(Retiring { reply, .. }) = self.retiring.take() else { return };
+        let evicted = self.evicted.take().unwrap_or(0);
         self.home.shut(true);
         let asked = self.seat.host.leave(move |has_left| {
-            executor::with(|core| core.expect("a host is entered on a core").end_leave(has_left, reply));
+            let outcome = if has_left { Ok(evicted) } else { Err(RetireError::Refused) };
+            executor::with(|core| core.expect("a host is entered on a core").end_leave(has_left));
+            let _ = reply.send(outcome); // nobody may wait
         });
         debug_assert!(asked, "a core that leaves is a member");
     }
@@ -278,7 +374,7 @@ impl Core {
         });
     }
 
-    fn end_leave(&self, has_left: bool, reply: Retiring) {
+    fn end_leave(&self, has_left: bool) {
         let load = &self.home.mailbox().load;
         if has_left {
             // Before the ends are closed: see `Load::standing`.
@@ -288,7 +384,6 @@ impl Core {
             self.home.shut(false);
             load.set_standing(Standing::Member);
         }
-        let _ = reply.send(if has_left { Ok(()) } else { Err(RetireError::Refused) });
     }
 
     fn rejoin(&self, reply: oneshot::Sender<Result<(), ReviveError>>) {

@@ -49,10 +49,25 @@ impl Acceptor {
 
     /// As [`accept`](Self::accept); whoever polls shares one pause.
     pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(OwnedFd, SockAddr)>> {
+        self.with_shared_pause(|pause| self.poll_accept_pausing(cx, pause))
+    }
+
+    /// Lends `f` the pause of those who poll without one of their own.
+    pub(super) fn with_shared_pause<R>(&self, f: impl FnOnce(&mut Pause) -> R) -> R {
         let mut pause = std::mem::take(&mut *self.shared_pause());
-        let result = self.poll_accept_pausing(cx, &mut pause);
+        let result = f(&mut pause);
         *self.shared_pause() = pause;
         result
+    }
+
+    /// Wakes all who wait in an accept, so that they look again.
+    pub(super) fn wake_all(&self) {
+        self.source.wake_readers();
+    }
+
+    /// This core has no more to do with it.
+    pub(super) fn unwatch(&self) {
+        self.source.unwatch();
     }
 
     fn shared_pause(&self) -> MutexGuard<'_, Pause> {

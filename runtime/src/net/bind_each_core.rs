@@ -3,20 +3,21 @@
 //! ```text
 //!   who asks        reserves the port; proposes to bind
 //!   each core       prepare: binds a socket of its own, or refuses        abort: closes it, and nobody was reset
-//!                   commit: listens, and hands the socket to who asks
-//!   who asks        wakes cores that sleep, so that they commit; takes the sockets
+//!                   commit: listens, and hands the socket to who asks, one core after the other
+//!   who asks        wakes cores that sleep, so that they commit; takes the sockets, in the order in which they began to listen
 //! ```
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 
 use multikernel_replicate::{CoreId, ProposeError, Replicated, StateMachine};
-use socket2::Socket;
+use socket2::{Domain, Socket, Type};
 
 use super::addr::{ip_address, no_address, resolve};
-use super::tcp_listener::{Sharing, bound};
+use super::listener_group;
+use super::steering::Steering;
 use super::{TcpListener, ToSocketAddrs};
 use crate::limits::BACKLOG;
 use crate::machine::objects;
@@ -29,8 +30,9 @@ type Part = (CoreId, io::Result<Socket>);
 struct Bind {
     id: u64,
     addr: SocketAddr,
-    /// Never waits. Whoever asks may have gone: then the socket is closed where it was made.
-    parts: mpsc::Sender<Part>,
+    /// A send never waits. Whoever asks may have gone: then the socket is closed where it was made. Locked while one begins to
+    /// listen, so that the parts come in the order in which the system counts them.
+    parts: Mutex<mpsc::Sender<Part>>,
 }
 
 /// One core's sockets that are bound and do not listen yet. Nothing of it outlives a round.
@@ -51,8 +53,9 @@ impl StateMachine for Listeners {
     fn commit(&mut self, bind: &Bind) {
         let Some(at) = self.0.iter().position(|(id, _)| *id == bind.id) else { return };
         let (_, socket) = self.0.swap_remove(at);
+        let parts = bind.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let part = socket.listen(BACKLOG).map(|()| socket);
-        let _nobody_waits = bind.parts.send((CoreId::current(), part));
+        let _nobody_waits = parts.send((CoreId::current(), part));
     }
 
     fn abort(&mut self, bind: &Bind) {
@@ -67,14 +70,20 @@ impl StateMachine for Listeners {
 }
 
 /// Listens on the first address that can be bound on every core.
-pub(super) async fn bind_each_core<A: ToSocketAddrs>(addr: A) -> io::Result<Vec<TcpListener>> {
+pub(super) async fn bind_each_core<A: ToSocketAddrs>(
+    addr: A,
+    steering: Steering,
+) -> io::Result<Vec<TcpListener>> {
     let handle = Handle::current();
     let mut last = no_address();
     for addr in resolve(&addr).await? {
         let answer = match CoreId::try_current() {
-            Some(_) => agree(addr).await,
+            Some(_) => agree(addr, steering).await,
             // A guest has no part in the agreement.
-            None => handle.spawn(agree(addr)).await.unwrap_or_else(|ended| Err(io::Error::other(ended))),
+            None => {
+                let agreed = handle.spawn(agree(addr, steering)).await;
+                agreed.unwrap_or_else(|ended| Err(io::Error::other(ended)))
+            }
         };
         match answer {
             Ok(listeners) => return Ok(listeners),
@@ -84,7 +93,7 @@ pub(super) async fn bind_each_core<A: ToSocketAddrs>(addr: A) -> io::Result<Vec<
     Err(last)
 }
 
-async fn agree(addr: SocketAddr) -> io::Result<Vec<TcpListener>> {
+async fn agree(addr: SocketAddr, steering: Steering) -> io::Result<Vec<TcpListener>> {
     // Relaxed: only uniqueness matters.
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -94,18 +103,19 @@ async fn agree(addr: SocketAddr) -> io::Result<Vec<TcpListener>> {
     let listeners =
         Replicated::fixed(objects::LISTENERS, Listeners::default).await.map_err(io::Error::other)?;
     let (parts, given) = mpsc::channel();
-    listeners.propose(Bind { id, addr, parts }).await.map_err(refused)?;
+    listeners.propose(Bind { id, addr, parts: Mutex::new(parts) }).await.map_err(refused)?;
     // A core that sleeps is told by nobody that it is decided.
     for core in crate::on_each_core(|| async {}) {
         let _has_ended = core.await;
     }
-    let mut parts: Vec<Part> = given.try_iter().collect();
-    parts.sort_unstable_by_key(|(core, _)| *core);
-    let listening = parts.into_iter().map(|(core, part)| match part {
-        Ok(socket) => Ok(TcpListener::from_fd(socket.into())),
+    let listening = given.try_iter().map(|(core, part)| match part {
+        Ok(socket) => Ok((core, socket)),
         Err(error) => Err(on_core(core, &error)),
     });
-    listening.collect()
+    let sockets = listening.collect::<io::Result<Vec<_>>>()?;
+    let mut seats = listener_group::group(&Handle::current().machine, sockets, steering);
+    seats.sort_unstable_by_key(|(core, ..)| *core);
+    Ok(seats.into_iter().map(|(_, acceptor, seat)| TcpListener::of_group(acceptor, seat)).collect())
 }
 
 fn refused(error: ProposeError<Listeners>) -> io::Error {
@@ -117,4 +127,26 @@ fn refused(error: ProposeError<Listeners>) -> io::Error {
 
 fn on_core(core: CoreId, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{core}: {error}"))
+}
+
+/// Whether a listening socket shares its port with others of the same user.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sharing {
+    No,
+    /// Not with who is there already, but with who comes.
+    FromNowOn,
+    Yes,
+}
+
+pub(super) fn bound(addr: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
+    socket.set_reuse_address(true)?;
+    if sharing == Sharing::Yes {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&addr.into())?;
+    if sharing == Sharing::FromNowOn {
+        socket.set_reuse_port(true)?;
+    }
+    Ok(socket)
 }

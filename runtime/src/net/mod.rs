@@ -34,6 +34,7 @@ mod bind_each_core_tests;
 pub(crate) mod datagram_io;
 mod datagrams;
 mod incoming;
+mod listener_group;
 mod mmsg;
 mod owned;
 mod owned_halves;
@@ -41,6 +42,7 @@ mod readiness;
 mod shortage;
 mod split;
 mod split_owned;
+mod steering;
 pub(crate) mod stream;
 pub(crate) mod stream_io;
 mod tcp_listener;
@@ -69,11 +71,12 @@ pub use unix_datagram::UnixDatagram;
 pub use unix_listener::UnixListener;
 pub use unix_stream::UnixStream;
 
-/// The halves of a [`TcpStream`], and the stream of a [`TcpListener`]'s connections.
+/// The halves of a [`TcpStream`], the stream of a [`TcpListener`]'s connections, and how these come to a core.
 pub mod tcp {
     pub use super::incoming::Incoming;
     pub use super::split::{ReadHalf, WriteHalf};
     pub use super::split_owned::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
+    pub use super::steering::Steering;
 }
 
 /// Many datagrams in one call: see [`UdpSocket::recv_batch`] and [`UdpSocket::send_batch`].

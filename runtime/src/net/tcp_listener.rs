@@ -1,18 +1,25 @@
 //! A socket that accepts TCP connections.
 
+use std::future::poll_fn;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::{fmt, io, net::SocketAddr};
 
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use multikernel_replicate::CoreId;
+
+use socket2::{SockAddr, SockRef};
 
 use super::acceptor::Acceptor;
 use super::addr::{bind_first, ip_address};
-use super::bind_each_core;
+use super::bind_each_core::{self, Sharing, bound};
 use super::incoming::Incoming;
+use super::listener_group::Seat;
 use super::shortage::Pause;
+use super::steering::Steering;
 use super::{TcpStream, ToSocketAddrs};
 use crate::limits::BACKLOG;
+use crate::runtime::Handle;
 
 /// A socket that accepts TCP connections.
 ///
@@ -41,12 +48,18 @@ use crate::limits::BACKLOG;
 /// }
 /// ```
 pub struct TcpListener {
-    acceptor: Acceptor,
+    acceptor: Arc<Acceptor>,
+    /// Among those that were made with it, one for each core.
+    seat: Option<Seat>,
 }
 
 impl TcpListener {
     pub(super) fn from_fd(fd: OwnedFd) -> TcpListener {
-        TcpListener { acceptor: Acceptor::new(fd) }
+        TcpListener { acceptor: Arc::new(Acceptor::new(fd)), seat: None }
+    }
+
+    pub(super) fn of_group(acceptor: Arc<Acceptor>, seat: Seat) -> TcpListener {
+        TcpListener { acceptor, seat: Some(seat) }
     }
 
     /// Listens on the first address of `addr` that can be bound. Port 0 asks for any free port:
@@ -93,6 +106,13 @@ impl TcpListener {
     /// connections some cores get none, and a listener that nobody accepts from strands its share. So give each core its
     /// own, and serve with [`spawn_local`](crate::spawn_local), which keeps a connection where it was accepted.
     ///
+    /// They belong together. If one is dropped, by a task that ends, is aborted or goes down with its core, its socket stays
+    /// open, for to close it would reset who waits in its queue: whoever accepts from one of the others accepts from it as
+    /// well. When the last is dropped, all are closed. [`for_core`](Self::for_core) gives a core its own again.
+    ///
+    /// A core that [retires](crate::runtime::Handle::retire) hands its listener over with the task that accepts, if that may
+    /// go; a task that has to stay accepts on that core until it ends.
+    ///
     /// An address that somebody listens on already is refused, even if they would share it.
     ///
     /// # Errors
@@ -126,7 +146,97 @@ impl TcpListener {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn bind_each_core<A: ToSocketAddrs>(addr: A) -> io::Result<Vec<TcpListener>> {
-        bind_each_core::bind_each_core(addr).await
+        bind_each_core::bind_each_core(addr, Steering::Hash).await
+    }
+
+    /// As [`bind_each_core`](Self::bind_each_core), and says how the system is to spread connections over the listeners. Where
+    /// it does not take that, the hash decides; [`steering`](Self::steering) says what was taken.
+    ///
+    /// # Errors
+    ///
+    /// As there, and so are panics and cancel safety.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multikernel::net::{TcpListener, tcp::Steering};
+    ///
+    /// # multikernel::runtime::Builder::new().cores(2).run(|| async {
+    /// let listeners = TcpListener::bind_each_core_with("127.0.0.1:0", Steering::IncomingCpu).await?;
+    /// println!("connections are spread by {:?}", listeners[0].steering());
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn bind_each_core_with<A: ToSocketAddrs>(
+        addr: A,
+        steering: Steering,
+    ) -> io::Result<Vec<TcpListener>> {
+        bind_each_core::bind_each_core(addr, steering).await
+    }
+
+    /// How the system spreads connections over this listener and those that were made with it. A listener that was made
+    /// alone says [`Hash`](Steering::Hash).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, tcp::Steering};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let listeners = TcpListener::bind_each_core("127.0.0.1:0").await?;
+    /// assert_eq!(listeners[0].steering(), Steering::Hash);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn steering(&self) -> Steering {
+        self.seat.as_ref().map_or(Steering::Hash, Seat::steering)
+    }
+
+    /// Of listeners made by [`bind_each_core`](Self::bind_each_core): gives that core a listener again whose own was dropped,
+    /// with all that waits in its queue. A core that had none gets a new one. For cores that have been
+    /// [revived](crate::runtime::Handle::revive), or whose task that accepted has failed.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` if the core has its listener; `InvalidInput` if there is no such core, or if this listener was made alone. For
+    /// a new one, those of [`bind`](Self::bind).
+    ///
+    /// # Panics
+    ///
+    /// On a thread that is neither a core nor a guest of a runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use multikernel::{CoreId, net::TcpListener, runtime::Handle};
+    ///
+    /// async fn serve(listener: TcpListener) {
+    ///     while let Ok((stream, _peer)) = listener.accept().await {
+    ///         multikernel::spawn_local(async move { drop(stream) });
+    ///     }
+    /// }
+    ///
+    /// # multikernel::runtime::Builder::new().cores(2).run(|| async {
+    /// let mut listeners = TcpListener::bind_each_core("127.0.0.1:0").await?;
+    /// let (machine, core) = (Handle::current(), CoreId::new(1));
+    /// let its = listeners.pop().unwrap();
+    /// multikernel::spawn_on(core, move || serve(its));
+    ///
+    /// machine.retire_within(core, Duration::from_millis(10)).await?; // its clients are ours now
+    /// machine.revive(core).await?;
+    /// let its = listeners[0].for_core(core)?; // and its own again
+    /// multikernel::spawn_on(core, move || serve(its));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn for_core(&self, core: CoreId) -> io::Result<TcpListener> {
+        let invalid = |text| io::Error::new(io::ErrorKind::InvalidInput, text);
+        let machine = Handle::current().machine;
+        let Some(seat) = &self.seat else { return Err(invalid("the listener was made alone".to_owned())) };
+        if core.index() >= machine.cores.len() {
+            return Err(invalid(format!("there is no {core} among {}", machine.cores.len())));
+        }
+        seat.take(&machine, core).map(|(acceptor, seat)| TcpListener::of_group(acceptor, seat))
     }
 
     /// Waits for a connection; gives it and the peer's address.
@@ -160,7 +270,8 @@ impl TcpListener {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.acceptor.accept().await.and_then(connection)
+        let mut pause = Pause::default();
+        poll_fn(|cx| self.poll_accept_pausing(cx, &mut pause)).await
     }
 
     /// Polls for a connection, as [`accept`](Self::accept). Only the last task that polled is sure to be woken.
@@ -184,7 +295,7 @@ impl TcpListener {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        self.acceptor.poll_accept(cx).map(|accepted| accepted.and_then(connection))
+        self.acceptor.with_shared_pause(|pause| self.poll_accept_pausing(cx, pause))
     }
 
     /// The connections as a [`Stream`](futures::Stream) that never ends.
@@ -213,7 +324,11 @@ impl TcpListener {
         cx: &mut Context<'_>,
         pause: &mut Pause,
     ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        self.acceptor.poll_accept_pausing(cx, pause).map(|accepted| accepted.and_then(connection))
+        let polled = match &self.seat {
+            None => self.acceptor.poll_accept_pausing(cx, pause),
+            Some(seat) => seat.poll_accept(&self.acceptor, cx, pause),
+        };
+        polled.map(|accepted| accepted.and_then(connection))
     }
 
     /// The address it listens on, with the port that the system chose if it was bound to port 0.
@@ -259,7 +374,8 @@ impl TcpListener {
 
     /// Gives the listener to the standard library, non-blocking still.
     ///
-    /// Where a core was watching it, its descriptor has another number now.
+    /// Where a core was watching it, its descriptor has another number now. If it was made with others, one for each core,
+    /// these do not take care of it any more, and the hash decides where connections go.
     ///
     /// # Errors
     ///
@@ -279,7 +395,14 @@ impl TcpListener {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn into_std(self) -> io::Result<std::net::TcpListener> {
-        Ok(self.acceptor.into_fd()?.into())
+        let TcpListener { acceptor, seat } = self;
+        seat.iter().for_each(Seat::give_away);
+        drop(seat);
+        match Arc::try_unwrap(acceptor) {
+            Ok(acceptor) => Ok(acceptor.into_fd()?.into()),
+            // Somebody who has kept it has yet to let go.
+            Err(shared) => Ok(shared.fd().try_clone_to_owned()?.into()),
+        }
     }
 
     /// The most routers an answer may pass (`IP_TTL`); connections inherit it. Of IPv4 listeners.
@@ -322,28 +445,6 @@ impl TcpListener {
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         SockRef::from(self).set_ttl_v4(ttl)
     }
-}
-
-/// Whether a listening socket shares its port with others of the same user.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sharing {
-    No,
-    /// Not with who is there already, but with who comes.
-    FromNowOn,
-    Yes,
-}
-
-pub(super) fn bound(addr: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
-    socket.set_reuse_address(true)?;
-    if sharing == Sharing::Yes {
-        socket.set_reuse_port(true)?;
-    }
-    socket.bind(&addr.into())?;
-    if sharing == Sharing::FromNowOn {
-        socket.set_reuse_port(true)?;
-    }
-    Ok(socket)
 }
 
 fn connection((fd, peer): (OwnedFd, SockAddr)) -> io::Result<(TcpStream, SocketAddr)> {

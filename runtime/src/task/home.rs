@@ -399,6 +399,19 @@ impl Home {
         }
     }
 
+    /// Aborts each task that may not be handed over. Says how many had not been aborted before.
+    pub(crate) fn abort_what_stays(&self) -> usize {
+        let count = Cell::new(0);
+        self.for_each(|task| {
+            let header = task.header();
+            if !header.is_movable.get() && !header.aborted.replace(true) {
+                count.set(count.get() + 1);
+                self.wake(task);
+            }
+        });
+        count.get()
+    }
+
     /// Drops the future of every live task, and of what those drops spawn. Not from within a poll.
     pub(crate) fn cancel_all(&self) {
         self.ending.set(true);

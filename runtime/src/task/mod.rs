@@ -289,6 +289,7 @@ where
     F::Output: Send + 'static,
 {
     let task = raw::allocate_call(target, call, at);
+    task.header().is_movable.set(true); // both the call and its output are `Send`
     match home {
         Some(home) => home.adopt(task),
         // SAFETY: newborn, and what it holds is `Send`.

@@ -4,7 +4,9 @@ use std::io;
 
 use multikernel::net::{TcpListener, TcpStream};
 
-pub use crate::support::{DRIVERS, assert_driver, on_both, pattern, poll_once, read, read_exact, write_all};
+pub use crate::support::{
+    DRIVERS, PATIENCE, assert_driver, on_both, pattern, poll_once, read, read_exact, write_all,
+};
 
 /// Both ends of a connection.
 pub async fn pair() -> io::Result<(TcpStream, TcpStream)> {

@@ -12,6 +12,7 @@ mod hyper;
 mod listener;
 mod readiness;
 mod socket;
+mod steering;
 #[path = "../support/mod.rs"]
 mod support;
 #[cfg(feature = "tokio")]
