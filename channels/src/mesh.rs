@@ -2,7 +2,8 @@
 //!
 //! What the cores of a Machine say to each other for their own purposes, in messages that are bounded by a protocol: a
 //! push never waits, because a ring grows to what the protocol says. Most pairs of cores say little, so rings begin small. A reader looks at a few words, not at a ring
-//! for each other core, to learn who has sent something (rules R60 to R63 of the protocol page).
+//! for each other core, to learn who has sent something; but at the rings of a few it looks itself, and those save the word, which
+//! is a cache line that goes to and fro as well (rules R60 to R65 of the protocol page).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,7 +11,7 @@ use std::fmt;
 use crossbeam_utils::CachePadded;
 
 use crate::ring::{Consumer, PopError, Producer, PushError, ring};
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
 const BITS: usize = 64;
 
@@ -36,10 +37,21 @@ pub struct Mesh<T> {
 /// How many messages the first ring from one core to another holds. Most that are ever used carry one or two.
 const FIRST: usize = 1;
 
+/// Cores whose rings a reader looks at itself. A core hears most from one that is home, and a home of a small Machine from few.
+const WATCHED: usize = 4;
+
+/// The writing end of a ring.
+struct Outgoing<T> {
+    producer: Producer<T>,
+    /// The reader looks at the ring itself, for as long as there is the ring.
+    is_watched: Arc<AtomicBool>,
+}
+
 /// The reading end of a ring that the reader does not know yet.
 struct Arrival<T> {
     from: usize,
     consumer: Consumer<T>,
+    is_watched: Arc<AtomicBool>,
     /// It takes the place of the ring before, which was full. Else it begins a new life of its writer.
     continues: bool,
 }
@@ -58,9 +70,11 @@ impl<T> Place<T> {
         self.hints[from / BITS].fetch_or(1 << (from % BITS), Ordering::Release);
     }
 
-    fn add(&self, from: usize, consumer: Consumer<T>, continues: bool) {
-        let arrival = Arrival { from, consumer, continues };
+    fn add(&self, from: usize, consumer: Consumer<T>, continues: bool) -> Arc<AtomicBool> {
+        let is_watched = Arc::new(AtomicBool::new(false));
+        let arrival = Arrival { from, consumer, is_watched: Arc::clone(&is_watched), continues };
         self.new.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(arrival);
+        is_watched
     }
 
     fn take_new(&self) -> Vec<Arrival<T>> {
@@ -125,11 +139,13 @@ pub enum News<T> {
 pub struct End<T: Send> {
     me: usize,
     mesh: Arc<Mesh<T>>,
-    outgoing: Box<[Option<Producer<T>>]>,
+    outgoing: Box<[Option<Outgoing<T>>]>,
     /// From each core the rings that are not read to the end, the oldest first.
     incoming: Box<[VecDeque<Arrival<T>>]>,
     /// Hints that were taken and whose rings are not read yet.
     seen: Box<[u64]>,
+    /// Cores at whose oldest ring this end looks itself.
+    watched: Vec<usize>,
     /// The core whose ring is being read.
     reading: Option<usize>,
 }
@@ -160,6 +176,7 @@ impl<T: Send> End<T> {
             outgoing: (0..cores).map(|_| None).collect(),
             incoming: (0..cores).map(|_| VecDeque::new()).collect(),
             seen: vec![0; cores.div_ceil(BITS)].into(),
+            watched: Vec::with_capacity(WATCHED),
             reading: None,
         }
     }
@@ -181,12 +198,13 @@ impl<T: Send> End<T> {
         let place = &self.mesh.places[to];
         let mut message = Some(message);
         while let Some(unsent) = message.take() {
-            let producer = self.outgoing[to].get_or_insert_with(|| {
+            let ring_to = self.outgoing[to].get_or_insert_with(|| {
                 let (producer, consumer) = ring(FIRST.min(self.mesh.most));
-                place.add(self.me, consumer, false);
-                producer
+                Outgoing { producer, is_watched: place.add(self.me, consumer, false) }
             });
-            match producer.try_push(unsent) {
+            match ring_to.producer.try_push(unsent) {
+                // Relaxed (R65): what it says is of the reader, which knows it, and it stays true.
+                Ok(()) if ring_to.is_watched.load(Ordering::Relaxed) => return,
                 Ok(()) => {}
                 Err(PushError::Closed(unsent)) => {
                     // An earlier life of the reader has dropped it.
@@ -194,15 +212,15 @@ impl<T: Send> End<T> {
                     message = Some(unsent);
                 }
                 Err(PushError::Full(unsent)) => {
-                    let full = producer.capacity();
+                    let full = ring_to.producer.capacity();
                     assert!(
                         full < self.mesh.most,
                         "more is unread than the protocol allows: its bound is wrong"
                     );
                     let (larger, consumer) = ring((2 * full).min(self.mesh.most));
                     // R63: known to the reader before the old ring ends.
-                    place.add(self.me, consumer, true);
-                    *producer = larger;
+                    let is_watched = place.add(self.me, consumer, true);
+                    *ring_to = Outgoing { producer: larger, is_watched };
                     message = Some(unsent);
                 }
             }
@@ -210,7 +228,7 @@ impl<T: Send> End<T> {
         place.hint(self.me);
     }
 
-    /// Whether somebody has sent something. One load for each 64 cores.
+    /// Whether somebody has sent something. One load for each 64 cores, and some for the rings that are watched.
     ///
     /// ```
     /// # use multikernel_channels::mesh::{End, Mesh};
@@ -224,6 +242,15 @@ impl<T: Send> End<T> {
         // Relaxed: what is read is ordered by `take_hint`; whoever sleeps on the answer fences first (R12).
         self.reading.is_some()
             || self.mesh.places[self.me].hints.iter().any(|word| word.load(Ordering::Relaxed) != 0)
+            || self.watched_with_news().is_some()
+    }
+
+    /// A watched core whose ring is not empty. That one has ended, or is continued, is said by a hint.
+    #[inline]
+    fn watched_with_news(&self) -> Option<usize> {
+        let is_full =
+            |from: &usize| self.incoming[*from].front().is_some_and(|ring| !ring.consumer.is_empty());
+        self.watched.iter().copied().find(is_full)
     }
 
     /// What was sent next. `None` when all that was sent before has been read.
@@ -242,10 +269,14 @@ impl<T: Send> End<T> {
         loop {
             let from = match self.reading {
                 Some(from) => from,
-                None => self.take_hint()?,
+                // Hints first: who is watched sets few, and nobody must wait for ever.
+                None => self.take_hint().or_else(|| self.watched_with_news())?,
             };
             if self.incoming[from].is_empty() {
                 self.learn();
+            }
+            if self.reading.is_none() {
+                self.watch(from);
             }
             self.reading = Some(from);
             match self.incoming[from].front_mut().map(|ring| ring.consumer.try_pop()) {
@@ -254,7 +285,12 @@ impl<T: Send> End<T> {
                     self.learn();
                     self.incoming[from].pop_front();
                     // R63: a ring that was full has ended too.
-                    if !self.incoming[from].front().is_some_and(|next| next.continues) {
+                    let is_gone = !self.incoming[from].front().is_some_and(|next| next.continues);
+                    if is_gone {
+                        self.watched.retain(|watched| *watched != from);
+                    }
+                    self.watch(from);
+                    if is_gone {
                         return Some((from, News::Gone));
                     }
                 }
@@ -268,6 +304,21 @@ impl<T: Send> End<T> {
     fn learn(&mut self) {
         for arrival in self.mesh.places[self.me].take_new() {
             self.incoming[arrival.from].push_back(arrival);
+        }
+    }
+
+    /// Looks at the oldest ring of that core from now on, if there is one, and this end does not look at too many.
+    fn watch(&mut self, from: usize) {
+        let Some(oldest) = self.incoming[from].front() else { return };
+        if !self.watched.contains(&from) {
+            if self.watched.len() == WATCHED {
+                return;
+            }
+            self.watched.push(from);
+        }
+        // Relaxed, both: see `push`. Only this end writes it; a line that the writer reads is not touched without need.
+        if !oldest.is_watched.load(Ordering::Relaxed) {
+            oldest.is_watched.store(true, Ordering::Relaxed);
         }
     }
 
@@ -294,7 +345,7 @@ impl<T: Send> Drop for End<T> {
         for to in (0..self.mesh.places.len()).filter(|to| *to != self.me) {
             let place = &self.mesh.places[to];
             // Without a ring to the reader's present life: one that nobody writes any more.
-            if self.outgoing[to].take().is_none_or(|producer| producer.is_closed()) {
+            if self.outgoing[to].take().is_none_or(|ring_to| ring_to.producer.is_closed()) {
                 place.add(self.me, ring(1).1, false);
             }
             place.hint(self.me);
@@ -349,6 +400,45 @@ mod tests {
         let mut reader = End::new(&mesh, 1);
         writer.push(1, "found");
         assert_eq!(drain(&mut reader), [(0, News::Message("found"))]);
+    }
+
+    #[test]
+    fn who_is_watched_leaves_no_hints_and_is_heard_all_the_same() {
+        let mesh = Mesh::new(2, 4);
+        let (mut writer, mut reader) = (End::new(&mesh, 0), End::new(&mesh, 1));
+        writer.push(1, 0);
+        assert_eq!(drain(&mut reader), [(0, News::Message(0))]);
+        let hints = || mesh.places[1].hints[0].load(Ordering::Relaxed);
+        writer.push(1, 1);
+        assert!(hints() == 0 && reader.has_news());
+        // The ring is full: the larger one is not watched before it is known.
+        writer.push(1, 2);
+        assert_eq!(hints(), 1);
+        assert_eq!(drain(&mut reader), [(0, News::Message(1)), (0, News::Message(2))]);
+        writer.push(1, 3);
+        assert!(hints() == 0 && reader.has_news());
+        drop(writer);
+        assert_eq!(drain(&mut reader), [(0, News::Message(3)), (0, News::Gone)]);
+        let mut again = End::new(&mesh, 0);
+        again.push(1, 4);
+        assert_eq!((hints(), drain(&mut reader)), (1, vec![(0, News::Message(4))]));
+        again.push(1, 5);
+        assert!(hints() == 0 && reader.has_news());
+    }
+
+    #[test]
+    fn only_some_are_watched_and_all_are_heard() {
+        let mesh = Mesh::new(8, 4);
+        let mut reader = End::new(&mesh, 0);
+        let mut writers: Vec<_> = (1..8).map(|me| End::new(&mesh, me)).collect();
+        for round in 0..3 {
+            writers.iter_mut().for_each(|writer| writer.push(0, round));
+            let hints = mesh.places[0].hints[0].load(Ordering::Relaxed).count_ones() as usize;
+            assert_eq!(hints, if round == 0 { 7 } else { 7 - WATCHED });
+            let mut heard: Vec<_> = drain(&mut reader).into_iter().map(|(from, _)| from).collect();
+            heard.sort_unstable();
+            assert!(heard.iter().copied().eq(1..8));
+        }
     }
 
     #[test]

@@ -47,7 +47,8 @@ impl<S> fmt::Debug for Spot<S> {
     }
 }
 
-/// One replica and what is known of it.
+/// One replica and what is known of it. In a line of its own: one line is read with a replica, and is found by a shift.
+#[repr(align(64))]
 pub(crate) struct Slot {
     pub(crate) id: ObjectId,
     /// Never replaced.

@@ -5,107 +5,23 @@
 //! everywhere, and who handles a message has what its sender had.
 #![cfg(not(loom))]
 
+mod journal;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as plain};
 use std::time::{Duration, Instant};
 
 use multikernel::channels::{epoch, mpsc, spsc};
-use multikernel::replicate::{Change, CoreId, CoreSet, ProposeError, Replicated, Seq, StateMachine};
+use multikernel::replicate::{CoreId, Replicated, Seq};
 use multikernel::runtime::{Builder, Handle};
 use multikernel::{spawn_local, spawn_on, time};
-use multikernel_sim::{Journal, Told, What};
+use multikernel_sim::What;
+
+use crate::journal::{Book, Recorder, propose};
 
 const CORES: usize = 16;
 /// These run tasks all the time; the others come and go, and core 0, the first home, with them.
 const BUSY: std::ops::Range<usize> = 4..10;
-
-/// What everybody writes into.
-#[derive(Clone)]
-struct Book(Arc<Mutex<Journal>>);
-
-impl Book {
-    fn note(&self, core: CoreId, what: What) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).note(core, what);
-    }
-
-    fn note_here(&self, what: What) {
-        self.note(CoreId::current(), what);
-    }
-
-    /// What must not be, and was.
-    fn failure(&self) -> Option<String> {
-        let journal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        journal.failure().map(str::to_owned)
-    }
-}
-
-/// Writes down what is done to it. Refuses some commands on some cores.
-struct Recorder {
-    book: Book,
-    core: CoreId,
-    joins: Option<CoreId>,
-    lines: u64,
-}
-
-impl Recorder {
-    fn new(book: &Book, lines: u64) -> Self {
-        Self { book: book.clone(), core: CoreId::current(), joins: None, lines }
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        self.book.note(self.core, What::Ended);
-    }
-}
-
-impl StateMachine for Recorder {
-    type Command = u64;
-    type Refusal = ();
-    type Snapshot = (Book, u64);
-    const VETO: bool = true;
-
-    fn prepare(&mut self, id: &u64) -> Result<(), ()> {
-        if (id + self.core.index() as u64).is_multiple_of(211) {
-            return Err(());
-        }
-        self.book.note(self.core, What::Prepared(*id));
-        Ok(())
-    }
-    fn commit(&mut self, id: &u64) {
-        self.lines = self.lines.rotate_left(7) ^ id;
-        self.book.note(self.core, What::Committed(*id));
-    }
-    fn abort(&mut self, id: &u64) {
-        self.book.note(self.core, What::Aborted(*id));
-    }
-    fn snapshot(&self) -> (Book, u64) {
-        self.book.note(self.core, What::Welcomed(self.joins.expect("a snapshot is for a core that joins")));
-        (self.book.clone(), self.lines)
-    }
-    fn restore((book, lines): &(Book, u64)) -> Result<Self, ()> {
-        book.note_here(What::Started);
-        book.note_here(What::Slept);
-        book.note_here(What::Restored);
-        Ok(Self::new(book, *lines))
-    }
-    fn digest(&self) -> Option<u64> {
-        Some(self.lines)
-    }
-    fn prepare_view(&mut self, change: &Change) -> Result<(), ()> {
-        if let Change::Join(core) = change {
-            self.joins = Some(*core);
-        }
-        self.book.note(self.core, What::ViewPrepared(*change));
-        Ok(())
-    }
-    fn commit_view(&mut self, change: &Change) {
-        self.book.note(self.core, What::ViewCommitted(*change));
-    }
-    fn abort_view(&mut self, change: &Change) {
-        self.book.note(self.core, What::ViewAborted(*change));
-    }
-}
 
 /// What the tasks of one core have in common.
 #[derive(Clone)]
@@ -127,15 +43,7 @@ impl Desk {
 
     async fn propose(&self) {
         let (id, seq) = (self.number(), Seq(self.number()));
-        self.book.note_here(What::Proposed(seq, id));
-        let answer = self.object.propose_within(id, Duration::from_millis(1 + id % 50)).await;
-        let told = match answer {
-            Ok(committed) => Told::Committed(committed.version),
-            Err(ProposeError::Refused { by, .. }) => Told::Refused(by, None),
-            Err(ProposeError::Stalled { core, .. }) => Told::Stalled(core),
-            Err(error) => panic!("{error}"),
-        };
-        self.book.note_here(What::Answered(seq, told));
+        propose(&self.book, &self.object, seq, id, Duration::from_millis(1 + id % 50)).await;
     }
 
     /// A message that travels: with what its sender had.
@@ -222,12 +130,7 @@ fn seconds() -> u64 {
 /// Runs cores and tasks for a time, or until something is seen that must not be.
 fn run(time: Duration) -> Result<String, String> {
     let runtime = Builder::new_test().cores(CORES).build().unwrap();
-    let book = Book(Arc::new(Mutex::new(Journal::new(false))));
-    for core in 0..CORES {
-        book.note(CoreId::new(core), What::Founded(CoreSet::below(CORES)));
-        // A core that sleeps has all before it runs; who runs has to prove it, so nobody is said to be awake.
-        book.note(CoreId::new(core), What::Slept);
-    }
+    let book = Book::new(CORES);
     let made = book.clone();
     let object = runtime.block_on(spawn_on_core(BUSY.start, &runtime, move || async move {
         Replicated::new(move || Recorder::new(&made, 0)).await.unwrap()
@@ -264,16 +167,7 @@ fn run(time: Duration) -> Result<String, String> {
     for task in runtime.block_on(async { multikernel::on_each_core(|| async {}) }) {
         runtime.block_on(task).unwrap();
     }
-    for core in 0..CORES {
-        book.note(CoreId::new(core), What::Woke);
-    }
-    let mut journal = book.0.lock().unwrap_or_else(PoisonError::into_inner);
-    journal.end();
-    let (events, _) = journal.taken();
-    match journal.failure() {
-        None => Ok(format!("{turns} cores went and came, {events} events")),
-        Some(failure) => Err(failure.to_owned()),
-    }
+    book.end(CORES).map(|events| format!("{turns} cores went and came, {events} events"))
 }
 
 /// One at a time: whether messages are held is a matter of the process.

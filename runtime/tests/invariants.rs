@@ -28,6 +28,7 @@ const UNSAFE: &[&str] = &[
     "channels/src/ring/mod.rs",
     "channels/src/ring/producer.rs",
     "replicate/src/host/current.rs",
+    "replicate/src/host/held.rs",
     "replicate/src/slots.rs",
     "runtime/src/compat/futures_io.rs",
     "runtime/src/compat/hyper.rs",

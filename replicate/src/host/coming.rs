@@ -15,7 +15,8 @@ impl Host {
     /// assert!(!host.ask(Part::is_member), "nobody has answered yet");
     /// ```
     pub fn join(&self, all: CoreSet, gone: CoreSet, tell: impl FnOnce(bool) + 'static) {
-        self.part.replace(Part::joiner(self.me, Replicas::default()));
+        let part = Part::joiner(self.me, Replicas::default());
+        drop(self.part.change(|old| std::mem::replace(old, part))); // what it drops may read
         self.joining.replace(Some(Box::new(tell)));
         self.act(|part, desk| {
             gone.iter().for_each(|core| part.gone(core, desk));
@@ -75,7 +76,7 @@ impl Host {
     /// assert!(host.enter(|| limit.try_read(|limit| *limit.get())).is_err());
     /// ```
     pub fn close(&self) {
-        self.part.borrow_mut().objects_mut().clear();
+        self.part.change(|part| part.objects_mut().clear());
         let (waiters, later) = (self.waiters.take(), self.later.take());
         contain(|| drop((waiters, later)));
     }

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::Host;
+use super::{Host, Part};
 use crate::{CoreId, CoreSet, ObjectId, Version};
 
 impl Host {
@@ -29,7 +29,7 @@ impl Host {
     }
 
     pub(crate) fn settled_at(&self) -> Version {
-        self.part.try_borrow().map_or(self.version(), |part| part.settled_at())
+        self.part.read(Part::settled_at).unwrap_or(self.version())
     }
 
     /// Ready when this core has that version.
@@ -48,17 +48,19 @@ impl Host {
         seen: Version,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Version>> {
-        let part = self.part.borrow();
-        if !part.objects().is_open(object) {
-            return Poll::Ready(None);
-        }
-        match part.objects().changed(object) {
-            Some(changed) if changed > seen => Poll::Ready(Some(changed)),
-            _ => {
-                self.watchers.borrow_mut().watch(Some(object), seen, cx.waker());
-                Poll::Pending
+        // All within the read: what a waker asks for as it is cloned has to wait.
+        self.ask(|part| {
+            if !part.objects().is_open(object) {
+                return Poll::Ready(None);
             }
-        }
+            match part.objects().changed(object) {
+                Some(changed) if changed > seen => Poll::Ready(Some(changed)),
+                _ => {
+                    self.watchers.borrow_mut().watch(Some(object), seen, cx.waker());
+                    Poll::Pending
+                }
+            }
+        })
     }
 
     /// Whether a task here waits for a round: then this core must not be left asleep over one.
@@ -73,7 +75,7 @@ impl Host {
     }
 
     pub(crate) fn changed(&self, object: ObjectId) -> Option<Version> {
-        self.part.try_borrow().ok()?.objects().changed(object)
+        self.part.read(|part| part.objects().changed(object))?
     }
 
     /// The cores that live, as far as this core knows.
@@ -84,6 +86,6 @@ impl Host {
     /// ```
     #[must_use]
     pub fn members(&self) -> CoreSet {
-        self.part.borrow().members()
+        self.ask(Part::members)
     }
 }

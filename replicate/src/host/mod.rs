@@ -10,6 +10,7 @@
 mod coming;
 mod current;
 mod desk;
+mod held;
 mod links;
 mod look;
 mod waiters;
@@ -36,6 +37,7 @@ use crate::{
     Time, Version, Wire,
 };
 use desk::{Desk, Reply};
+use held::Held;
 use waiters::{Waiters, Watchers};
 
 /// Something to do when the agreement is not at work.
@@ -94,7 +96,7 @@ pub type Part = Agreement<Replicas, InUse>;
 /// ```
 pub struct Host {
     me: CoreId,
-    part: RefCell<Part>,
+    part: Held<Part>,
     links: Rc<dyn Links>,
     gateway: Arc<dyn Gateway>,
     waiters: RefCell<Waiters>,
@@ -149,7 +151,7 @@ impl Host {
             me: part.core(),
             version: Cell::new(part.version()),
             waits: Cell::new(None),
-            part: RefCell::new(part),
+            part: Held::new(part),
             links,
             gateway,
             waiters: RefCell::default(),
@@ -174,18 +176,17 @@ impl Host {
     /// `reads`: on a message, and more may be there.
     fn act_on<R>(&self, reads: bool, f: impl FnOnce(&mut Part, &mut Desk<'_>) -> R) -> R {
         let mut desk = Desk::new(&*self.links, &self.reply, reads, self.answers.take());
-        let result = {
-            let mut part = self.part.borrow_mut();
-            let result = f(&mut part, &mut desk);
+        let result = self.part.change(|part| {
+            let result = f(part, &mut desk);
             if desk.has_advanced {
                 let version = part.version();
                 part.objects_mut().stamp(version);
                 self.version.set(version);
             }
-            self.note_wait(&part);
+            self.note_wait(part);
             self.links.prepared(part.is_prepared(), part.version());
             result
-        };
+        });
         for (seq, outcome) in desk.answers.drain(..) {
             let is_refused = matches!(outcome, Outcome::Refused { .. });
             if is_refused {
@@ -227,7 +228,7 @@ impl Host {
             return;
         };
         self.waits.set(Some(Wait { is_told: true, ..wait }));
-        let stalled = self.part.borrow().waiting_for();
+        let stalled = self.ask(Part::waiting_for);
         for core in stalled.iter() {
             self.links.stalled(core, Duration::from_nanos(now.0.saturating_sub(wait.since.0)));
         }
@@ -237,11 +238,10 @@ impl Host {
         if self.watchers.borrow().is_empty() {
             return;
         }
-        let due = {
-            let part = self.part.borrow();
+        let due = self.ask(|part| {
             let changed = |object| part.objects().changed(object);
             self.watchers.borrow_mut().take_due(part.version(), changed)
-        };
+        });
         due.into_iter().for_each(|waker| {
             contain(|| waker.wake());
         });
@@ -256,7 +256,9 @@ impl Host {
 
     /// Apart, so that nothing is borrowed while the job runs: it may ask for more.
     fn next_later(&self) -> Option<Later> {
-        self.part.try_borrow_mut().ok()?;
+        if !self.part.is_free() {
+            return None;
+        }
         self.later.borrow_mut().pop_front()
     }
 
@@ -325,8 +327,8 @@ impl Host {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         let wait = self.waits.get().and_then(Wait::due);
-        let part = self.part.borrow();
-        [part.next_deadline(), part.next_due(), wait].into_iter().flatten().min()
+        let [deadline, due] = self.ask(|part| [part.next_deadline(), part.next_due()]);
+        [deadline, due, wait].into_iter().flatten().min()
     }
 
     /// Asks the agreement something. It must not be at work.
@@ -336,7 +338,7 @@ impl Host {
     /// assert!(host.ask(|part| part.is_member() && !part.is_prepared()));
     /// ```
     pub fn ask<R>(&self, f: impl FnOnce(&Part) -> R) -> R {
-        f(&self.part.borrow())
+        self.part.read(f).expect("the agreement is not at work")
     }
 
     /// Proposes a command; where this core may not, has another core do it. If that cannot be, `reply` is dropped.
@@ -372,19 +374,19 @@ impl Host {
 
     /// Has `order` run here when the agreement is not at work, or on another core if this is no member.
     fn enter_order(&self, order: impl FnOnce(&Self) + Send + 'static) {
-        match self.part.try_borrow_mut().map(|part| part.is_member()) {
-            Ok(true) => {
-                order(self);
-                self.catch_up();
-            }
-            Ok(false) => self.gateway.run(Job::new(move |host| host.enter_order(order))),
-            Err(_) => self.later.borrow_mut().push_back(Box::new(move |host| host.enter_order(order))),
+        if !self.part.is_free() {
+            self.later.borrow_mut().push_back(Box::new(move |host| host.enter_order(order)));
+        } else if self.ask(Part::is_member) {
+            order(self);
+            self.catch_up();
+        } else {
+            self.gateway.run(Job::new(move |host| host.enter_order(order)));
         }
     }
 
     /// How many proposals of this core are not answered.
     pub(crate) fn unanswered(&self) -> usize {
-        self.part.try_borrow().map_or(0, |part| part.unanswered())
+        self.part.read(Part::unanswered).unwrap_or(0)
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -398,13 +400,15 @@ impl Host {
     /// Inside a `prepare`, a `commit` or the like, of whatever object.
     #[inline]
     pub(crate) fn read<S: StateMachine, R>(&self, spot: Spot<S>, f: impl FnOnce(&S) -> R) -> Option<R> {
-        let Ok(part) = self.part.try_borrow() else { within_its_own_change() };
-        part.objects().at(spot).map(f)
+        match self.part.read(|part| part.objects().at(spot).map(f)) {
+            Some(read) => read,
+            None => within_its_own_change(),
+        }
     }
 
     /// Where an object is, whose replicas are `S`s.
     pub(crate) fn spot<S: StateMachine>(&self, object: ObjectId) -> Option<Spot<S>> {
-        self.part.try_borrow().ok()?.objects().spot(object)
+        self.part.read(|part| part.objects().spot(object))?
     }
 }
 

@@ -345,11 +345,14 @@ impl Core {
             if sleep {
                 self.tally.woke();
             }
-            self.seat.read_asleep();
+            let was_told = self.seat.read_asleep();
             self.mailbox().doorbell.unpark();
             self.machine.watch.iter().for_each(Watch::note_awake);
             // Before anything runs, and be it a waker: other cores may have gone on without us.
-            self.seat.read_to_the_end();
+            if self.seat.read_to_the_end() || was_told {
+                // Or a core would sleep before each message of a round, once it has slept before one.
+                self.had_mail.set(true);
+            }
         });
     }
 

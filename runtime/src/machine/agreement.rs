@@ -65,20 +65,24 @@ impl Seat {
     }
 
     /// Reads what other cores have said while this one slept, which they may go on taking it to do: a home need not wait while a sleeper
-    /// makes up for many rounds. Bounded, because they go on.
-    pub(crate) fn read_asleep(&self) {
-        if self.has_news() {
+    /// makes up for many rounds. Bounded, because they go on. Whether there was something.
+    pub(crate) fn read_asleep(&self) -> bool {
+        let has_news = self.has_news();
+        if has_news {
             self.read_at_most(limits::RING);
         }
+        has_news
     }
 
-    /// Reads all that other cores have said. Right after a sleep, before anything runs.
-    pub(crate) fn read_to_the_end(&self) {
+    /// Reads all that other cores have said. Right after a sleep, before anything runs. Whether there was something.
+    pub(crate) fn read_to_the_end(&self) -> bool {
         // SeqCst: pairs with the fence in `is_asleep`. Either this sees what was posted, or that sees this core awake.
         fence(Ordering::SeqCst);
-        if self.has_news() {
+        let has_news = self.has_news();
+        if has_news {
             self.read_at_most(usize::MAX);
         }
+        has_news
     }
 
     fn read_at_most(&self, most: usize) {
