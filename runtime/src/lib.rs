@@ -118,7 +118,7 @@ pub mod runtime {
 #[doc(hidden)]
 #[cfg(not(loom))]
 pub mod machine_support {
-    pub use crate::machine::balance::{Balancer, Decision, Group, Tuning, choose};
+    pub use crate::machine::balance::{Balancer, Decision, Group, LongPoll, Tuning, Way, choose};
     pub use crate::machine::core_local::CoreLocalSlot;
     pub use crate::machine::placer::{Newcomer, Placer};
 }

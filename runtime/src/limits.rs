@@ -85,11 +85,23 @@ pub(crate) const STUCK: Duration = Duration::from_millis(20);
 /// How often a core asks another for tasks.
 pub(crate) const ASK_PAUSE: Duration = Duration::from_millis(50);
 
-/// Before a poll that is expected to take so long, the other tasks leave.
-pub(crate) const LONG_POLL: Duration = Duration::from_millis(10);
+/// A poll that takes so long is long. Before one that is known to be, the other tasks leave.
+pub(crate) const LONG_POLL: Duration = Duration::from_millis(5);
 
-/// For so long after that, the core takes no others.
+/// Of a task whose polls are timed, so many of the last are remembered.
+pub(crate) const REMEMBERED_POLLS: u32 = 7;
+
+/// If so many of them were long, the next one is known to be.
+pub(crate) const KNOWN_LONG_POLLS: u32 = 3;
+
+/// After a long poll that was not, each poll of the core is timed for so long.
+pub(crate) const LONG_POLL_SEARCH: Duration = Duration::from_secs(1);
+
+/// For so long after a poll that was known to be long, a core that has sent the other tasks away takes none.
 pub(crate) const RESERVED: Duration = Duration::from_secs(1);
+
+/// Tasks that wait for something and leave before one long poll.
+pub(crate) const WAITING_SENT: u32 = 4096;
 
 /// Cores that one look compares with. On larger Machines the next look takes the next ones.
 pub(crate) const CORES_PER_LOOK: usize = 16;

@@ -279,12 +279,13 @@ fn no_test_waits_for_luck() {
 const SEALED: [&str; 3] = ["pub enum Request {", "pub trait Resolve {", "pub trait Stream {"];
 
 /// Modules that only the crates of this project use: public, but not documented.
-const HIDDEN: [&str; 6] = [
+const HIDDEN: [&str; 7] = [
     "channels/src/budget.rs",
     "channels/src/epoch.rs",
     "channels/src/hub.rs",
     "runtime/src/machine/balance.rs",
     "runtime/src/machine/estimate.rs",
+    "runtime/src/machine/make_way.rs",
     "runtime/src/machine/placer.rs",
 ];
 

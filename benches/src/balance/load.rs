@@ -46,6 +46,8 @@ pub enum Load {
     Bursts,
     /// One request in 200 takes 100 times as long as the rest.
     Tail,
+    /// One connection in 64 has nothing but requests that take 20 ms each, five times a second. The others are alike.
+    Known,
     /// Another process takes half of core 0's CPU from the first second to the second.
     Taken,
     /// All connections are accepted by core 0, as by a server that has one core do that, and stay where they are begun.
@@ -54,7 +56,8 @@ pub enum Load {
 
 impl Load {
     /// Each of them.
-    pub const ALL: [Self; 6] = [Self::Even, Self::Skew, Self::Bursts, Self::Tail, Self::Taken, Self::Heap];
+    pub const ALL: [Self; 7] =
+        [Self::Even, Self::Skew, Self::Bursts, Self::Tail, Self::Known, Self::Taken, Self::Heap];
 
     /// By which it is asked for.
     pub fn name(self) -> &'static str {
@@ -63,6 +66,7 @@ impl Load {
             Self::Skew => "skew",
             Self::Bursts => "bursts",
             Self::Tail => "tail",
+            Self::Known => "known",
             Self::Taken => "taken",
             Self::Heap => "heap",
         }
@@ -72,7 +76,7 @@ impl Load {
     fn utilisation(self) -> f64 {
         match self {
             Self::Even | Self::Skew => 0.7,
-            Self::Bursts | Self::Tail | Self::Taken | Self::Heap => 0.5,
+            Self::Bursts | Self::Tail | Self::Known | Self::Taken | Self::Heap => 0.5,
         }
     }
 }
@@ -88,6 +92,9 @@ const BURST: f64 = 50_000_000.0;
 
 const LONG: (f64, f64) = (0.005, 100.0);
 
+/// Of the connections whose requests are all long: one in how many, the cost of a request, and the mean time between two.
+const KNOWN: (usize, f64, f64) = (64, 20_000_000.0, 200_000_000.0);
+
 /// When requests arrive on one connection. It has random numbers of its own, so the load is the same whoever serves it.
 #[derive(Clone, Debug)]
 pub struct Arrivals {
@@ -97,6 +104,8 @@ pub struct Arrivals {
     pause: f64,
     /// Bursts: when this one ends.
     burst_ends: f64,
+    /// Known: this is one of the long ones.
+    is_long: bool,
 }
 
 impl Arrivals {
@@ -113,7 +122,15 @@ impl Arrivals {
         // Some are in a burst at the start, so that the load is the same from there on.
         let in_burst = rng.below(10) == 0;
         let burst_ends = if in_burst { rng.exponential() * BURST } else { 0.0 };
-        Self { load, rng, pause: SERVICE / (each * weight), burst_ends }
+        let (every, cost, pause) = KNOWN;
+        let is_long = load == Load::Known && number.is_multiple_of(every);
+        let pause = match load {
+            Load::Known if is_long => pause,
+            // What is left to the others.
+            Load::Known => SERVICE * (1.0 - 1.0 / every as f64) / (each - cost / pause / every as f64),
+            _ => SERVICE / (each * weight),
+        };
+        Self { load, rng, pause, burst_ends, is_long }
     }
 
     /// When the next arrives after `now`.
@@ -139,6 +156,7 @@ impl Arrivals {
                 let scale = 1.0 / (1.0 - share + share * times);
                 usual * scale * if rng.share() < share { times } else { 1.0 }
             }
+            Load::Known if self.is_long => usual * KNOWN.1 / SERVICE,
             _ => usual,
         };
         (cost * SERVICE) as u64 + 1

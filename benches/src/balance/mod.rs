@@ -1,7 +1,7 @@
 //! `balance`: how long requests wait if cores hand tasks over, beside one queue for all, stealing, and doing nothing.
 //!
 //! **Simulated.** Cores, connections and their requests exist in virtual time only; what they cost is assumed (see
-//! [`world::costs`]). What decides is the code of the runtime.
+//! [`costs`]). What decides is the code of the runtime.
 
 use std::path::PathBuf;
 
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::harness::{pairs, table};
 use crate::runs::{Common, choose};
 
+pub mod costs;
 pub mod load;
 pub mod plot;
 pub mod world;

@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use multikernel::machine_support::{Balancer, Decision, Group, Tuning, choose};
+use multikernel::machine_support::{Balancer, Decision, Group, LongPoll, Tuning, Way, choose};
 use multikernel::runtime::CoreLoad;
 
+use super::costs;
 use super::load::{Arrivals, CONNECTIONS, Cpu, Load, Rng};
 
 /// How connections come to cores.
@@ -24,24 +25,6 @@ pub enum Scheme {
         /// Whether the giver knows what each task costs.
         weighs: bool,
     },
-}
-
-/// What things cost, in nanoseconds: chosen, not measured here.
-pub mod costs {
-    /// From the decision of a core that sleeps to look at others' queues, until it does.
-    pub const WAKE: u64 = 10_000;
-    /// To take from another's queue: cache lines that it writes all the time.
-    pub const STEAL: u64 = 1_000;
-    /// The first poll of a task on a core that has none of its data.
-    pub const COLD: u64 = 5_000;
-    /// A task is under way to another core for so long.
-    pub const WAY: u64 = 20_000;
-    /// On the giver and on the receiver, for each task.
-    pub const HAND: u64 = 1_000;
-    /// To look at what one core publishes.
-    pub const LOOK: u64 = 150;
-    /// How often cores publish, when they do not sleep.
-    pub const PUBLISH: u64 = 500_000;
 }
 
 /// How much is simulated.
@@ -88,6 +71,8 @@ struct Connection {
     weight: f64,
     weighed: u64,
     polled: u64,
+    /// Which of its last polls were long, as far as they were timed.
+    timed: u8,
 }
 
 struct Core {
@@ -102,6 +87,8 @@ struct Core {
     publishes: u64,
     balancer: Balancer,
     looked: u64,
+    /// Each poll is timed until then.
+    searches: u64,
 }
 
 /// A simulated server.
@@ -150,6 +137,7 @@ impl World {
             weight: 0.0,
             weighed: 0,
             polled: 0,
+            timed: 0,
         };
         let connections: Vec<_> = numbers.iter().enumerate().map(connection).collect();
         let tuning = if let Scheme::Handing { tuning, .. } = scheme { tuning } else { Tuning::default() };
@@ -166,6 +154,7 @@ impl World {
             publishes: 0,
             balancer: Balancer::with(plan.cores, index, tuning),
             looked: 0,
+            searches: 0,
         };
         let cores = (0..plan.cores).map(core).collect();
         let mut world = Self {
@@ -259,6 +248,11 @@ impl World {
         if next.is_none() && self.scheme == Scheme::Stealing && self.steals(core) {
             next = self.cores[core].queue.pop_front();
         }
+        if let Some((connection, since)) = next
+            && self.follows(core, connection, since)
+        {
+            return self.runs_next(core);
+        }
         let Some((connection, since)) = next else {
             self.cores[core].load.parked = true;
             self.cores[core].load.delay = 0;
@@ -307,6 +301,9 @@ impl World {
         self.cores[core].load.polls += 1;
         let at = &mut self.connections[connection];
         if let Some((arrived, cost)) = at.requests.pop_front() {
+            if let Scheme::Handing { tuning, .. } = self.scheme {
+                self.cores[core].times(at, self.now, cost, tuning.long);
+            }
             if arrived >= self.plan.warm_up {
                 self.seen.slowdowns.push((self.now, (self.now - arrived) as f32 / cost as f32));
             }
@@ -333,6 +330,8 @@ impl World {
     fn publish(&mut self, core: usize) {
         let core = &mut self.cores[core];
         core.load.queue = core.queue.len() as u32;
+        core.load.is_reserved = core.balancer.is_reserved(self.now);
+        core.load.takes_tasks = !core.load.is_reserved;
         core.published = core.load;
         core.publishes = self.now + costs::PUBLISH;
     }
@@ -346,6 +345,8 @@ impl World {
         self.cores[core].looked = self.now;
         let is_active = |connection: &&Connection| connection.is_at(core) && connection.is_active(since);
         let active = self.connections.iter().filter(is_active).count() as u32;
+        let now = self.now;
+        self.cores.iter_mut().for_each(|core| core.opens(now));
         let published: Vec<_> = self.cores.iter().map(|core| core.published).collect();
         let random = self.rng.bits() as u32;
         self.cores[core].extra += costs::LOOK * (self.cores.len() as u64 - 1).min(16);
@@ -375,16 +376,59 @@ impl World {
         let weights: Vec<_> = tasks.iter().map(weight).collect();
         let mut chosen = Vec::new();
         choose(&weights, group, |at| chosen.push(tasks[at]));
-        for connection in &chosen {
-            self.cores[from].queue.retain(|queued| queued.0 != *connection);
-            self.cores[from].load.tasks -= 1;
-            self.cores[from].extra += costs::HAND;
-            let at = &mut self.connections[*connection];
-            (at.home, at.is_cold, at.is_somewhere, at.travels) = (group.to, true, true, true);
-            self.at(self.now + costs::WAY, Event::Joins(*connection, group.to));
-            self.note_move();
-        }
+        chosen.iter().for_each(|connection| self.sends(*connection, from, group.to));
         self.cores[group.to].balancer.took(self.now, from, chosen.len() as u32);
+    }
+
+    fn sends(&mut self, connection: usize, from: usize, to: usize) {
+        self.cores[from].queue.retain(|queued| queued.0 != connection);
+        self.cores[from].load.tasks -= 1;
+        self.cores[from].extra += costs::HAND;
+        let at = &mut self.connections[connection];
+        (at.home, at.is_cold, at.is_somewhere, at.travels) = (to, true, true, true);
+        self.at(self.now + costs::WAY, Event::Joins(connection, to));
+        self.note_move();
+    }
+
+    /// Before a poll that is known to be long, the others leave. Whether the connection leaves itself.
+    fn follows(&mut self, core: usize, connection: usize, since: u64) -> bool {
+        let Scheme::Handing { tuning, weighs } = self.scheme else { return false };
+        if !self.connections[connection].is_known() {
+            return false;
+        }
+        self.balance(core, weighs);
+        if !self.connections[connection].is_at(core) {
+            return true; // just handed over, like any other
+        }
+        let others: Vec<_> = (0..self.connections.len())
+            .filter(|place| *place != connection)
+            .filter(|place| self.connections[*place].is_at(core) && !self.connections[*place].is_known())
+            .collect();
+        let queued: Vec<_> =
+            others.iter().copied().filter(|place| self.connections[*place].is_somewhere).collect();
+        let counts = [queued.len(), others.len()].map(|count| count as u32);
+        let expected = self.connections[connection].requests.front().map_or(0, |request| request.1);
+        let expected = expected.max(tuning.long);
+        let poll = LongPoll { expected, is_movable: true, queued: counts[0], others: counts[1] };
+        let random = self.rng.bits() as u32;
+        let leaves: Vec<(usize, usize)> =
+            match self.cores[core].balancer.before_long_poll(self.now, poll, random) {
+                Way::Stay => Vec::new(),
+                Way::Follow { to } => {
+                    self.cores[core].queue.push_front((connection, since));
+                    vec![(connection, to)]
+                }
+                Way::ClearQueue { to } => queued.into_iter().zip(to.into_iter().cycle()).collect(),
+                Way::ClearAll { groups } => {
+                    let to = groups.iter().flat_map(|group| vec![group.to; group.tasks as usize]);
+                    others.into_iter().zip(to).collect()
+                }
+            };
+        leaves.iter().for_each(|(place, to)| self.sends(*place, core, *to));
+        self.publish(core);
+        let follows = leaves.first().filter(|first| first.0 == connection);
+        follows.iter().for_each(|(_, to)| self.cores[*to].balancer.took(self.now, core, 1));
+        follows.is_some()
     }
 
     fn joins(&mut self, connection: usize, core: usize) {
@@ -395,6 +439,30 @@ impl World {
         if !self.connections[connection].requests.is_empty() {
             self.becomes_ready(connection);
         }
+    }
+}
+
+/// For so long each poll is timed after one that was long.
+const SEARCH: u64 = 1_000_000_000;
+
+impl Core {
+    /// As the runtime does: it notices that some poll was long, and then looks for who makes such polls.
+    fn times(&mut self, connection: &mut Connection, now: u64, cost: u64, long: u64) {
+        let is_long = cost >= long;
+        if connection.timed != 0 || now < self.searches {
+            connection.timed = (connection.timed << 1 | u8::from(is_long)) & 0x7f;
+        }
+        if is_long && connection.is_known() {
+            self.balancer.note_long_poll(now, cost);
+        } else if is_long {
+            self.searches = now + SEARCH;
+        }
+    }
+
+    /// A core that was reserved and sleeps wakes when that is over, and says so.
+    fn opens(&mut self, now: u64) {
+        self.published.is_reserved &= self.balancer.is_reserved(now);
+        self.published.takes_tasks |= !self.published.is_reserved;
     }
 }
 
@@ -409,6 +477,11 @@ impl Connection {
     /// Has been polled, or waits for it.
     fn is_active(&self, since: u64) -> bool {
         self.is_somewhere || self.polled >= since
+    }
+
+    /// Whether three of its last seven polls were long.
+    fn is_known(&self) -> bool {
+        self.timed.count_ones() >= 3
     }
 
     fn weigh(&mut self, now: u64) {

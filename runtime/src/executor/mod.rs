@@ -29,13 +29,16 @@ use crate::machine::mailbox::{Mailbox, Standing};
 use crate::machine::membership::Retiring;
 use crate::machine::watch::Watch;
 use crate::machine::{Machine, registry};
+use crate::task::home::Ran;
 use crate::task::{Home, quietly};
 use crate::time::Instant;
 
+mod long_polls;
 mod sharing;
 mod tally;
 mod timers;
 
+use long_polls::LongPolls;
 use sharing::Sharing;
 use tally::Tally;
 
@@ -53,13 +56,14 @@ pub(crate) struct Core {
     hub: Hub,
     tally: Tally,
     sharing: Sharing,
+    long: LongPolls,
     /// Wakers collected under a borrow, to be woken after it; kept for its memory.
     woken: Cell<Vec<Waker>>,
     /// How long to poll for messages before parking.
     polling: Option<Duration>,
     /// Messages came since the core last parked, so polling for more may pay.
     had_mail: Cell<bool>,
-    /// The last polls were long: look at the inbox after each.
+    /// The last polls were long, or one of them: look at the inbox after each, and at the clock.
     long_polls: Cell<bool>,
     /// A parked core was rung through our ring, and the request is not submitted yet.
     rang: Cell<bool>,
@@ -121,6 +125,7 @@ impl Core {
             resources,
             seat: Seat::founder(&machine, index),
             sharing: Sharing::new(&machine, index),
+            long: LongPolls::default(),
             machine,
             hub: Hub::new(),
             tally: Tally::new(),
@@ -248,39 +253,46 @@ impl Core {
         }
         let started = Instant::system();
         self.mailbox().load.note_polls(true);
-        let mut polls = 0;
+        let (mut polls, mut timed) = (0, started);
         while polls < POLLS_PER_TURN {
-            let until = polls + if self.long_polls.get() { 1 } else { POLLS_PER_LOOK };
+            let is_one = self.long_polls.get();
+            let until = polls + if is_one { 1 } else { POLLS_PER_LOOK };
             while polls < until {
                 if self.rang.get() && self.home.has_runnable() {
                     self.submit_rings();
                 }
                 context::begin_poll();
-                let was_there = self.home.run_one();
-                if !was_there {
-                    return self.note_turn(polls, started);
+                match self.home.run_next() {
+                    Ran::Polled => {}
+                    Ran::Nothing => return self.note_turn(polls, started, timed),
+                    Ran::Watched => timed = self.run_watched(),
                 }
                 polls += 1;
             }
             self.mailbox().doorbell.tick();
-            self.deliver();
             // The clock costs more than a short poll: not at every look.
-            let timed = self.long_polls.get() || polls.is_multiple_of(2 * POLLS_PER_LOOK);
-            if timed && started.system_elapsed() > TURN_TIME
-                || self.resources.reactor.borrow().has_completions()
-            {
+            let is_over = (self.long_polls.get() || polls.is_multiple_of(2 * POLLS_PER_LOOK)) && {
+                let now = Instant::system();
+                self.note_time(timed, now, is_one);
+                timed = now;
+                now.saturating_duration_since(started) > TURN_TIME
+            };
+            self.deliver();
+            if is_over || self.resources.reactor.borrow().has_completions() {
                 break;
             }
         }
-        self.note_turn(polls, started);
+        self.note_turn(polls, started, timed);
     }
 
-    fn note_turn(&self, polls: u32, started: Instant) {
+    fn note_turn(&self, polls: u32, started: Instant, timed: Instant) {
         self.mailbox().load.note_polls(false);
         let now = Instant::system();
+        self.note_time(timed, now, polls == 1);
         let delay = self.tally.note_turn(&self.home, started, now);
         self.mailbox().load.delay.store(delay, Ordering::Relaxed); // a figure
-        self.long_polls.set(now.saturating_duration_since(started) > TURN_TIME / POLLS_PER_LOOK * polls);
+        let are_long = now.saturating_duration_since(started) > TURN_TIME / POLLS_PER_LOOK * polls;
+        self.long_polls.set(are_long || self.searches(now));
     }
 
     /// Tasks wait: submit what is queued and take what is there, without waiting.

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 
 use super::Core;
 use crate::limits::{GIVE_PAUSE, GIVES_PER_LOOK};
-use crate::machine::balance::{Balancer, Decision, Group};
+use crate::machine::balance::{Balancer, Decision, Group, LongPoll, Way};
 use crate::machine::mailbox::{Mailbox, Standing};
 use crate::machine::placer::{Newcomer, Placer};
 use crate::machine::policy::Placement;
@@ -54,6 +54,7 @@ impl Core {
         if now < balancer.borrow().next_look() {
             return;
         }
+        self.stays_reserved(self.tally.now());
         if self.mailbox().load.standing() == Standing::Member && !self.ending.get() {
             self.look(&mut balancer.borrow_mut(), now);
         }
@@ -101,7 +102,7 @@ impl Core {
         });
     }
 
-    fn tell_of(&self, target: &Mailbox, tasks: u32) {
+    pub(super) fn tell_of(&self, target: &Mailbox, tasks: u32) {
         let from = self.mailbox().index as usize;
         // Refused: it has ended, and nobody shares anything with it any more.
         let _ = call::post(target, move |_| {
@@ -119,6 +120,28 @@ impl Core {
         if let Some(balancer) = &self.sharing.balancer {
             balancer.borrow_mut().asked(self.tally.now().as_nanos());
         }
+    }
+
+    /// Whether tasks of this core may go to others for the sake of balance.
+    pub(super) fn shares(&self) -> bool {
+        self.sharing.balancer.is_some()
+    }
+
+    /// What to do before a long poll.
+    pub(super) fn way_before(&self, now: u64, poll: LongPoll) -> Way {
+        let is_member = self.mailbox().load.standing() == Standing::Member && !self.ending.get();
+        let balancer = self.sharing.balancer.as_ref().filter(|_| is_member);
+        balancer
+            .map_or(Way::Stay, |balancer| balancer.borrow_mut().before_long_poll(now, poll, self.random()))
+    }
+
+    pub(super) fn note_long_poll(&self, now: u64, took: u64) {
+        self.sharing.balancer.iter().for_each(|balancer| balancer.borrow_mut().note_long_poll(now, took));
+    }
+
+    /// In nanoseconds of the clock.
+    pub(super) fn reserved_until(&self) -> u64 {
+        self.sharing.balancer.as_ref().map_or(0, |balancer| balancer.borrow().reserved_until())
     }
 
     /// Where a new task goes.

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use super::Core;
-use crate::limits::RUN_DELAY_PAUSE;
+use crate::limits::{LONG_POLL, RUN_DELAY_PAUSE};
 use crate::machine::figures::Sums;
 use crate::task::Home;
 use crate::time::Instant;
@@ -14,7 +14,7 @@ use crate::time::Instant;
 pub(super) struct Tally {
     busy: Cell<u64>,
     pub(super) parks: Cell<u64>,
-    delay: Cell<u32>,
+    pub(super) delay: Cell<u32>,
     /// How many wakes there had been at a certain time. When there have been as many polls, the task that was woken last
     /// has waited since then. This times one wake a turn, by clocks that were read anyway.
     probe: Cell<(u64, Instant)>,
@@ -77,6 +77,14 @@ impl Tally {
         self.asleep.set(self.asleep.get() + slept.as_nanos() as u64);
     }
 
+    /// Whether a poll that ends `now`, and `took` so long, would not have been long but for other processes that had the CPU.
+    pub(super) fn had_no_cpu(&self, now: Instant, took: Duration) -> bool {
+        let before = self.run_delay.nanos.get();
+        self.run_delay.read(now);
+        let lost = self.run_delay.nanos.get().saturating_sub(before);
+        took.saturating_sub(Duration::from_nanos(lost)) < LONG_POLL
+    }
+
     /// In which the core did not sleep, in nanoseconds.
     fn awake(&self) -> u64 {
         let all = self.now.get().saturating_duration_since(self.born).as_nanos() as u64;
@@ -100,9 +108,13 @@ impl RunDelay {
 
     fn look(&self, now: Instant) {
         if now.saturating_duration_since(self.last.get()) >= RUN_DELAY_PAUSE {
-            self.last.set(now);
-            self.nanos.set(self.ask().unwrap_or(self.nanos.get()));
+            self.read(now);
         }
+    }
+
+    fn read(&self, now: Instant) {
+        self.last.set(now);
+        self.nanos.set(self.ask().unwrap_or(self.nanos.get()));
     }
 
     /// The second of three numbers.

@@ -40,14 +40,15 @@ impl Core {
         true
     }
 
-    /// Until the next timer. While the clock is stopped, none comes by waiting.
+    /// Until the next timer, or until others are to know that this core is free for them. While the clock is stopped, none comes by waiting.
     pub(super) fn longest_wait(&self, longest: Wait) -> Wait {
         let system = Instant::system();
         let timer =
             self.resources.timers.borrow().next_deadline().filter(|_| !self.machine.clock.is_stopped());
         let timer = timer.map(|at| at.saturating_duration_since(clock::at(system)));
         let agreement = self.seat.next_deadline().map(|at| at.saturating_duration_since(system));
-        match (timer.into_iter().chain(agreement).min(), longest) {
+        let reserved = self.stays_reserved(system);
+        match (timer.into_iter().chain(agreement).chain(reserved).min(), longest) {
             (_, Wait::No) => Wait::No,
             (Some(next), Wait::Forever) => Wait::For(next),
             (Some(next), Wait::For(most)) => Wait::For(next.min(most)),

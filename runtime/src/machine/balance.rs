@@ -13,6 +13,8 @@
 use crate::limits;
 use crate::machine::estimate::Seen;
 pub use crate::machine::estimate::Tuning;
+use crate::machine::make_way::LongShare;
+pub use crate::machine::make_way::{LongPoll, Way};
 use crate::machine::policy::CoreLoad;
 
 /// What a core should do now.
@@ -43,23 +45,24 @@ pub struct Group {
 /// A core's part in sharing the work of the Machine. Plain memory of that core.
 #[derive(Clone, Debug)]
 pub struct Balancer {
-    own: usize,
-    tuning: Tuning,
-    seen: Vec<Seen>,
+    pub(super) own: usize,
+    pub(super) tuning: Tuning,
+    pub(super) seen: Vec<Seen>,
     /// Where the next look begins.
     cursor: usize,
     /// Whom the last look looked at, after the core itself.
-    window: Vec<usize>,
-    now: u64,
+    pub(super) window: Vec<usize>,
+    pub(super) now: u64,
     next_look: u64,
-    next_give: u64,
+    pub(super) next_give: u64,
     next_ask: u64,
     next_even: u64,
     /// Work that arrived with tasks just now and has not proved its weight.
     settles: u64,
     /// Gives that may still follow the last look.
     gives_left: u32,
-    reserved_until: u64,
+    pub(super) reserved_until: u64,
+    pub(super) long: LongShare,
     /// Tasks of the core that could move and were polled lately.
     active: u32,
     looked: bool,
@@ -87,6 +90,7 @@ impl Balancer {
             settles: 0,
             gives_left: 0,
             reserved_until: 0,
+            long: LongShare::default(),
             active: 0,
             looked: false,
         }
@@ -148,28 +152,6 @@ impl Balancer {
         self.next_look = self.next_look.min(now);
     }
 
-    /// Before the core polls a task whose polls are known to take `expected` nanoseconds: whether the others should leave
-    /// first, and where to. The core is then [reserved](Self::is_reserved) for such tasks for a while.
-    pub fn before_long_poll(&mut self, now: u64, expected: u64, others: u32, random: u32) -> Decision {
-        if expected < limits::LONG_POLL.as_nanos() as u64 {
-            return Decision::Stay;
-        }
-        self.now = now;
-        let targets = self.targets(|seen| 1.0 - seen.demand);
-        let Some((to, _)) = pick(&targets, random) else { return Decision::Stay };
-        // Others must have a core that serves them: one stays open, however long all poll.
-        self.reserved_until = now + limits::RESERVED.as_nanos() as u64;
-        if others == 0 {
-            return Decision::Stay;
-        }
-        Decision::Give(Group { to, work: u32::MAX, tasks: others })
-    }
-
-    /// Whether the core has cleared itself for long polls and should be seen as one that takes no tasks.
-    pub fn is_reserved(&self, now: u64) -> bool {
-        now < self.reserved_until
-    }
-
     /// The demand that a core seems to have, in thousandths of a core.
     pub fn demand(&self, core: usize) -> u32 {
         (self.seen[core].demand * 1000.0) as u32
@@ -197,7 +179,7 @@ impl Balancer {
                 return decision;
             }
         }
-        if self.active < 2 {
+        if self.active < 2 || self.is_reserved(self.now) && own.demand < ROOMY {
             return Decision::Stay;
         }
         let (mean, excess_of_all) = self.mean_and_excess();
@@ -299,7 +281,7 @@ impl Balancer {
     }
 
     /// Who may receive, with its room, if it has any.
-    fn targets(&self, room: impl Fn(&Seen) -> f64) -> Vec<(usize, f64)> {
+    pub(super) fn targets(&self, room: impl Fn(&Seen) -> f64) -> Vec<(usize, f64)> {
         let may = |core: &&usize| {
             let seen = &self.seen[**core];
             let is_known = seen.looks >= 2 || seen.load.parked;
@@ -314,7 +296,8 @@ impl Balancer {
     fn mean_and_excess(&self) -> (f64, f64) {
         let shares = |core: &&usize| {
             let seen = &self.seen[**core];
-            (seen.looks >= 2 || seen.load.parked) && (seen.load.takes_tasks || seen.load.tasks > 0)
+            let has_part = seen.load.takes_tasks || seen.load.tasks > 0 && !seen.load.is_reserved;
+            (seen.looks >= 2 || seen.load.parked) && has_part
         };
         let all = || self.window.iter().filter(shares).chain([&self.own]).map(|core| self.seen[*core].demand);
         let mean = all().sum::<f64>() / all().count() as f64;
@@ -335,7 +318,7 @@ const MIN_LOOKS: u32 = 3;
 const FULL: f64 = 0.95;
 
 /// A core that is drained fills others up to here and no further: beyond, their queues would be worse than half a CPU.
-const ROOMY: f64 = 0.8;
+pub(super) const ROOMY: f64 = 0.8;
 
 /// The share of its tasks that a busy core gives at once to make waits alike.
 const MOST_EVENED: f64 = 0.15;

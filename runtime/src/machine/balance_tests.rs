@@ -198,18 +198,6 @@ fn a_core_that_takes_no_tasks_gets_none_but_may_give() {
 }
 
 #[test]
-fn the_others_leave_before_a_long_poll() {
-    let mut model = Model::new(vec![vec![10; 9], vec![10; 9]], 0, false, 5);
-    model.run(10);
-    let own = &mut model.balancers[0];
-    assert_eq!(own.before_long_poll(model.now, 1_000_000, 8, 0), Decision::Stay);
-    assert!(!own.is_reserved(model.now));
-    let decision = own.before_long_poll(model.now, 50_000_000, 8, 0);
-    assert_eq!(decision, Decision::Give(Group { to: 1, work: u32::MAX, tasks: 8 }));
-    assert!(own.is_reserved(model.now) && !own.is_reserved(model.now + 2_000_000_000));
-}
-
-#[test]
 fn whoever_has_room_asks_a_core_that_is_stuck() {
     let mut model = Model::new(vec![vec![100; 5], vec![100; 5]], 0, false, 6);
     model.run(20);

@@ -293,6 +293,10 @@ impl Builder {
     /// says so with [`pin_here`](crate::task::pin_here). Their sockets, sleeps and wakers go along. A core that retires, or
     /// blocks, hands its tasks over in any case.
     ///
+    /// A core also sends its other tasks away before it polls one whose polls are known to take five milliseconds or more, if there
+    /// is room elsewhere; and such tasks gather on few cores, which take no others meanwhile. A long poll that could not be foreseen
+    /// makes those wait that are queued behind it.
+    ///
     /// # Examples
     /// ```
     /// # use multikernel::runtime::Builder;

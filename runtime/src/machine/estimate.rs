@@ -30,6 +30,8 @@ pub struct Tuning {
     pub back: u64,
     /// A core that loses more than this share of its time to others is drained.
     pub lost: f64,
+    /// A poll that takes so many nanoseconds is long. The most that there is: none is.
+    pub long: u64,
 }
 
 impl Default for Tuning {
@@ -47,6 +49,7 @@ impl Default for Tuning {
             lasting: limits::GAP_LASTS.as_nanos() as u64,
             back: limits::NO_WAY_BACK.as_nanos() as u64,
             lost: f64::from(limits::LOST_PERCENT) / 100.0,
+            long: limits::LONG_POLL.as_nanos() as u64,
         }
     }
 }
@@ -146,6 +149,11 @@ impl Seen {
 
     pub(super) fn is_stuck(&self, now: u64) -> bool {
         now.saturating_sub(self.silent_since) >= limits::STUCK.as_nanos() as u64
+    }
+
+    /// By what it said last.
+    pub(super) fn has_nothing_to_do(&self) -> bool {
+        self.load.parked || self.load.queue == 0 && self.silent_since == self.at
     }
 
     /// The standard error of the smoothed demand: what looks show, or, if that is more, what requests of such length would

@@ -53,7 +53,7 @@ fn make_way(core: &Core) -> Blocking {
     if machine.cores.len() > 1 {
         core.home.hand_over(|| {
             let target = placement::balanced(machine, core.random());
-            target.load.takes_tasks().then_some(target)
+            target.load.would_take_tasks().then_some(target)
         });
     }
     core.flush();

@@ -83,6 +83,8 @@ pub(crate) struct Load {
     is_in_polls: AtomicBool,
     /// Written by who watches: the core has been in one poll for too long, and still is.
     is_stalled: AtomicBool,
+    /// The core has sent its other tasks away, to make long polls.
+    is_reserved: AtomicBool,
 }
 
 /// What a core is to the others.
@@ -156,6 +158,11 @@ impl Load {
 
     /// Whether new tasks may be placed here.
     pub(crate) fn takes_tasks(&self) -> bool {
+        self.would_take_tasks() && !self.is_reserved()
+    }
+
+    /// Whether tasks are served here that have to go somewhere: a core that is reserved is better than one that leaves, or blocks.
+    pub(crate) fn would_take_tasks(&self) -> bool {
         // Figures, both.
         let is_member = Standing::from_word(self.standing.load(Ordering::Relaxed)) == Standing::Member;
         is_member && !self.is_held_up()
@@ -164,6 +171,16 @@ impl Load {
     /// Whether what is sent to the core has to wait for a call that blocks, or for a poll that has taken long already.
     pub(crate) fn is_held_up(&self) -> bool {
         self.blocks() || self.is_stalled.load(Ordering::Relaxed) // a figure
+    }
+
+    /// Whether the core keeps itself free for tasks whose polls are long.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.is_reserved.load(Ordering::Relaxed) // a figure
+    }
+
+    /// For the core itself.
+    pub(crate) fn set_reserved(&self, is_reserved: bool) {
+        self.is_reserved.store(is_reserved, Ordering::Relaxed); // a figure
     }
 
     /// For who watches: the core is stuck, or not any more. It publishes no delay meanwhile, so that is done for it.

@@ -370,7 +370,7 @@ impl Core {
     fn move_out(&self) {
         self.home.hand_all_over(|| {
             let target = placement::balanced(&self.machine, self.random());
-            target.load.takes_tasks().then_some(target)
+            target.load.would_take_tasks().then_some(target)
         });
     }
 

@@ -53,6 +53,9 @@ pub(crate) mod in_place;
 pub(crate) mod mailbox;
 #[cfg(test)]
 mod mailbox_tests;
+pub(crate) mod make_way;
+#[cfg(test)]
+mod make_way_tests;
 pub(crate) mod membership;
 pub(crate) mod metrics;
 pub(crate) mod objects;

@@ -16,9 +16,10 @@ use crate::machine::policy::CoreLoad;
 pub(crate) fn delegate(machine: &Machine) -> &Arc<Mailbox> {
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(std::thread::current().id());
     let first = hash as usize % machine.cores.len();
-    let mut live = machine.cores.iter().cycle().skip(first).take(machine.cores.len());
+    let all = || machine.cores.iter().cycle().skip(first).take(machine.cores.len());
     let serves = |core: &&Arc<Mailbox>| core.load.standing().lives() && !core.load.is_held_up();
-    live.find(serves).unwrap_or(&machine.cores[first])
+    let is_free = |core: &&Arc<Mailbox>| serves(core) && !core.load.is_reserved();
+    all().find(is_free).or_else(|| all().find(serves)).unwrap_or(&machine.cores[first])
 }
 
 /// What a core publishes, for whoever places tasks.
@@ -26,6 +27,7 @@ pub(crate) fn load_of(core: &Mailbox) -> CoreLoad {
     let sums = core.figures.read();
     CoreLoad {
         takes_tasks: core.load.takes_tasks(),
+        is_reserved: core.load.is_reserved(),
         parked: core.doorbell.state() == State::Parked,
         tasks: sums.tasks,
         connections: core.load.connections.load(Ordering::Relaxed), // a figure
@@ -69,5 +71,6 @@ fn least<K: Ord>(machine: &Machine, random: u32, key: impl Fn(&Mailbox) -> K) ->
     let start = random as usize % count;
     let rotated = (0..count).map(|offset| &machine.cores[(start + offset) % count]);
     // Between two looks the last one may retire that took tasks; then any will do, and say that it takes none.
-    rotated.min_by_key(|core| (!core.load.takes_tasks(), key(core))).expect("a Machine has a core")
+    let rank = |core: &Mailbox| (!core.load.takes_tasks(), !core.load.would_take_tasks());
+    rotated.min_by_key(|core| (rank(core), key(core))).expect("a Machine has a core")
 }

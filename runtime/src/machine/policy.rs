@@ -17,8 +17,11 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CoreLoad {
-    /// Whether it takes new tasks: it has not retired, runs no call that blocks, and is not [stuck](crate::runtime::Stall).
+    /// Whether it takes new tasks: it has not retired, runs no call that blocks, is not [stuck](crate::runtime::Stall), and
+    /// not reserved.
     pub takes_tasks: bool,
+    /// Whether it has sent its other tasks away to make long polls, and goes on making them.
+    pub is_reserved: bool,
     /// Whether it sleeps because it has nothing to do.
     pub parked: bool,
     /// Tasks that are not complete.

@@ -12,10 +12,10 @@
 //!                                                          asked for meanwhile (wake, abort, join): done now
 //! ```
 
-use multikernel_channels::sync::Ordering;
+use multikernel_channels::sync::{Cell, Ordering};
 
 use crate::machine::mailbox::{Arrival, Mailbox};
-use crate::task::header::{Phase, TaskRef, ask, deliver};
+use crate::task::header::{Header, Phase, TaskRef, ask, deliver};
 use crate::task::{Home, home as of_this_thread};
 
 impl TaskRef {
@@ -52,31 +52,64 @@ impl TaskRef {
 impl Home {
     /// Hands tasks that wait in the run queue over to the cores that `choose` names for them, one after the other. The others
     /// keep their order. The cores are of this home's Machine, and this is none of them. Says how many have gone.
-    pub(crate) fn hand_over<'a>(&self, choose: impl FnMut() -> Option<&'a Mailbox>) -> u64 {
+    pub(crate) fn hand_over<'a>(&self, mut choose: impl FnMut() -> Option<&'a Mailbox>) -> u64 {
         // SAFETY: this home's thread, if perhaps within the turn of a set; `self` is borrowed.
-        unsafe { self.visit(|| self.send_queued(choose)) }
+        unsafe { self.visit(|| self.send_queued(u64::MAX, |_| choose())) }
     }
 
     /// As [`hand_over`](Self::hand_over), but also those that wait for something: each is polled once where it comes.
     pub(crate) fn hand_all_over<'a>(&self, choose: impl FnMut() -> Option<&'a Mailbox>) -> u64 {
-        self.for_each(|task| {
-            if task.header().is_movable.get() {
-                self.wake(task);
-            }
-        });
+        self.wake_movable(u32::MAX);
         self.hand_over(choose)
     }
 
-    fn send_queued<'a>(&self, mut choose: impl FnMut() -> Option<&'a Mailbox>) -> u64 {
+    /// As [`hand_over`](Self::hand_over), but none goes that is due next or whose polls are long. With them go up to so many
+    /// that `wait` for something. Says how many of these there were.
+    pub(crate) fn hand_others_over<'a>(
+        &self,
+        wait: u32,
+        mut choose: impl FnMut() -> Option<&'a Mailbox>,
+    ) -> u32 {
+        let Some(next) = self.take_queued() else { return 0 };
+        let waited = self.wake_movable(wait);
+        let others = self.queued() - 1; // it counts the one that was taken out
+        self.send_queued(others, |header| (!header.notes.is_long()).then(&mut choose).flatten());
+        self.put_first(next);
+        waited
+    }
+
+    /// Hands the task over that is due next. Says whether it has gone.
+    pub(crate) fn hand_next_over(&self, target: &Mailbox) -> bool {
+        self.send_queued(1, |_| Some(target)) == 1
+    }
+
+    /// Wakes up to so many that wait for something and may go. Says how many.
+    fn wake_movable(&self, most: u32) -> u32 {
+        let woken = Cell::new(0);
+        if most > 0 {
+            self.for_each(|task| {
+                let header = task.header();
+                if woken.get() < most && header.phase.get() == Phase::Idle && header.is_movable.get() {
+                    woken.set(woken.get() + 1);
+                    self.wake(task);
+                }
+            });
+        }
+        woken.get()
+    }
+
+    /// Of the first `most` in the queue.
+    fn send_queued<'a>(&self, most: u64, mut choose: impl FnMut(&Header) -> Option<&'a Mailbox>) -> u64 {
         let mut gone = 0;
         // A task that comes back, because its core has ended, queues up behind the last.
-        let mut left = self.queued();
+        let mut left = self.queued().min(most);
         while left > 0
             && let Some(task) = self.take_queued()
         {
             left -= 1;
             let header = task.header();
-            let target = (header.is_movable.get() && !header.aborted.get()).then(&mut choose).flatten();
+            let target =
+                (header.is_movable.get() && !header.notes.is_aborted()).then(|| choose(header)).flatten();
             let Some(target) = target.filter(|_| task.claim()) else {
                 self.put_queued(task);
                 continue;

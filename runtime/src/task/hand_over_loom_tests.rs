@@ -127,6 +127,40 @@ fn loom_a_wake_finds_a_task_that_is_handed_over() {
     });
 }
 
+/// A task that waits leaves before the one that is due, which keeps its place. A wake comes meanwhile.
+#[test]
+fn loom_a_wake_meets_a_task_that_makes_way_for_another() {
+    model(3, |tokens| {
+        let (from, to) = (mailbox(1), mailbox(2));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (token, other) = (tokens.token(), tokens.token());
+        let (third, second) = at_home(from, |home| {
+            let (handle, waker) = begun(home, token, asked.clone());
+            assert!(home.run_one()); // it waits now
+            let due = spawn_movable(home, async move { other }, Location::caller(), false);
+            let third = thread::spawn(move || {
+                asked.store(1, Ordering::Relaxed); // the wake brings it
+                waker.wake();
+            });
+            assert_eq!(home.hand_others_over(1, || Some(&to)), 1);
+            assert!(home.run_one() && due.is_finished());
+            let ends = |home: &Home, mut handle: JoinHandle<Token>| {
+                turns_until(home, || handle.is_finished());
+                assert!(is_ready(&mut handle));
+            };
+            let second = if home.sent() == 1 {
+                Some(thread::spawn(move || at_home(to, |home| ends(home, handle))))
+            } else {
+                ends(home, handle);
+                None
+            };
+            (third, second)
+        });
+        third.join().unwrap();
+        second.into_iter().for_each(|second| second.join().unwrap());
+    });
+}
+
 #[test]
 fn loom_wakes_meet_a_hand_over_and_the_end_of_both_cores() {
     let wake = |waker: Waker, asked: Arc<AtomicUsize>| {

@@ -13,6 +13,7 @@ use multikernel_channels::sync::{
 use crate::machine::mailbox::{Arrival, Envelope, Mailbox};
 use crate::task::home::{self, Home};
 use crate::task::id::LazyId;
+use crate::task::notes::Notes;
 use crate::task::quietly;
 
 /// Where a task is in its life. Written and read by the home alone.
@@ -87,7 +88,7 @@ pub(crate) struct Header {
     /// reference from elsewhere adds one to `shared_refs` and takes one here, hence the width.
     local_refs: Cell<isize>,
     pub(crate) phase: Cell<Phase>,
-    pub(crate) aborted: Cell<bool>,
+    pub(crate) notes: Notes,
     /// A join handle exists that may still take the output.
     pub(crate) wanted: Cell<bool>,
     /// A `JOIN` has arrived.
@@ -125,7 +126,7 @@ impl Header {
             joiner: UnsafeCell::new(None),
             local_refs: Cell::new(2),
             phase: Cell::new(Phase::Newborn),
-            aborted: Cell::new(false),
+            notes: Notes::nothing(),
             wanted: Cell::new(true),
             joined_elsewhere: Cell::new(false),
             merged: Cell::new(false),
@@ -433,7 +434,7 @@ pub(super) unsafe fn deliver(envelope: NonNull<Envelope>, arrival: Arrival) {
             header.wanted.set(false);
         }
         if bits & ask::ABORT != 0 {
-            header.aborted.set(true);
+            header.notes.set_aborted(true);
         }
         if bits & (ask::WAKE | ask::ABORT) != 0 {
             home.wake(task);

@@ -13,6 +13,7 @@ use multikernel_channels::sync::{Arc, Cell, Ordering, per_thread};
 use crate::machine::mailbox::{Arrival, Envelope, Mailbox};
 use crate::task::header::{Header, Phase, TaskRef};
 use crate::task::id::Id;
+use crate::task::notes::Notes;
 use crate::task::queue::{List, Queue, task_ref};
 use crate::task::recycle::Recycler;
 use crate::task::waker;
@@ -108,6 +109,17 @@ fn being_polled<'a>(current: *const Header) -> Option<&'a Header> {
     // SAFETY: the current task has not completed, or there would be another or none. So its home keeps it.
     let header = unsafe { current.as_ref() }?;
     matches!(header.phase.get(), Phase::Running | Phase::RunningWoken).then_some(header)
+}
+
+/// What a step of the executor has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ran {
+    /// The queue is empty.
+    Nothing,
+    /// A task has been polled, or cancelled.
+    Polled,
+    /// None has. That of the next one is to be timed.
+    Watched,
 }
 
 /// In place of a current task: there is one, but its memory may be gone.
@@ -250,7 +262,7 @@ impl Home {
         self.pending.set(self.pending.get() + 1);
         self.list.push(task);
         if self.ending.get() || self.is_shut.get() {
-            task.header().aborted.set(true);
+            task.header().notes.set_aborted(true);
         }
         task.header().phase.set(Phase::Queued);
         self.queue.push(task);
@@ -311,15 +323,44 @@ impl Home {
         self.live.set(self.live.get() - 1);
     }
 
+    /// Polls the task at the head of the queue, unless its polls are watched.
+    pub(crate) fn run_next(&self) -> Ran {
+        let Some(task) = self.queue.head() else { return Ran::Nothing };
+        if !task.header().notes.is_empty() {
+            return self.run_noted(task);
+        }
+        self.poll_head(task, || false);
+        Ran::Polled
+    }
+
+    /// Of the task at the head of the queue something is noted.
+    #[cold]
+    #[inline(never)]
+    fn run_noted(&self, task: TaskRef) -> Ran {
+        if !task.header().notes.is_aborted() {
+            return Ran::Watched;
+        }
+        self.run_one();
+        Ran::Polled
+    }
+
     /// Polls the task at the head of the queue. False when the queue is empty.
     pub(crate) fn run_one(&self) -> bool {
-        let Some(task) = self.queue.pop() else { return false };
+        let Some(task) = self.queue.head() else { return false };
+        self.poll_head(task, || task.header().notes.is_aborted() && self.cancel(task));
+        true
+    }
+
+    /// `cancels` says whether the task has been cancelled instead.
+    #[inline(always)]
+    fn poll_head(&self, task: TaskRef, cancels: impl FnOnce() -> bool) {
         let header = task.header();
+        self.queue.pop_head(task);
         debug_assert_eq!(header.phase.get(), Phase::Queued);
         header.phase.set(Phase::Running);
         self.current.set(header);
         self.mailbox.load.note_poll(header.spawned_at, self.queue.popped.get());
-        let complete = header.aborted.get() && self.cancel(task) || {
+        let complete = cancels() || {
             let waker = waker::borrowed(task);
             // SAFETY: the home's thread, the task is not complete, and nobody is polling it.
             unsafe { (header.vtable.poll)(task.as_ptr(), &mut Context::from_waker(&waker)) }
@@ -332,7 +373,6 @@ impl Home {
             header.phase.set(Phase::Queued);
             self.queue.push(task);
         }
-        true
     }
 
     /// Cancels the task that is due to be polled. False when it will not be.
@@ -340,9 +380,29 @@ impl Home {
     #[inline(never)] // which leaves `run_one` a register
     fn cancel(&self, task: TaskRef) -> bool {
         let header = task.header();
-        header.aborted.set(false);
-        // SAFETY: as in `run_one`.
+        header.notes.set_aborted(false);
+        // SAFETY: as in `poll_head`.
         unsafe { (header.vtable.cancel)(task.as_ptr(), self.ending.get() || self.is_shut.get()) }
+    }
+
+    /// What is noted of the task that is due next.
+    pub(crate) fn next_notes(&self) -> Option<&Notes> {
+        self.queue.head().map(|task| &task.header().notes)
+    }
+
+    /// Whether the task that is due next may go to another core.
+    pub(crate) fn next_is_movable(&self) -> bool {
+        self.queue.head().is_some_and(|task| task.header().is_movable.get())
+    }
+
+    /// What is noted of the task that was polled last, if it lives and is still here. Between two polls.
+    pub(crate) fn last_notes(&self) -> Option<&Notes> {
+        let current = self.current.get();
+        if current == NAMELESS {
+            return None;
+        }
+        // SAFETY: a task that completes or leaves is the current one no more. So this home keeps the one that is.
+        unsafe { current.as_ref() }.map(|header| &header.notes)
     }
 
     /// Whether a task is being polled or completed.
@@ -376,13 +436,18 @@ impl Home {
     }
 
     /// How many tasks wait for a poll.
-    pub(super) fn queued(&self) -> u64 {
+    pub(crate) fn queued(&self) -> u64 {
         self.queue.pushed.get() - self.queue.popped.get()
     }
 
     /// Takes the head out of the queue, to be put back or to be [forgotten](Self::forget).
     pub(super) fn take_queued(&self) -> Option<TaskRef> {
         self.queue.unlink()
+    }
+
+    /// Puts a task back, before all others.
+    pub(super) fn put_first(&self, task: TaskRef) {
+        self.queue.link_first(task);
     }
 
     /// Puts a task back, behind all others.
@@ -416,10 +481,10 @@ impl Home {
     pub(crate) fn cancel_all(&self) {
         self.ending.set(true);
         while let Some(task) = self.list.first() {
-            task.header().aborted.set(true);
+            task.header().notes.set_aborted(true);
             self.wake(task);
             while let Some(head) = self.queue.head() {
-                head.header().aborted.set(true);
+                head.header().notes.set_aborted(true);
                 self.run_one();
             }
         }

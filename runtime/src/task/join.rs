@@ -154,7 +154,7 @@ fn is_done(task: TaskRef) -> bool {
 fn abort(task: TaskRef) {
     match task.home() {
         Some(home) if task.header().phase.get() != Phase::Complete => {
-            task.header().aborted.set(true);
+            task.header().notes.set_aborted(true);
             home.wake(task);
         }
         Some(_) => {}

@@ -68,7 +68,7 @@
 //
 // | field of the header | written | read |
 // |---|---|---|
-// | `phase`, `run_next`, `list_*`, `joiner`, `wanted`, `aborted`, `is_movable`, `local_refs` | home | home |
+// | `phase`, `run_next`, `list_*`, `joiner`, `wanted`, `notes`, `is_movable`, `local_refs` | home | home |
 // | the future | home | home |
 // | the output | home, before `done` | whoever holds the join handle, after `done` (home: after `Complete`) |
 // | `done` | home, once, Release | anyone, Acquire |
@@ -111,6 +111,7 @@ mod local_key;
 pub(crate) mod local_set;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod notes;
 #[cfg(not(loom))]
 mod pin_here;
 mod queue;

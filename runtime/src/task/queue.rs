@@ -38,12 +38,6 @@ impl Queue {
         self.link(task);
     }
 
-    pub(super) fn pop(&self) -> Option<TaskRef> {
-        let task = self.unlink()?;
-        self.popped.set(self.popped.get() + 1);
-        Some(task)
-    }
-
     /// As [`push`](Self::push), and counts nothing.
     pub(super) fn link(&self, task: TaskRef) {
         let header: *const Header = task.as_ptr().as_ptr();
@@ -54,15 +48,35 @@ impl Queue {
         }
     }
 
-    /// As [`pop`](Self::pop), and counts nothing.
+    /// Takes the head out, and counts nothing.
     pub(super) fn unlink(&self) -> Option<TaskRef> {
         let task = self.head()?;
+        self.unlink_head(task);
+        Some(task)
+    }
+
+    /// Takes the head out, which `task` is, and counts it.
+    pub(super) fn pop_head(&self, task: TaskRef) {
+        self.unlink_head(task);
+        self.popped.set(self.popped.get() + 1);
+    }
+
+    fn unlink_head(&self, task: TaskRef) {
         let next = task.header().run_next.get();
         self.head.set(next);
         if next.is_null() {
             self.tail.set(null());
         }
-        Some(task)
+    }
+
+    /// Puts a task back that was [taken out](Self::unlink), before all others.
+    pub(super) fn link_first(&self, task: TaskRef) {
+        let header: *const Header = task.as_ptr().as_ptr();
+        let next = self.head.replace(header);
+        task.header().run_next.set(next);
+        if next.is_null() {
+            self.tail.set(header);
+        }
     }
 }
 
