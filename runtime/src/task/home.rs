@@ -469,7 +469,8 @@ impl Home {
         let count = Cell::new(0);
         self.for_each(|task| {
             let header = task.header();
-            if !header.is_movable.get() && !header.aborted.replace(true) {
+            if !header.is_movable.get() && !header.notes.is_aborted() {
+                header.notes.set_aborted(true);
                 count.set(count.get() + 1);
                 self.wake(task);
             }
