@@ -165,6 +165,12 @@ impl<W: Work> FileOp<W> {
                 self.by_ring = false;
                 None
             }
+            // It was given up before it began, and not by us: the system could start none of the threads that ring operations
+            // wait in, as when signals keep interrupting that.
+            Ok(errno) if -errno == libc::ECANCELED && self.by_ring => {
+                self.by_ring = false;
+                None
+            }
             Ok(errno) if self.by_ring && self.order().is_left_to_a_call(-errno) => {
                 self.by_ring = false;
                 None

@@ -51,8 +51,13 @@ impl OpenOp {
                 Some(request.and_then(|request| request.opened.into_inner()).map(Ok))
             }
             Ok(errno) if -errno == libc::EINTR => None,
-            // Unknown to an old ring. Or a pipe without a reader, for which a call waits.
-            Ok(errno) if matches!(-errno, libc::EINVAL | libc::EOPNOTSUPP | libc::EAGAIN | libc::ENXIO) => {
+            // Unknown to an old ring. Or a pipe without a reader, for which a call waits. Or given up before it began.
+            Ok(errno)
+                if matches!(
+                    -errno,
+                    libc::EINVAL | libc::EOPNOTSUPP | libc::EAGAIN | libc::ENXIO | libc::ECANCELED
+                ) =>
+            {
                 Some(None)
             }
             Ok(errno) => Some(Some(Err(io::Error::from_raw_os_error(-errno)))),

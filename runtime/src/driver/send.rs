@@ -206,8 +206,8 @@ impl<B: StableBuf> Future for SendAll<'_, B> {
                 match ended {
                     Ok(sent @ 0..) => this.sent += sent as usize,
                     Ok(errno) if -errno == libc::EINTR => {}
-                    // The ring would not wait for room; readiness will.
-                    Ok(errno) if -errno == libc::EAGAIN => by_ring = false,
+                    // The ring would not wait for room, or gave up before it began; readiness will do.
+                    Ok(errno) if matches!(-errno, libc::EAGAIN | libc::ECANCELED) => by_ring = false,
                     Ok(errno) => return this.finish(Err(io::Error::from_raw_os_error(-errno))),
                     Err(Lost) => {
                         // That core's ring may not be through with it.

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::pin::pin;
 use std::sync::Arc;
@@ -112,6 +112,42 @@ fn a_buffer_outlives_its_future_until_the_ring_lets_go_and_is_in_flight_until_th
             );
             core.turn_until("letting go", || freed.load(SeqCst) == 1);
             assert_eq!(in_flight(&core), Some(0));
+        });
+        core.resources.reactor.into_inner().close(PATIENCE);
+    });
+}
+
+/// Has the ring give up all that it has begun, as the system does when it can start no thread for it.
+fn cancel_all(core: &TestCore) {
+    #[repr(C)]
+    struct SyncCancel {
+        key: u64,
+        fd: i32,
+        flags: u32,
+        timeout: [i64; 2],
+        rest: [u64; 4],
+    }
+    const REGISTER_SYNC_CANCEL: u32 = 24;
+    const ALL_OF_ANY: u32 = 1 | 4;
+    let request = SyncCancel { key: 0, fd: -1, flags: ALL_OF_ANY, timeout: [-1; 2], rest: [0; 4] };
+    let ring = core.resources.reactor.borrow().ring_fd().unwrap();
+    // SAFETY: the system reads one request.
+    let cancelled = unsafe {
+        libc::syscall(libc::SYS_io_uring_register, ring, REGISTER_SYNC_CANCEL, &raw const request, 1)
+    };
+    assert!(cancelled >= 0, "{}", io::Error::last_os_error());
+}
+
+#[test]
+fn what_the_ring_gave_up_before_it_began_is_left_to_a_call() {
+    on_rings(|core, _writer| {
+        context::enter(&core.resources, || {
+            let mut read = FileOp::new(ID, watched().0);
+            start(&core, &mut read, Waker::noop());
+            cancel_all(&core);
+            core.turn_until("the end", || in_flight(&core) == Some(0));
+            let polled = pin!(&mut read).poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(polled, Poll::Ready(Outcome::Blocking(..))), "not an error of the read");
         });
         core.resources.reactor.into_inner().close(PATIENCE);
     });
