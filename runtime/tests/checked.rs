@@ -48,13 +48,7 @@ impl Desk {
 
     /// A message that travels: with what its sender had.
     fn letter(&self) -> u64 {
-        let letter = self.number();
-        self.book.note_here(What::Sent(letter));
-        letter
-    }
-
-    fn handle(&self, letter: u64) {
-        self.book.note_here(What::Handled(letter));
+        self.book.sent(self.number())
     }
 
     async fn propose_and_tell(self, mut tell: spsc::Sender<u64>, by_way_of: plain::Sender<u64>) {
@@ -69,10 +63,10 @@ impl Desk {
             let (desk, letter) = (self.clone(), self.letter());
             let next = CoreId::new(BUSY.start + (letter as usize) % BUSY.len());
             let there = spawn_on(next, move || async move {
-                desk.handle(letter);
+                desk.book.handled(letter);
                 desk.letter()
             });
-            self.handle(there.await.unwrap());
+            self.book.handled(there.await.unwrap());
             let read = self.number();
             self.book.note_here(What::ReadBegun(read));
             self.object.read_settled(|_| self.book.note_here(What::ReadEnded(read))).await;
@@ -95,12 +89,12 @@ async fn busy(
         let desk = desk.clone();
         async move {
             while let Some(letter) = told.recv().await {
-                desk.handle(letter);
+                desk.book.handled(letter);
             }
         }
     });
     while let Some(letter) = foreign.recv().await {
-        desk.handle(letter);
+        desk.book.handled(letter);
     }
     proposer.await.unwrap();
     listener.await.unwrap();

@@ -99,13 +99,7 @@ impl World {
 
     /// A message that travels: with what its sender had.
     fn letter(&self) -> u64 {
-        let letter = self.number();
-        self.book.note_here(What::Sent(letter));
-        letter
-    }
-
-    fn handle(&self, letter: u64) {
-        self.book.note_here(What::Handled(letter));
+        self.book.sent(self.number())
     }
 }
 
@@ -198,7 +192,7 @@ fn talk(world: &World, me: u64, to: SocketAddr) -> io::Result<Seen> {
 
 /// Stays on its core, which it keeps from leaving: proposes lines, and holds a seat while it does, if one is free.
 async fn stint(world: Arc<World>, letter: u64, lines: u64) -> u64 {
-    world.handle(letter);
+    world.book.handled(letter);
     let sits = match world.seats.add(1).await {
         Ok(_) => true,
         Err(error) => {
@@ -230,11 +224,11 @@ async fn rove(world: Arc<World>, shots: Arc<Shots>, me: u64, tell: mpsc::Sender<
         // A hand-over is a message, a spawn is one, and so is its end.
         let kept = world.letter();
         yield_now().await;
-        world.handle(kept);
+        world.book.handled(kept);
         let (sent, there, lines) = (world.letter(), world.clone(), dice.below(4));
         match spawn_on(dice.core(), move || stint(there, sent, lines)).await {
             Ok(letter) => {
-                world.handle(letter);
+                world.book.handled(letter);
                 stints += 1;
             }
             Err(error) => assert!(error.is_cancelled(), "{error}"), // it has retired
@@ -256,7 +250,7 @@ async fn rove(world: Arc<World>, shots: Arc<Shots>, me: u64, tell: mpsc::Sender<
 
 async fn listen(world: Arc<World>, mut told: mpsc::Receiver<u64>) {
     while let Some(letter) = told.recv().await {
-        world.handle(letter);
+        world.book.handled(letter);
     }
 }
 

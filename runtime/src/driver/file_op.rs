@@ -160,14 +160,10 @@ impl<W: Work> FileOp<W> {
                 Some(Outcome::Done(Ok(count), Some(work)))
             }
             Ok(errno) if -errno == libc::EINTR => None,
-            // The ring would not wait, for the file was opened with O_NONBLOCK; a call does.
-            Ok(errno) if -errno == libc::EAGAIN && self.by_ring => {
-                self.by_ring = false;
-                None
-            }
-            // It was given up before it began, and not by us: the system could start none of the threads that ring operations
-            // wait in, as when signals keep interrupting that.
-            Ok(errno) if -errno == libc::ECANCELED && self.by_ring => {
+            // The ring would not wait, for the file was opened with O_NONBLOCK; a call does. Or it gave up before it began, and
+            // nobody had asked for that: the system could start none of the threads that ring operations wait in, as when
+            // signals keep interrupting it.
+            Ok(errno) if self.by_ring && matches!(-errno, libc::EAGAIN | libc::ECANCELED) => {
                 self.by_ring = false;
                 None
             }

@@ -63,6 +63,8 @@ pub(crate) struct Core {
     polling: Option<Duration>,
     /// Messages came since the core last parked, so polling for more may pay.
     had_mail: Cell<bool>,
+    /// When the core began to poll tasks last.
+    turn_began: Cell<Instant>,
     /// The last polls were long, or one of them: look at the inbox after each, and at the clock.
     long_polls: Cell<bool>,
     /// A parked core was rung through our ring, and the request is not submitted yet.
@@ -101,7 +103,7 @@ pub(crate) fn ring(target: &Mailbox) {
 
 /// Whether a task of this thread's core may go on: the turn that it is polled in has time left.
 fn turn_goes_on() -> bool {
-    with(|core| core.is_none_or(|core| core.tally.now().system_elapsed() <= TURN_TIME))
+    with(|core| core.is_none_or(|core| core.turn_began.get().system_elapsed() <= TURN_TIME))
 }
 
 /// A core's loop catches every panic of users' code. Its own, where the tasks are in an unknown state, would leave the other
@@ -131,6 +133,7 @@ impl Core {
             tally: Tally::new(),
             woken: Cell::new(Vec::new()),
             had_mail: Cell::new(false),
+            turn_began: Cell::new(Instant::system()),
             long_polls: Cell::new(false),
             rang: Cell::new(false),
             ending: Cell::new(false),
@@ -252,6 +255,7 @@ impl Core {
             return;
         }
         let started = Instant::system();
+        self.turn_began.set(started);
         self.mailbox().load.note_polls(true);
         let (mut polls, mut timed) = (0, started);
         while polls < POLLS_PER_TURN {

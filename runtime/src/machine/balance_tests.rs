@@ -254,10 +254,13 @@ proptest! {
         let mut model = Model::new(tasks, late, known, seed);
         model.run(400);
         // The gap that is let be, its error, and the heaviest task: one that is more than a receiver's part stays.
-        prop_assert!(model.excess() <= 100 + 70 + 60, "{:?} {:?}", model.demands(), model.moves);
+        let heaviest = weights.iter().map(|weight| weight.0).max().unwrap();
+        prop_assert!(model.excess() <= 100 + 70 + heaviest, "{:?} {:?}", model.demands(), model.moves);
         let before = model.moves.len();
         model.run(1000);
-        let moved: u32 = model.moves[before..].iter().map(|group| group.3).sum();
-        prop_assert!(moved <= 8, "{:?} {:?}", model.demands(), &model.moves[before..]);
+        // One group may be late, for noise that was thought to be more.
+        let moves = &model.moves[before..];
+        let moved: u32 = moves.iter().map(|group| group.3).sum();
+        prop_assert!(moved <= 2 || moves.len() == 1 && moved <= 8, "{:?} {moves:?}", model.demands());
     }
 }

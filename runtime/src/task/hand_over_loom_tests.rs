@@ -71,6 +71,25 @@ fn begun(home: &Home, token: Token, asked: Arc<AtomicUsize>) -> (JoinHandle<Toke
     (handle, waker)
 }
 
+/// The task runs to its end and is joined, here or on the core that it has gone to.
+fn ends_where_it_is(
+    home: &Home,
+    handle: JoinHandle<Token>,
+    gone_to: Option<Arc<Mailbox>>,
+) -> Option<thread::JoinHandle<()>> {
+    let ends = |home: &Home, mut handle: JoinHandle<Token>| {
+        turns_until(home, || handle.is_finished());
+        assert!(is_ready(&mut handle));
+    };
+    match gone_to {
+        Some(to) => Some(thread::spawn(move || at_home(to, |home| ends(home, handle)))),
+        None => {
+            ends(home, handle);
+            None
+        }
+    }
+}
+
 /// A begun task goes from one core to another while `elsewhere` uses its waker on a third thread, and `there` its handle on the
 /// second.
 fn in_use(
@@ -109,18 +128,9 @@ fn loom_a_wake_finds_a_task_that_is_handed_over() {
                 asked.store(1, Ordering::Relaxed); // the wake brings it
                 waker.wake();
             });
-            let ends = |home: &Home, mut handle: JoinHandle<Token>| {
-                turns_until(home, || handle.is_finished());
-                assert!(is_ready(&mut handle));
-            };
-            let second = if home.hand_over(|| Some(&to)) == 1 {
-                Some(thread::spawn(move || at_home(to, |home| ends(home, handle))))
-            } else {
-                // The wake was on its way: claimed by its message, the task stays.
-                ends(home, handle);
-                None
-            };
-            (third, second)
+            // If the wake was on its way, the task is claimed by its message and stays.
+            let has_gone = home.hand_over(|| Some(&to)) == 1;
+            (third, ends_where_it_is(home, handle, has_gone.then_some(to)))
         });
         third.join().unwrap();
         second.into_iter().for_each(|second| second.join().unwrap());
@@ -144,17 +154,8 @@ fn loom_a_wake_meets_a_task_that_makes_way_for_another() {
             });
             assert_eq!(home.hand_others_over(1, || Some(&to)), 1);
             assert!(home.run_one() && due.is_finished());
-            let ends = |home: &Home, mut handle: JoinHandle<Token>| {
-                turns_until(home, || handle.is_finished());
-                assert!(is_ready(&mut handle));
-            };
-            let second = if home.sent() == 1 {
-                Some(thread::spawn(move || at_home(to, |home| ends(home, handle))))
-            } else {
-                ends(home, handle);
-                None
-            };
-            (third, second)
+            let has_gone = home.sent() == 1;
+            (third, ends_where_it_is(home, handle, has_gone.then_some(to)))
         });
         third.join().unwrap();
         second.into_iter().for_each(|second| second.join().unwrap());

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use multikernel::fs::{StableBuf, StableBufMut};
 
-pub use crate::support::{DRIVERS, Folder, PATIENCE, assert_driver, hoard, on_both, pattern, poll_once};
+pub use crate::support::{
+    Alive, DRIVERS, Folder, One, PATIENCE, assert_driver, hoard, on_both, pattern, poll_once,
+};
 
 /// A process that is not done by then hangs, and the system ends it.
 const LONGEST_SECONDS: u32 = 300;
@@ -35,29 +35,6 @@ pub fn alone_by(mut command: Command, name: &str, body: impl FnOnce()) {
     assert!(output.status.success(), "{:?}\n{said}\n{told}", output.status);
     assert!(said.contains("1 passed"), "it ran nothing: {said}");
     said.lines().filter(|line| line.contains("skipped: ")).for_each(|line| println!("{name}: {line}"));
-}
-
-/// Counts what is alive.
-#[derive(Clone, Default)]
-pub struct Alive(Arc<AtomicUsize>);
-
-impl Alive {
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    pub fn one(&self) -> One {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        One(self.0.clone())
-    }
-}
-
-pub struct One(Arc<AtomicUsize>);
-
-impl Drop for One {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 /// A buffer that counts.

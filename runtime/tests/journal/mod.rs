@@ -1,5 +1,4 @@
 //! What tests on real threads share that have the checkers of the simulator look at what happens.
-#![allow(dead_code, reason = "each crate of tests uses a part")]
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,6 +32,17 @@ impl Book {
 
     pub fn note_here(&self, what: What) {
         self.note(CoreId::current(), what);
+    }
+
+    /// A message sets out from here. Gives its number.
+    pub fn sent(&self, letter: u64) -> u64 {
+        self.note_here(What::Sent(letter));
+        letter
+    }
+
+    /// It has arrived here.
+    pub fn handled(&self, letter: u64) {
+        self.note_here(What::Handled(letter));
     }
 
     /// What must not be, and was.

@@ -8,28 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use multikernel::task::yield_now;
 
-/// Counts what is alive: clones of it.
-#[derive(Default)]
-pub struct Alive(Arc<AtomicUsize>);
-
-impl Alive {
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    pub fn one(&self) -> One {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        One(self.0.clone())
-    }
-}
-
-pub struct One(Arc<AtomicUsize>);
-
-impl Drop for One {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
+pub use crate::support::Alive;
 
 /// Lets the others run until `is_so`.
 pub async fn until(is_so: impl Fn() -> bool) {

@@ -8,4 +8,6 @@ mod join_set;
 mod local_key;
 mod local_set;
 mod names;
+#[path = "../support/mod.rs"]
+mod support;
 mod tracker;
