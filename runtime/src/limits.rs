@@ -173,6 +173,9 @@ pub(crate) const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Buffers in one vectored call; the system refuses more (`UIO_MAXIOV`).
 pub(crate) const BUFFERS_PER_CALL: usize = 1024;
 
+/// Over so much time a core that is kept from running looks whether its CPU was idle: a few ticks of the system's statistics.
+pub(crate) const IDLE_WINDOW: Duration = Duration::from_millis(35);
+
 /// How often a busy core asks the system for how long it was kept from running. That costs about two microseconds.
 pub(crate) const RUN_DELAY_PAUSE: Duration = Duration::from_millis(10);
 

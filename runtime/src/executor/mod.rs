@@ -33,6 +33,7 @@ use crate::task::home::Ran;
 use crate::task::{Home, quietly};
 use crate::time::Instant;
 
+mod crowding;
 mod long_polls;
 mod sharing;
 mod tally;

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::Core;
+use super::crowding::Crowding;
 use crate::limits::{GIVE_PAUSE, GIVES_PER_LOOK};
 use crate::machine::balance::{Balancer, Decision, Group, LongPoll, Way};
 use crate::machine::mailbox::{Mailbox, Standing};
@@ -20,6 +21,7 @@ pub(super) struct Sharing {
     giving: RefCell<Vec<Giving>>,
     /// Polls there had been at the last look.
     polls: Cell<u64>,
+    crowding: Crowding,
 }
 
 struct Giving {
@@ -38,6 +40,7 @@ impl Sharing {
             placer: RefCell::new(Placer::new(cores, index)),
             giving: RefCell::default(),
             polls: Cell::new(0),
+            crowding: Crowding::default(),
         }
     }
 }
@@ -66,6 +69,9 @@ impl Core {
         // Polled since the last look, or waiting for it: on a busy core that has many, not all have had their turn.
         let lately = polls - self.sharing.polls.replace(polls) + (wakes - polls);
         let active = self.home.pending().min(u32::try_from(lately).unwrap_or(u32::MAX));
+        if balancer.loses_its_cpu() {
+            balancer.set_crowded(self.sharing.crowding.has_no_time_left());
+        }
         let load = |core: usize| placement::load_of(&self.machine.cores[core]);
         let mut decision = balancer.look(now, active, load, self.random());
         while let Decision::Give(Group { to, tasks, .. }) = decision {

@@ -63,6 +63,8 @@ pub struct Balancer {
     gives_left: u32,
     pub(super) reserved_until: u64,
     pub(super) long: LongShare,
+    /// The CPU of this core has no time left, as far as one knows.
+    crowded: bool,
     /// Tasks of the core that could move and were polled lately.
     active: u32,
     looked: bool,
@@ -91,6 +93,7 @@ impl Balancer {
             gives_left: 0,
             reserved_until: 0,
             long: LongShare::default(),
+            crowded: true,
             active: 0,
             looked: false,
         }
@@ -152,6 +155,18 @@ impl Balancer {
         self.next_look = self.next_look.min(now);
     }
 
+    /// Whether this core seems to have lost its CPU to another process: [`set_crowded`](Self::set_crowded) should tell, before
+    /// the next look, whether that CPU has time left.
+    pub fn loses_its_cpu(&self) -> bool {
+        self.seen[self.own].is_taken(&self.tuning)
+    }
+
+    /// Whether the CPU of this core has no time left. If it has, whoever took some will not stay in the way for long, and is
+    /// more likely somebody that this core serves. Taken to be so until one is told.
+    pub fn set_crowded(&mut self, is_crowded: bool) {
+        self.crowded = is_crowded;
+    }
+
     /// The demand that a core seems to have, in thousandths of a core.
     pub fn demand(&self, core: usize) -> u32 {
         (self.seen[core].demand * 1000.0) as u32
@@ -172,9 +187,10 @@ impl Balancer {
         if self.active == 0 {
             return Decision::Stay;
         }
-        if own.lost >= self.tuning.lost {
-            // Here every task waits for the other process, so the whole of it goes, as far as there is room.
-            let targets = self.targets(|seen| ROOMY - seen.demand);
+        if self.crowded && own.is_taken(&self.tuning) {
+            // Here every task waits for the other process, so the whole of it goes, as far as there is room where less is lost.
+            let loses_less = |seen: &Seen| own.lost - seen.lost >= self.tuning.lost;
+            let targets = self.targets(|seen| if loses_less(seen) { ROOMY - seen.demand } else { 0.0 });
             if let Some(decision) = self.hand_over(&targets, own.demand.max(0.05), 1.0, random) {
                 return decision;
             }
@@ -265,7 +281,7 @@ impl Balancer {
 
     fn ask(&mut self, random: u32) -> Decision {
         let own = self.seen[self.own];
-        if self.now < self.next_ask || own.lost >= self.tuning.lost || self.is_reserved(self.now) {
+        if self.now < self.next_ask || own.is_taken(&self.tuning) || self.is_reserved(self.now) {
             return Decision::Stay;
         }
         let (now, tuning) = (self.now, self.tuning);
@@ -282,11 +298,14 @@ impl Balancer {
 
     /// Who may receive, with its room, if it has any.
     pub(super) fn targets(&self, room: impl Fn(&Seen) -> f64) -> Vec<(usize, f64)> {
+        let is_full = self.seen[self.own].demand >= FULL;
         let may = |core: &&usize| {
             let seen = &self.seen[**core];
             let is_known = seen.looks >= 2 || seen.load.parked;
-            let has_its_cpu = seen.avoided_until <= self.now && !seen.is_stuck(self.now);
-            seen.load.takes_tasks && is_known && has_its_cpu && seen.no_way_back <= self.now
+            // For whoever has no time to spare, part of a CPU that others use is better than nothing.
+            let is_left_alone = seen.avoided_until > self.now || seen.no_way_back > self.now;
+            let would_help = !is_left_alone || is_full && seen.demand < HALF;
+            seen.load.takes_tasks && is_known && would_help && !seen.is_stuck(self.now)
         };
         let with_room = self.window.iter().filter(may).map(|core| (*core, room(&self.seen[*core])));
         with_room.filter(|target| target.1 > 0.0).collect()
@@ -316,6 +335,9 @@ const MIN_LOOKS: u32 = 3;
 
 /// A core with more demand than this counts as busy all the time.
 const FULL: f64 = 0.95;
+
+/// A core with less is one that helps a full one, whatever was seen of it before.
+const HALF: f64 = 0.5;
 
 /// A core that is drained fills others up to here and no further: beyond, their queues would be worse than half a CPU.
 pub(super) const ROOMY: f64 = 0.8;

@@ -189,6 +189,30 @@ fn a_core_whose_cpu_is_taken_is_drained_and_gets_tasks_back_later() {
 }
 
 #[test]
+fn a_core_whose_cpu_has_time_left_keeps_tasks() {
+    let mut model = Model::new(vec![vec![10; 30], vec![10; 30]], 1, false, 3);
+    model.run(40);
+    model.taken[0] = 500;
+    model.balancers[0].set_crowded(false);
+    model.run(200);
+    assert!(model.balancers[0].loses_its_cpu(), "the test means this");
+    assert!(model.tasks[0].len() >= 10, "{:?} {:?}", model.demands(), model.moves);
+}
+
+#[test]
+fn part_of_a_cpu_is_better_than_none() {
+    let mut model = Model::new(vec![vec![10; 30], vec![10; 30]], 1, false, 3);
+    model.balancers[1].set_crowded(false);
+    model.taken[1] = 500;
+    model.run(40);
+    let before = model.tasks[1].len();
+    model.tasks[0] = vec![Task { weight: 150, waiting: 0 }; 12];
+    model.run(20);
+    assert!(model.balancers[1].loses_its_cpu(), "the test means this");
+    assert!(model.tasks[1].len() > before, "{:?} {:?}", model.demands(), model.moves);
+}
+
+#[test]
 fn a_core_that_takes_no_tasks_gets_none_but_may_give() {
     let mut model = Model::new(vec![vec![100; 9], vec![], vec![]], 0, true, 4);
     model.loads[1].takes_tasks = false;

@@ -127,6 +127,12 @@ pub(crate) fn this_thread() -> libc::pid_t {
     unsafe { libc::gettid() }
 }
 
+/// The CPU that the calling thread runs on now.
+pub(crate) fn current() -> Option<usize> {
+    // SAFETY: asks for a number.
+    usize::try_from(unsafe { libc::sched_getcpu() }).ok()
+}
+
 /// The CPUs that the calling thread may run on.
 ///
 /// # Errors

@@ -65,6 +65,8 @@ pub(super) struct Seen {
     pub(super) demand: f64,
     /// The variance of what single looks say of the demand.
     pub(super) variance: f64,
+    /// The share of time in which it was awake.
+    busy: f64,
     /// The share of time lost to other processes. Kept while the core has nothing to run and so cannot lose any.
     pub(super) lost: f64,
     /// It loses much, or did so lately: nothing goes there until then.
@@ -118,12 +120,20 @@ impl Seen {
     }
 
     fn learn_demand(&mut self, busy: f64, growth: f64, passed: f64, tuning: &Tuning) {
-        let demand = if self.is_stuck(self.at) { 1.0 } else { (busy + growth).clamp(0.0, MOST_DEMAND) };
-        // The first estimates are means, so that a core is known soon after the start.
-        let part = (1.0 - (-passed / self.smoothing(tuning)).exp()).max(1.0 / f64::from(self.looks - 1));
+        // Below zero too: a delay that comes and goes must leave no trace.
+        let grows = (busy + growth).clamp(-MOST_DEMAND, MOST_DEMAND);
+        let demand = if self.is_stuck(self.at) { 1.0 } else { grows };
         let off = demand - self.demand;
-        self.demand += part * off;
-        self.variance += (1.0 - (-passed / tuning.memory as f64).exp()) * (off * off - self.variance);
+        self.demand = (self.demand + self.part(passed, tuning) * off).max(0.0);
+        // A step is no noise: whatever the mean has to catch up with counts as so much at most.
+        let noise = off.clamp(-MOST_NOISE, MOST_NOISE);
+        self.variance += (1.0 - (-passed / tuning.memory as f64).exp()) * (noise * noise - self.variance);
+    }
+
+    /// The weight of a look. The first estimates are means, so that a core is known soon after the start.
+    fn part(&self, passed: f64, tuning: &Tuning) -> f64 {
+        let first = 1.0 / f64::from(self.looks.saturating_sub(1).max(1));
+        (1.0 - (-passed / self.smoothing(tuning)).exp()).max(first)
     }
 
     fn learn_loss(&mut self, busy: f64, lost: f64, passed: f64, tuning: &Tuning) {
@@ -132,13 +142,20 @@ impl Seen {
         let part = if lost > self.lost { fresh } else { fresh * (busy + lost).min(1.0) };
         self.lost += part * (lost - self.lost);
         self.lost *= (-passed / limits::LOST_FADES.as_nanos() as f64).exp();
-        if self.lost >= tuning.lost && self.avoided_until <= self.at {
+        self.busy += fresh * (busy - self.busy);
+        if self.is_taken(tuning) && self.avoided_until <= self.at {
             let most = limits::LONGEST_AVOIDED.as_nanos() as u64;
             self.avoided = (self.avoided * 2).clamp(limits::AVOIDED.as_nanos() as u64, most);
             self.avoided_until = self.at + self.avoided;
         } else if self.at > self.avoided_until + 2 * self.avoided {
             self.avoided = 0; // it has kept its CPU for as long as that, with tasks again
         }
+    }
+
+    /// Whether another process has its CPU: it loses much, of all time and of the time it needs. Whoever shares its CPU with
+    /// those that it serves loses some to each of them, as every core does.
+    pub(super) fn is_taken(&self, tuning: &Tuning) -> bool {
+        self.lost >= tuning.lost && self.lost >= self.busy * TAKEN
     }
 
     /// Over how many nanoseconds the demand is averaged: over a number of polls at least, or one long poll would make a
@@ -159,13 +176,19 @@ impl Seen {
     /// The standard error of the smoothed demand: what looks show, or, if that is more, what requests of such length would
     /// make if they came at random. One look may not notice, since queues carry over from one to the next.
     pub(super) fn error(&self, tuning: &Tuning) -> f64 {
-        let smoothing = self.smoothing(tuning);
-        let part = 1.0 - (-(tuning.look as f64) / smoothing).exp();
+        let part = self.part(tuning.look as f64, tuning);
         let seen = self.variance * part / (2.0 - part);
-        let random = tuning.chance * self.demand.min(1.0) * self.poll / smoothing;
+        let over = tuning.look as f64 / part; // as long as the estimate looks back
+        let random = tuning.chance * self.demand.min(1.0) * self.poll / over;
         seen.max(random).sqrt()
     }
 }
 
 /// However fast a queue grows: what tasks it takes to stop that shows after the first have gone.
 const MOST_DEMAND: f64 = 4.0;
+
+/// By how much single looks differ from the demand by chance, at most.
+const MOST_NOISE: f64 = 0.3;
+
+/// A core that loses so much, for each second in which it is awake, shares its CPU with somebody who is always busy.
+const TAKEN: f64 = 0.35;
