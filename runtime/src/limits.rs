@@ -32,6 +32,9 @@ pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// For how long a core that has handed tasks over, or got some, waits for the figures to show it.
 pub(crate) const GIVE_PAUSE: Duration = Duration::from_millis(20);
 
+/// In windows of this length a core counts how often it polls each task. Two of them tell how much work a task is.
+pub(crate) const SHARE_WINDOW: Duration = Duration::from_millis(50);
+
 /// Time constant of what a core makes of published figures.
 pub(crate) const LOAD_SMOOTHING: Duration = Duration::from_millis(25);
 

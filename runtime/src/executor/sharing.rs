@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 
 use super::Core;
 use super::crowding::Crowding;
-use crate::limits::{GIVE_PAUSE, GIVES_PER_LOOK};
+use crate::limits::{GIVE_PAUSE, GIVES_PER_LOOK, SHARE_WINDOW};
 use crate::machine::balance::{Balancer, Decision, Group, LongPoll, Way};
 use crate::machine::mailbox::{Mailbox, Standing};
 use crate::machine::placer::{Newcomer, Placer};
@@ -21,12 +21,18 @@ pub(super) struct Sharing {
     giving: RefCell<Vec<Giving>>,
     /// Polls there had been at the last look.
     polls: Cell<u64>,
+    /// When the next window begins in which the tasks' shares are counted.
+    next_window: Cell<u64>,
     crowding: Crowding,
 }
 
 struct Giving {
     to: usize,
     left: u32,
+    /// How much may go, in thousandths of what the core polls.
+    share: u32,
+    /// What one of them has, if they are all alike.
+    each: u32,
     /// Whoever has not been woken by then stays.
     until: u64,
 }
@@ -40,6 +46,7 @@ impl Sharing {
             placer: RefCell::new(Placer::new(cores, index)),
             giving: RefCell::default(),
             polls: Cell::new(0),
+            next_window: Cell::new(0),
             crowding: Crowding::default(),
         }
     }
@@ -69,15 +76,22 @@ impl Core {
         // Polled since the last look, or waiting for it: on a busy core that has many, not all have had their turn.
         let lately = polls - self.sharing.polls.replace(polls) + (wakes - polls);
         let active = self.home.pending().min(u32::try_from(lately).unwrap_or(u32::MAX));
+        if now >= self.sharing.next_window.get() {
+            self.sharing.next_window.set(now + SHARE_WINDOW.as_nanos() as u64);
+            self.home.begin_window();
+        }
         if balancer.loses_its_cpu() {
             balancer.set_crowded(self.sharing.crowding.has_no_time_left());
         }
         let load = |core: usize| placement::load_of(&self.machine.cores[core]);
         let mut decision = balancer.look(now, active, load, self.random());
-        while let Decision::Give(Group { to, tasks, .. }) = decision {
+        while let Decision::Give(Group { to, work, tasks }) = decision {
             let mut giving = self.sharing.giving.borrow_mut();
             if giving.len() < GIVES_PER_LOOK as usize {
-                giving.push(Giving { to, left: tasks, until: now + GIVE_PAUSE.as_nanos() as u64 });
+                // What is given has been taken off the demand already.
+                let share = work * 1000 / (balancer.demand(balancer.own()) + work);
+                let until = now + GIVE_PAUSE.as_nanos() as u64;
+                giving.push(Giving { to, left: tasks, share, each: share / tasks, until });
             }
             decision = balancer.more(self.random());
         }
@@ -95,9 +109,14 @@ impl Core {
         giving.retain_mut(|group| {
             let target = &*self.machine.cores[group.to];
             let mut left = group.left;
-            let gone = self.home.hand_over(|| {
-                let goes = left > 0 && target.load.takes_tasks();
-                left -= u32::from(goes);
+            let gone = self.home.hand_over_by_share(|share| {
+                // What has more than is to go would only take the trouble elsewhere. Estimates are not exact, so it may be a
+                // little more.
+                let goes = left > 0 && share - share / 4 <= group.share && target.load.takes_tasks();
+                if goes {
+                    left -= 1;
+                    group.share = group.share.saturating_sub(share.max(group.each));
+                }
                 goes.then_some(target)
             }) as u32;
             if gone > 0 {

@@ -57,6 +57,21 @@ impl Home {
         unsafe { self.visit(|| self.send_queued(u64::MAX, |_| choose())) }
     }
 
+    /// As [`hand_over`](Self::hand_over), but `choose` is told what part of this home's polls the task had lately, in
+    /// thousandths.
+    pub(crate) fn hand_over_by_share<'a>(&self, mut choose: impl FnMut(u32) -> Option<&'a Mailbox>) -> u64 {
+        let polls = self.queue.popped.get();
+        // SAFETY: as in `hand_over`.
+        unsafe {
+            self.visit(|| self.send_queued(u64::MAX, |header| choose(header.share.of(&self.windows, polls))))
+        }
+    }
+
+    /// A new window begins, in which the parts of tasks are counted.
+    pub(crate) fn begin_window(&self) {
+        self.windows.begin(self.queue.popped.get());
+    }
+
     /// As [`hand_over`](Self::hand_over), but also those that wait for something: each is polled once where it comes.
     pub(crate) fn hand_all_over<'a>(&self, choose: impl FnMut() -> Option<&'a Mailbox>) -> u64 {
         self.wake_movable(u32::MAX);
@@ -115,6 +130,7 @@ impl Home {
                 continue;
             };
             self.forget(task);
+            header.share.forget();
             gone += 1;
             if header.connection.get() {
                 target.load.connections.fetch_add(1, Ordering::Relaxed); // a figure

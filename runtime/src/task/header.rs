@@ -15,6 +15,7 @@ use crate::task::home::{self, Home};
 use crate::task::id::LazyId;
 use crate::task::notes::Notes;
 use crate::task::quietly;
+use crate::task::share::Share;
 
 /// Where a task is in its life. Written and read by the home alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +90,7 @@ pub(crate) struct Header {
     local_refs: Cell<isize>,
     pub(crate) phase: Cell<Phase>,
     pub(crate) notes: Notes,
+    pub(crate) share: Share,
     /// A join handle exists that may still take the output.
     pub(crate) wanted: Cell<bool>,
     /// A `JOIN` has arrived.
@@ -127,6 +129,7 @@ impl Header {
             local_refs: Cell::new(2),
             phase: Cell::new(Phase::Newborn),
             notes: Notes::nothing(),
+            share: Share::new(),
             wanted: Cell::new(true),
             joined_elsewhere: Cell::new(false),
             merged: Cell::new(false),

@@ -16,6 +16,7 @@ use crate::task::id::Id;
 use crate::task::notes::Notes;
 use crate::task::queue::{List, Queue, task_ref};
 use crate::task::recycle::Recycler;
+use crate::task::share::Windows;
 use crate::task::waker;
 
 per_thread! {
@@ -26,7 +27,8 @@ per_thread! {
 /// The task side of a core. Stays on the core's thread, at one address, from `enter` to `leave`.
 pub(crate) struct Home {
     mailbox: Arc<Mailbox>,
-    queue: Queue,
+    pub(super) queue: Queue,
+    pub(super) windows: Windows,
     list: List,
     recycler: Recycler,
     /// Tasks of this core, made or adopted, less those freed here.
@@ -130,6 +132,7 @@ impl Home {
         Self {
             mailbox,
             queue: Queue::new(),
+            windows: Windows::new(),
             list: List::new(),
             recycler: Recycler::new(),
             live: Cell::new(0),
@@ -359,6 +362,7 @@ impl Home {
         debug_assert_eq!(header.phase.get(), Phase::Queued);
         header.phase.set(Phase::Running);
         self.current.set(header);
+        header.share.note_poll(&self.windows);
         self.mailbox.load.note_poll(header.spawned_at, self.queue.popped.get());
         let complete = cancels() || {
             let waker = waker::borrowed(task);

@@ -117,6 +117,7 @@ mod pin_here;
 mod queue;
 mod raw;
 pub(crate) mod recycle;
+mod share;
 mod span;
 #[cfg(not(loom))]
 mod tracked;
