@@ -76,6 +76,9 @@ pub(crate) const AVOIDED: Duration = Duration::from_millis(500);
 /// See [`AVOIDED`].
 pub(crate) const LONGEST_AVOIDED: Duration = Duration::from_secs(16);
 
+/// If tasks wait for longer than this on a core that is busy all the time, part of a CPU that others use is better than nothing.
+pub(crate) const LATE: Duration = Duration::from_millis(1);
+
 /// Among cores that are busy all the time, waits are made alike if they are longer than this.
 pub(crate) const UNEVEN_WAIT: Duration = Duration::from_micros(100);
 
@@ -177,7 +180,7 @@ pub(crate) const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) const BUFFERS_PER_CALL: usize = 1024;
 
 /// Over so much time a core that is kept from running looks whether its CPU was idle: a few ticks of the system's statistics.
-pub(crate) const IDLE_WINDOW: Duration = Duration::from_millis(35);
+pub(crate) const IDLE_WINDOW: Duration = Duration::from_millis(40);
 
 /// How often a busy core asks the system for how long it was kept from running. That costs about two microseconds.
 pub(crate) const RUN_DELAY_PAUSE: Duration = Duration::from_millis(10);

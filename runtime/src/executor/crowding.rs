@@ -1,15 +1,20 @@
 //! Whether the CPU that a core runs on has time left.
 //!
-//! A core is kept from running by whoever shares its CPU. If that is a client, the CPU is idle in between, and the core gets
-//! what it needs a little later. If it is a process that is always busy, no time is left, and the core's tasks are better off
-//! elsewhere. How long a core waits for its CPU does not tell the one from the other; the idle time of the CPU does.
+//! A core is kept from running by whoever shares its CPU. If that is a client with little to do, the CPU is idle in between, and
+//! the core gets what it needs a little later. If it is a process that is always busy, hardly any time is left, and the core's
+//! tasks are better off elsewhere. How long a core waits for its CPU does not tell the one from the other; the idle time of the
+//! CPU does.
 
 use std::cell::Cell;
 use std::fs;
+use std::time::Duration;
 
 use crate::limits::IDLE_WINDOW;
 use crate::machine::cpus;
 use crate::time::Instant;
+
+/// In which the system tells what CPUs did, whatever the clock of its scheduler is: `USER_HZ`.
+const TICK: Duration = Duration::from_millis(10);
 
 #[derive(Default)]
 pub(super) struct Crowding {
@@ -23,12 +28,12 @@ pub(super) struct Crowding {
 struct Idle {
     at: Instant,
     cpu: usize,
-    /// In ticks of the system's statistics, mostly hundredths of a second.
+    /// In [ticks](TICK).
     ticks: u64,
 }
 
 impl Crowding {
-    /// Whether the CPU of the calling thread was not idle over the last few hundredths of a second. Needs to be asked
+    /// Whether the CPU of the calling thread was hardly idle over the last few hundredths of a second. Needs to be asked
     /// for as long, and says no meanwhile; says yes where the system does not tell.
     #[cold]
     pub(super) fn has_no_time_left(&self) -> bool {
@@ -43,7 +48,8 @@ impl Crowding {
         else {
             return true;
         };
-        self.crowded.set(seen.is_some_and(|then| then.cpu == cpu && then.ticks == ticks));
+        let was_busy = |then: Idle| TICK * (ticks.saturating_sub(then.ticks) as u32) <= passed(then) / 4;
+        self.crowded.set(seen.is_some_and(|then| then.cpu == cpu && was_busy(then)));
         self.seen.set(Some(Idle { at: now, cpu, ticks }));
         self.crowded.get()
     }

@@ -225,8 +225,7 @@ impl Balancer {
     /// be what is left of a burst.
     fn even_out(&mut self, random: u32) -> Decision {
         let own = self.seen[self.own];
-        let is_even = own.demand < FULL || own.wait < limits::UNEVEN_WAIT.as_nanos() as f64;
-        if is_even || self.now < self.next_even {
+        if !own.is_busy_with(limits::UNEVEN_WAIT) || self.now < self.next_even {
             return Decision::Stay;
         }
         let is_behind = |seen: &Seen| seen.wait * 1.5 < own.wait;
@@ -303,13 +302,13 @@ impl Balancer {
 
     /// Who may receive, with its room, if it has any.
     pub(super) fn targets(&self, room: impl Fn(&Seen) -> f64) -> Vec<(usize, f64)> {
-        let is_full = self.seen[self.own].demand >= FULL;
+        let is_late = self.seen[self.own].is_busy_with(limits::LATE);
         let may = |core: &&usize| {
             let seen = &self.seen[**core];
             let is_known = seen.looks >= 2 || seen.load.parked;
-            // For whoever has no time to spare, part of a CPU that others use is better than nothing.
+            // For those who wait long, part of a CPU that others use is better than nothing.
             let is_left_alone = seen.avoided_until > self.now || seen.no_way_back > self.now;
-            let would_help = !is_left_alone || is_full && seen.demand < HALF;
+            let would_help = !is_left_alone || is_late && seen.demand < HALF;
             seen.load.takes_tasks && is_known && would_help && !seen.is_stuck(self.now)
         };
         let with_room = self.window.iter().filter(may).map(|core| (*core, room(&self.seen[*core])));
@@ -339,9 +338,9 @@ impl Balancer {
 const MIN_LOOKS: u32 = 3;
 
 /// A core with more demand than this counts as busy all the time.
-const FULL: f64 = 0.95;
+pub(super) const FULL: f64 = 0.95;
 
-/// A core with less is one that helps a full one, whatever was seen of it before.
+/// A core with less is one that helps those who wait, whatever was seen of it before.
 const HALF: f64 = 0.5;
 
 /// A core that is drained fills others up to here and no further: beyond, their queues would be worse than half a CPU.

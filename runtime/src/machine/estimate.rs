@@ -1,6 +1,9 @@
 //! What a core makes of the figures that others publish: estimates, and how far they can be trusted.
 
+use std::time::Duration;
+
 use crate::limits;
+use crate::machine::balance::FULL;
 use crate::machine::policy::CoreLoad;
 
 /// What decides how quickly and how willingly a core gives. [`Default`] is what ships; the simulator tries others.
@@ -166,6 +169,11 @@ impl Seen {
 
     pub(super) fn is_stuck(&self, now: u64) -> bool {
         now.saturating_sub(self.silent_since) >= limits::STUCK.as_nanos() as u64
+    }
+
+    /// Whether it is always busy, and tasks wait for it for so long.
+    pub(super) fn is_busy_with(&self, wait: Duration) -> bool {
+        self.demand >= FULL && self.wait >= wait.as_nanos() as f64
     }
 
     /// By what it said last.
