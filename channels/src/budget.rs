@@ -1,7 +1,7 @@
 //! How much a task may do in one poll, so that one that always finds its channels and sockets ready lets the others
 //! run. On a thread that is no core there is no limit.
 //!
-//! Units are given out in slices, each as large as those before it together. Before the next one, the executor is
+//! Units are given out in slices, the first as the executor says, then each as large as those before it together. Before the next one, the executor is
 //! [asked](ask) whether the turn goes on: what costs a task a microsecond between two messages costs another a
 //! millisecond, and only a clock can tell.
 
@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 const UNLIMITED: u8 = u8::MAX;
 
 /// What a poll may do before a clock is read.
-const FIRST_SLICE: u8 = 4;
+pub const FIRST_SLICE: u8 = 4;
 
 struct Budget {
     /// What is left of this slice.
@@ -37,11 +37,11 @@ thread_local! {
 
 impl Budget {
     #[inline]
-    fn refill(&self, units: u8) {
-        let first = units.min(FIRST_SLICE);
+    fn refill(&self, units: u8, first: u8) {
+        let first = units.min(first);
         self.left.set(first);
         self.later.set(units - first);
-        self.slice.set(FIRST_SLICE);
+        self.slice.set(first);
     }
 
     /// The slice is used up: begins the next, if there is one.
@@ -65,11 +65,11 @@ pub fn ask(turn_goes_on: fn() -> bool) {
     BUDGET.with(|budget| budget.turn_goes_on.set(turn_goes_on));
 }
 
-/// The executor is about to poll a task, which may succeed `budget` times.
+/// The executor is about to poll a task, which may succeed `budget` times, and `first` times before it is asked anything.
 #[inline]
-pub fn refill(budget: u8) {
+pub fn refill(budget: u8, first: u8) {
     debug_assert!(budget < UNLIMITED);
-    BUDGET.with(|own| own.refill(budget));
+    BUDGET.with(|own| own.refill(budget, first));
 }
 
 /// The thread is a core no longer.
@@ -98,7 +98,7 @@ pub fn with<R>(budget: u8, f: impl FnOnce() -> R) -> R {
     }
     let _restore = BUDGET.with(|own| {
         let outer = Restore([own.left.get(), own.later.get(), own.slice.get()]);
-        own.refill(budget);
+        own.refill(budget, FIRST_SLICE);
         outer
     });
     f()
@@ -127,6 +127,19 @@ pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<Progress> {
         }
         Poll::Ready(Progress(left))
     })
+}
+
+/// As [`poll_proceed`], for what hands over the result of work that has been done: the turn's end is no reason to keep that back.
+#[inline]
+pub fn poll_finish(cx: &mut Context<'_>) -> Poll<Progress> {
+    BUDGET.with(|budget| {
+        let later = budget.later.get();
+        if budget.left.get() == 0 && later > 0 {
+            budget.left.set(1);
+            budget.later.set(later - 1);
+        }
+    });
+    poll_proceed(cx)
 }
 
 /// Takes `units` more of the running task's budget, as far as it goes: what was done was as much as several.
@@ -165,7 +178,9 @@ mod tests {
     use std::cell::Cell;
     use std::task::{Context, Waker};
 
-    use super::{ask, has_left, lift, poll_proceed, refill, spend, unlimited, with};
+    use super::{
+        FIRST_SLICE, ask, has_left, lift, poll_finish, poll_proceed, refill, spend, unlimited, with,
+    };
 
     thread_local! {
         static ASKED: Cell<u32> = const { Cell::new(0) };
@@ -194,7 +209,7 @@ mod tests {
     #[test]
     fn slices_double_and_a_clock_is_read_before_each_but_the_first() {
         asked(u32::MAX);
-        refill(128);
+        refill(128, FIRST_SLICE);
         assert_eq!((taken(), ASKED.get()), (128, 5));
     }
 
@@ -202,7 +217,7 @@ mod tests {
     fn a_turn_that_is_over_ends_the_poll() {
         for (yes, units) in [(0, 4), (1, 8), (2, 16), (3, 32), (4, 64)] {
             asked(yes);
-            refill(128);
+            refill(128, FIRST_SLICE);
             assert_eq!(taken(), units);
             assert!(!has_left() && !take());
             assert_eq!(ASKED.get(), yes + 1, "it is not asked again in that poll");
@@ -210,9 +225,32 @@ mod tests {
     }
 
     #[test]
+    fn the_first_slice_may_be_smaller() {
+        asked(2);
+        refill(128, 1);
+        assert_eq!((taken(), ASKED.get()), (4, 3));
+    }
+
+    #[test]
+    fn what_is_done_is_handed_over_without_a_look_at_the_clock() {
+        asked(0);
+        refill(4, 1);
+        let finish = || {
+            let progress = poll_finish(&mut Context::from_waker(Waker::noop()));
+            progress.map(super::Progress::made).is_ready()
+        };
+        assert!(take() && finish() && finish());
+        assert_eq!(ASKED.get(), 0);
+        assert!(!take(), "its turn is over");
+        assert!(!finish(), "and so is its poll");
+        refill(4, 1);
+        assert_eq!(std::iter::repeat_with(finish).take_while(|done| *done).count(), 4);
+    }
+
+    #[test]
     fn what_is_spent_is_not_in_later_slices() {
         asked(u32::MAX);
-        refill(128);
+        refill(128, FIRST_SLICE);
         spend(100);
         assert_eq!(taken(), 28);
         spend(1);
@@ -222,7 +260,7 @@ mod tests {
     #[test]
     fn progress_that_was_not_made_costs_nothing() {
         asked(u32::MAX);
-        refill(5);
+        refill(5, FIRST_SLICE);
         for _ in 0..100 {
             drop(poll_proceed(&mut Context::from_waker(Waker::noop())));
         }
@@ -232,7 +270,7 @@ mod tests {
     #[test]
     fn budgets_within_budgets_leave_them_alone() {
         asked(u32::MAX);
-        refill(20);
+        refill(20, FIRST_SLICE);
         assert!(take());
         assert_eq!(with(10, taken), 10);
         unlimited(|| assert!((0..1000).all(|_| take())));

@@ -9,8 +9,8 @@ use crate::limits::BUDGET_PER_POLL;
 pub(crate) use crate::machine::mailbox::CoreUid;
 use crate::machine::{self, Machine, registry};
 use crate::time::Timers;
-use multikernel_channels::budget;
-pub(crate) use multikernel_channels::budget::poll_proceed;
+use multikernel_channels::budget::{self, FIRST_SLICE};
+pub(crate) use multikernel_channels::budget::{poll_finish, poll_proceed};
 use multikernel_channels::sync::Arc;
 
 /// The per-core state that sockets and sleeps use. Lives on its core's thread and never leaves it.
@@ -102,6 +102,12 @@ pub(crate) fn take_accept() -> bool {
 
 /// The executor is about to poll a task.
 pub(crate) fn begin_poll() {
-    budget::refill(BUDGET_PER_POLL);
+    budget::refill(BUDGET_PER_POLL, FIRST_SLICE);
+    ACCEPTED.set(false);
+}
+
+/// As [`begin_poll`], but where polls are long: whether the task may go on is asked after each unit or two.
+pub(crate) fn begin_long_poll() {
+    budget::refill(BUDGET_PER_POLL, 1);
     ACCEPTED.set(false);
 }

@@ -11,6 +11,9 @@ pub(crate) const POLLS_PER_LOOK: u32 = 16;
 /// A turn that has run for this long ends, whatever is left of its polls.
 pub(crate) const TURN_TIME: Duration = Duration::from_micros(500);
 
+/// A poll that has taken this long ends with its next operation if others wait for it, where polls are long on average.
+pub(crate) const POLL_TIME: Duration = Duration::from_micros(100);
+
 /// Successful operations on sockets, timers and join handles within one poll of one task.
 pub(crate) const BUDGET_PER_POLL: u8 = 128;
 

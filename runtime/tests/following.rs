@@ -6,6 +6,7 @@ mod support;
 use std::io;
 use std::time::{Duration, Instant};
 
+use multikernel::channels::mpsc;
 use multikernel::net::{TcpListener, TcpStream};
 use multikernel::runtime::{Builder, DriverChoice, Handle, Pinning};
 use multikernel::task::JoinSet;
@@ -13,6 +14,8 @@ use multikernel::time::sleep;
 use multikernel::{CoreId, on_each_core, spawn};
 
 use crate::support::{PATIENCE, read, read_exact, write_all};
+
+const SENDERS: usize = 4;
 
 fn mask_of(thread: libc::pid_t) -> Vec<usize> {
     // SAFETY: a set of bits is valid as zeroes, and is written within its size.
@@ -81,6 +84,38 @@ async fn talk(
     Ok(round)
 }
 
+/// Sends numbers in order, with its own name, until told to stop. Says how many.
+async fn send(
+    name: usize,
+    to: mpsc::Sender<(usize, u64)>,
+    mut stop: multikernel::channels::watch::Receiver<bool>,
+) -> io::Result<u64> {
+    let mut number = 0;
+    while !*stop.borrow_and_update() {
+        to.send((name, number)).await.expect("the receiver waits for all of them");
+        number += 1;
+        if number % 64 == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+    Ok(number)
+}
+
+/// Says how many numbers came in all, each sender's in order.
+async fn receive(mut from: mpsc::Receiver<(usize, u64)>) -> u64 {
+    let mut next = [0; SENDERS];
+    while let Some((name, number)) = from.recv().await {
+        assert_eq!(number, next[name], "a message was lost or doubled");
+        next[name] += 1;
+    }
+    next.iter().sum()
+}
+
+/// How often a CPU is taken and given back. Each time takes two seconds.
+fn rounds() -> u32 {
+    std::env::var("MULTIKERNEL_ROUNDS").map_or(2, |rounds| rounds.parse().expect("a number"))
+}
+
 #[test]
 fn cores_come_and_go_with_the_cpus_and_nothing_is_lost() {
     let cpus = mask_of(0);
@@ -98,12 +133,19 @@ fn cores_come_and_go_with_the_cpus_and_nothing_is_lost() {
                 }
             });
             let (stop, stopped) = multikernel::channels::watch::channel(false);
+            let (sender, receiver) = mpsc::channel(256);
+            let mut senders = JoinSet::new();
+            for name in 0..SENDERS {
+                senders.spawn(send(name, sender.clone(), stopped.clone()));
+            }
+            drop(sender);
+            let receiving = spawn(receive(receiver));
             let mut talkers = JoinSet::new();
             for _ in 0..8 {
                 talkers.spawn(talk(address, stopped.clone()));
             }
             until_serving(2).await;
-            for _ in 0..2 {
+            for _ in 0..rounds() {
                 give_all_threads(&[first]);
                 until_serving(1).await;
                 give_all_threads(&[first, second]);
@@ -113,6 +155,11 @@ fn cores_come_and_go_with_the_cpus_and_nothing_is_lost() {
             while let Some(talker) = talkers.join_next().await {
                 assert!(talker.unwrap()? > 0);
             }
+            let mut sent = 0;
+            while let Some(sender) = senders.join_next().await {
+                sent += sender.unwrap()?;
+            }
+            assert_eq!(receiving.await.unwrap(), sent);
             serving.abort();
             assert_eq!(Handle::current().metrics().num_workers(), 2);
             assert_eq!(CoreId::current(), CoreId::new(0));

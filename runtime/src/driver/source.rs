@@ -120,9 +120,10 @@ impl Source {
         interest: Interest,
         op: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        let progress = ready!(context::poll_proceed(cx));
+        let takes_in = interest.is_readable();
+        let progress = ready!(if takes_in { context::poll_proceed(cx) } else { context::poll_finish(cx) });
         let polled = context::with_core(|core| {
-            if interest.is_readable() && self.is_streaming() {
+            if takes_in && self.is_streaming() {
                 ready!(self.poll_readiness_mode(core, cx))?;
             }
             self.attempt(core, cx, interest, op)

@@ -23,7 +23,7 @@ use multikernel_channels::sync::{Arc, Ordering};
 
 use crate::context::{self, Resources};
 use crate::driver::Wait;
-use crate::limits::{DRIVER_PATIENCE, LOOKS_PER_CLOCK, POLLS_PER_LOOK, POLLS_PER_TURN, TURN_TIME};
+use crate::limits::{DRIVER_PATIENCE, LOOKS_PER_CLOCK};
 use crate::machine::agreement::Seat;
 use crate::machine::mailbox::{Mailbox, Standing};
 use crate::machine::membership::Retiring;
@@ -38,6 +38,7 @@ mod long_polls;
 mod sharing;
 mod tally;
 mod timers;
+mod turn;
 
 use long_polls::LongPolls;
 use sharing::Sharing;
@@ -66,6 +67,8 @@ pub(crate) struct Core {
     had_mail: Cell<bool>,
     /// When the core began to poll tasks last.
     turn_began: Cell<Instant>,
+    /// When the poll began that is going on. Kept while polls are long.
+    poll_began: Cell<Instant>,
     /// The last polls were long, or one of them: look at the inbox after each, and at the clock.
     long_polls: Cell<bool>,
     /// A parked core was rung through our ring, and the request is not submitted yet.
@@ -102,11 +105,6 @@ pub(crate) fn ring(target: &Mailbox) {
     }
 }
 
-/// Whether a task of this thread's core may go on: the turn that it is polled in has time left.
-fn turn_goes_on() -> bool {
-    with(|core| core.is_none_or(|core| core.turn_began.get().system_elapsed() <= TURN_TIME))
-}
-
 /// A core's loop catches every panic of users' code. Its own, where the tasks are in an unknown state, would leave the other
 /// cores waiting for ever, and this thread believing that it is a core.
 struct AbortOnPanic;
@@ -135,6 +133,7 @@ impl Core {
             woken: Cell::new(Vec::new()),
             had_mail: Cell::new(false),
             turn_began: Cell::new(Instant::system()),
+            poll_began: Cell::new(Instant::system()),
             long_polls: Cell::new(false),
             rang: Cell::new(false),
             ending: Cell::new(false),
@@ -160,7 +159,7 @@ impl Core {
         let fatal = AbortOnPanic;
         CURRENT.set(self);
         let clear = Clear;
-        budget::ask(turn_goes_on);
+        budget::ask(turn::poll_goes_on);
         let result = context::enter(&self.resources, || {
             // SAFETY: `self` is borrowed until after `leave`, on this one thread.
             unsafe { self.home.enter() };
@@ -248,56 +247,6 @@ impl Core {
                 self.hub.knock(woken);
             });
         }
-    }
-
-    /// Polls tasks until none is left, or the turn's share of polls or of time is used up, or I/O asks for attention.
-    fn poll_tasks(&self) {
-        if !self.home.has_runnable() {
-            return;
-        }
-        let started = Instant::system();
-        self.turn_began.set(started);
-        self.mailbox().load.note_polls(true);
-        let (mut polls, mut timed) = (0, started);
-        while polls < POLLS_PER_TURN {
-            let is_one = self.long_polls.get();
-            let until = polls + if is_one { 1 } else { POLLS_PER_LOOK };
-            while polls < until {
-                if self.rang.get() && self.home.has_runnable() {
-                    self.submit_rings();
-                }
-                context::begin_poll();
-                match self.home.run_next() {
-                    Ran::Polled => {}
-                    Ran::Nothing => return self.note_turn(polls, started, timed),
-                    Ran::Watched => timed = self.run_watched(),
-                }
-                polls += 1;
-            }
-            self.mailbox().doorbell.tick();
-            // The clock costs more than a short poll: not at every look.
-            let is_over = (self.long_polls.get() || polls.is_multiple_of(2 * POLLS_PER_LOOK)) && {
-                let now = Instant::system();
-                self.note_time(timed, now, is_one);
-                timed = now;
-                now.saturating_duration_since(started) > TURN_TIME
-            };
-            self.deliver();
-            if is_over || self.resources.reactor.borrow().has_completions() {
-                break;
-            }
-        }
-        self.note_turn(polls, started, timed);
-    }
-
-    fn note_turn(&self, polls: u32, started: Instant, timed: Instant) {
-        self.mailbox().load.note_polls(false);
-        let now = Instant::system();
-        self.note_time(timed, now, polls == 1);
-        let delay = self.tally.note_turn(&self.home, started, now);
-        self.mailbox().load.delay.store(delay, Ordering::Relaxed); // a figure
-        let are_long = now.saturating_duration_since(started) > TURN_TIME / POLLS_PER_LOOK * polls;
-        self.long_polls.set(are_long || self.searches(now));
     }
 
     /// Tasks wait: submit what is queued and take what is there, without waiting.
