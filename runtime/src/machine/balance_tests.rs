@@ -199,17 +199,23 @@ fn a_core_whose_cpu_has_time_left_keeps_tasks() {
     assert!(model.tasks[0].len() >= 10, "{:?} {:?}", model.demands(), model.moves);
 }
 
-#[test]
-fn part_of_a_cpu_is_better_than_none() {
+/// How many go to a core that loses half of its CPU, from one that gets so many tasks, too many for it.
+fn given_to_half_a_cpu(tasks: usize) -> i64 {
     let mut model = Model::new(vec![vec![10; 30], vec![10; 30]], 1, false, 3);
     model.balancers[1].set_crowded(false);
     model.taken[1] = 500;
     model.run(40);
-    let before = model.tasks[1].len();
-    model.tasks[0] = vec![Task { weight: 150, waiting: 0 }; 12];
-    model.run(20);
+    let before = model.tasks[1].len() as i64;
+    model.tasks[0] = vec![Task { weight: 1500 / tasks as u32, waiting: 0 }; tasks];
+    model.run(100);
     assert!(model.balancers[1].loses_its_cpu(), "the test means this");
-    assert!(model.tasks[1].len() > before, "{:?} {:?}", model.demands(), model.moves);
+    model.tasks[1].len() as i64 - before
+}
+
+#[test]
+fn part_of_a_cpu_is_better_than_a_long_wait_and_worse_than_a_short_one() {
+    assert!(given_to_half_a_cpu(300) > 0);
+    assert!(given_to_half_a_cpu(5) <= 0);
 }
 
 #[test]
