@@ -37,6 +37,20 @@ struct Giving {
     until: u64,
 }
 
+impl Giving {
+    /// Whether a task that has so much of what the core polls belongs to the group.
+    fn takes(&mut self, share: u32) -> bool {
+        // What has more than is to go would only take the trouble elsewhere. Estimates are not exact, so it may be a little
+        // more.
+        let goes = self.left > 0 && share - share / 4 <= self.share;
+        if goes {
+            self.left -= 1;
+            self.share = self.share.saturating_sub(share.max(self.each));
+        }
+        goes
+    }
+}
+
 impl Sharing {
     pub(super) fn new(machine: &Machine, index: usize) -> Self {
         let cores = machine.cores.len();
@@ -108,21 +122,12 @@ impl Core {
         let mut giving = self.sharing.giving.borrow_mut();
         giving.retain_mut(|group| {
             let target = &*self.machine.cores[group.to];
-            let mut left = group.left;
             let gone = self.home.hand_over_by_share(|share| {
-                // What has more than is to go would only take the trouble elsewhere. Estimates are not exact, so it may be a
-                // little more.
-                let goes = left > 0 && share - share / 4 <= group.share && target.load.takes_tasks();
-                if goes {
-                    left -= 1;
-                    group.share = group.share.saturating_sub(share.max(group.each));
-                }
-                goes.then_some(target)
-            }) as u32;
+                (target.load.takes_tasks() && group.takes(share)).then_some(target)
+            });
             if gone > 0 {
-                self.tell_of(target, gone);
+                self.tell_of(target, gone as u32);
             }
-            group.left -= gone;
             group.left > 0 && now < group.until
         });
     }
@@ -175,5 +180,29 @@ impl Core {
         let now = Instant::system().as_nanos();
         let chosen = self.sharing.placer.borrow_mut().choose(now, policy, what, load, self.random());
         &self.machine.cores[chosen.index()]
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::Giving;
+
+    fn taken(tasks: u32, share: u32, shares: &[u32]) -> Vec<u32> {
+        let mut group = Giving { to: 1, left: tasks, share, each: share / tasks, until: 0 };
+        shares.iter().copied().filter(|share| group.takes(*share)).collect()
+    }
+
+    #[test]
+    fn no_more_goes_than_is_to_go() {
+        // Seven tasks make the load, and wait in the queue when a half of it is to go: fourteen of forty tasks if all were alike.
+        assert_eq!(taken(14, 500, &[140, 140, 2, 140, 140, 3, 140, 140, 140]), [140, 140, 2, 140, 3]);
+        assert_eq!(taken(4, 500, &[125; 9]), [125; 4]);
+        assert_eq!(taken(9, 200, &[700, 30, 700]), [30]);
+        assert_eq!(taken(1, 450, &[480]), [480], "about as much");
+    }
+
+    #[test]
+    fn of_those_that_do_little_as_many_go_as_was_said() {
+        assert_eq!(taken(3, 300, &[0; 9]), [0; 3]);
     }
 }
