@@ -30,7 +30,8 @@ impl<T: sealed::Resolve + ?Sized> ToSocketAddrs for T {}
 ///
 /// # Errors
 ///
-/// `InvalidInput` when the port is missing or is no number; when the name cannot be resolved, an error that says which.
+/// `InvalidInput` when the port is missing or is no number; when the name cannot be resolved, an error that says which, and what
+/// the resolver said. The runtime remembers neither errors nor addresses.
 ///
 /// # Panics
 ///
@@ -38,7 +39,8 @@ impl<T: sealed::Resolve + ?Sized> ToSocketAddrs for T {}
 ///
 /// # Cancel safety
 ///
-/// Dropping the future abandons the answer; a look-up under way ends by itself.
+/// Dropping the future abandons the answer. A look-up under way keeps its thread of the pool until the resolver gives up; one
+/// that waits for a thread is never made.
 ///
 /// # Examples
 ///

@@ -22,9 +22,14 @@ pub fn alone(name: &str, body: impl FnOnce()) {
     alone_by(Command::new(std::env::current_exe().unwrap()), name, body);
 }
 
+/// Whether this is the process of one test.
+pub fn is_alone() -> bool {
+    std::env::var_os(ALONE).is_some()
+}
+
 /// As [`alone`]; `command` starts this program.
 pub fn alone_by(mut command: Command, name: &str, body: impl FnOnce()) {
-    if std::env::var_os(ALONE).is_some() {
+    if is_alone() {
         // SAFETY: takes a number.
         unsafe { libc::alarm(LONGEST_SECONDS) };
         return body();

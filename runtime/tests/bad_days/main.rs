@@ -11,7 +11,7 @@
 //! | a pipe closed, a peer gone | `gone` | `process/pipes.rs`, `io/stdio.rs`, `tcp/readiness.rs` |
 //! | a child that never ends | `ends` | `process/ends.rs`, `process/orphans.rs` |
 //! | a storm of signals | `ends` (while Machines end) | `signals.rs` |
-//! | DNS that fails | | `tcp/addresses.rs` |
+//! | DNS that fails | `names` | `tcp/addresses.rs` |
 //! | a blocking pool that is saturated | `pool` | `spawning/blocking.rs`, `io/stdio.rs` |
 //! | 100,000 tasks aborted at once | `aborts` (each waits for something) | `spawning/join_set.rs` |
 //! | a runtime dropped with all of this in flight | `ends` | `process/ends.rs`, `spawning/join_set.rs`, `spawning/local_set.rs`, `src/driver/tests_send.rs`, `src/driver/tests_file.rs` |
@@ -27,6 +27,8 @@ mod disk;
 mod ends;
 mod files;
 mod gone;
+mod names;
+mod nameserver;
 mod others;
 mod outside;
 mod pool;

@@ -94,7 +94,8 @@ fn writes_given_up_are_sent_once_or_not_at_all() {
 #[test]
 fn accepts_and_connects_given_up() {
     on_both(1, || async {
-        for waits in 1.. {
+        let mut waits = 1;
+        loop {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             let addr = listener.local_addr()?;
             assert!(!give_up_after(waits, listener.accept()).await);
@@ -104,12 +105,16 @@ fn accepts_and_connects_given_up() {
             drop((client, server));
             // By name, so that it waits for the resolver too.
             let connected = woken_within(waits, TcpStream::connect(("localhost", addr.port()))).await;
+            let has_connected = connected.is_some();
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             let client = TcpStream::connect(listener.local_addr()?).await?;
             assert_eq!(listener.accept().await?.1, client.local_addr()?);
-            if let Some(connected) = connected {
-                assert_eq!(connected?.peer_addr()?, addr);
-                assert!(waits > 1, "it has waited for the resolver at least");
+            match connected {
+                Some(connected) => assert_eq!(connected?.peer_addr()?, addr),
+                None => waits += 1,
+            }
+            // A thread of the resolver may be faster than this one: then nothing has been given up yet.
+            if has_connected && waits > 1 {
                 break;
             }
         }
