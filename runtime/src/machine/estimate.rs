@@ -130,7 +130,10 @@ impl Seen {
         self.demand = (self.demand + self.part(passed, tuning) * off).max(0.0);
         // A step is no noise: whatever the mean has to catch up with counts as so much at most.
         let noise = off.clamp(-MOST_NOISE, MOST_NOISE);
-        self.variance += (1.0 - (-passed / tuning.memory as f64).exp()) * (noise * noise - self.variance);
+        // However long the core has slept: what is known fades, and this is one look among others.
+        let kept = |time: f64| (-time / tuning.memory as f64).exp();
+        let one = 1.0 - kept(passed.min(tuning.look as f64));
+        self.variance = kept(passed) * self.variance + one * noise * noise;
     }
 
     /// The weight of a look. The first estimates are means, so that a core is known soon after the start.
