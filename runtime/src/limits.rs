@@ -134,6 +134,10 @@ pub(crate) const BLOCKING_IDLE: Duration = Duration::from_secs(10);
 /// How long blocking calls wait before a thread for them is tried again, when the system has given none.
 pub(crate) const BLOCKING_RETRY: Duration = Duration::from_millis(50);
 
+/// From so many bytes on a zero-copy send is one. The system's documentation has it pay from about 10 KB on, since pinning pages and
+/// telling of the end cost more than copying less; the power of two above that.
+pub(crate) const ZERO_COPY_FROM: usize = 16 * 1024;
+
 /// How long a core waits for the system to give back what its driver has in flight.
 pub(crate) const DRIVER_PATIENCE: Duration = Duration::from_secs(1);
 
