@@ -285,7 +285,7 @@ impl TcpStream {
     /// Sends all of `buffer` without a copy in the system, and gives it back once nobody reads it any more: when the peer has
     /// acknowledged the last byte.
     ///
-    /// As [`send_all`](Self::send_all) otherwise, and exactly that where it would not pay or is not to be had: below 16 KiB; on
+    /// As [`send_all`](Self::send_all) otherwise, and exactly that where it would not pay or is not to be had: below 64 KiB; on
     /// epoll; before Linux 6.2; where the user may lock no more memory (`RLIMIT_MEMLOCK`; the bytes count while they are sent);
     /// and on a socket for which the system has reported that it copied after all, from its next send on. So it is over the
     /// loopback, between containers of one host and while packets are captured.
