@@ -67,6 +67,22 @@ async fn converse(server: usize, client: usize) {
     asking.await.unwrap();
 }
 
+/// Sends from this core what would be locked meanwhile.
+async fn send_without_a_copy() {
+    const LENGTH: usize = 1 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let mut far = listener.accept().await.unwrap().0;
+    let reading = spawn_on(CoreId::new(1), move || async move {
+        let mut received = vec![0; LENGTH];
+        far.read_exact(&mut received).await.unwrap();
+        received
+    });
+    let sent = near.send_zero_copy(vec![7; LENGTH]).await;
+    sent.result.unwrap();
+    assert!(sent.buffer.unwrap() == reading.await.unwrap());
+}
+
 /// How many descriptors of rings this process has.
 fn rings() -> usize {
     let open = std::fs::read_dir("/proc/self/fd").unwrap();
@@ -95,6 +111,7 @@ fn cores_that_get_no_ring_or_no_buffers_work_with_those_that_do() {
             converse(core, (core + 1) % CORES).await;
         }
         converse(0, 0).await;
+        send_without_a_copy().await;
     };
     Builder::new().cores(CORES).run(main).unwrap();
 }

@@ -41,6 +41,8 @@ pub(crate) mod tests_seccomp;
 mod tests_send;
 #[cfg(test)]
 mod tests_source;
+#[cfg(test)]
+mod tests_zero_copy;
 mod uring;
 
 use std::collections::VecDeque;
@@ -327,7 +329,8 @@ impl Reactor {
         }
     }
 
-    /// Queues a send of all `bytes`. Gives the waker back when this driver has no ring.
+    /// Queues a send of all `bytes`, which is done when nobody reads them any more. Gives the waker back when this driver has
+    /// no ring.
     ///
     /// # Safety
     ///
@@ -336,11 +339,12 @@ impl Reactor {
         &mut self,
         descriptor: &Arc<Descriptor>,
         bytes: &[u8],
+        zero_copy: bool,
         waker: Waker,
     ) -> Result<Key, Waker> {
         match &mut self.driver {
             // SAFETY: the caller's promise.
-            Driver::Uring(uring) => Ok(unsafe { uring.start_send(descriptor, bytes, waker) }),
+            Driver::Uring(uring) => Ok(unsafe { uring.start_send(descriptor, bytes, zero_copy, waker) }),
             Driver::Epoll(_) => Err(waker),
         }
     }

@@ -1,8 +1,20 @@
-//! Sending a buffer that is given away for the while: no copy, and no system call of its own on io_uring.
+//! Sending a buffer that is given away for the while: no system call of its own on io_uring, and no copy if that is asked for.
+//!
+//! ```text
+//!                                ┌─ result, F_MORE ──▶ noticed later ─ notification ─┐
+//!    start ──▶ on the ring ──────┤                                                    ├──▶ done: the buffer is free
+//!                                └─ result alone ────────────────────────────────────┘
+//! ```
+//!
+//! A plain send has no second step. A future that is dropped in either of the two waits leaves its buffer with the operation,
+//! which frees it when it is done (`State::Abandoned`); only the first can be cancelled. The operation holds the socket until the
+//! result, and not until the notification: for TCP that is when the peer has acknowledged all bytes, and closing must not wait
+//! for it.
 
 use std::io;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -10,7 +22,9 @@ use bytes::Bytes;
 use super::interest::Interest;
 use super::running::{Lost, Running, parcel};
 use super::source::Source;
+use super::uring::COPIED;
 use crate::context;
+use crate::limits::ZERO_COPY_FROM;
 
 /// Bytes that stay where they are when the value that owns them moves. What
 /// [`send_all`](crate::net::TcpStream::send_all) takes: `Vec<u8>`, `Box<[u8]>`, `Bytes`, `&'static [u8]`,
@@ -121,8 +135,9 @@ pub struct Sent<B> {
     pub buffer: Option<B>,
 }
 
-/// The future of [`send_all`](crate::net::TcpStream::send_all): sends all of a buffer. Dropped before it is ready, it
-/// has sent some part of the buffer, or none.
+/// The future of [`send_all`](crate::net::TcpStream::send_all) and
+/// [`send_zero_copy`](crate::net::TcpStream::send_zero_copy): sends all of a buffer. Dropped before it is ready, it has sent
+/// some part of the buffer, or none.
 ///
 /// # Examples
 ///
@@ -148,11 +163,19 @@ pub struct SendAll<'a, B: StableBuf> {
     buffer: Option<B>,
     sent: usize,
     running: Option<Running>,
+    /// What is long enough is sent without a copy, until that is refused.
+    zero_copy: bool,
 }
 
 impl<'a, B: StableBuf> SendAll<'a, B> {
     pub(crate) fn new(source: &'a Source, buffer: B) -> Self {
-        SendAll { source, buffer: Some(buffer), sent: 0, running: None }
+        SendAll { source, buffer: Some(buffer), sent: 0, running: None, zero_copy: false }
+    }
+
+    pub(crate) fn zero_copy(source: &'a Source, buffer: B) -> Self {
+        let mut send = SendAll::new(source, buffer);
+        send.zero_copy = true;
+        send
     }
 
     fn finish(&mut self, result: io::Result<()>) -> Poll<Sent<B>> {
@@ -170,14 +193,24 @@ impl<'a, B: StableBuf> SendAll<'a, B> {
         context::with_core(|core| {
             let core = core?;
             let waker = waker.clone();
+            let (descriptor, rest) = (self.source.descriptor(), self.rest());
+            // Relaxed: a hint; whoever misses it sends one more in vain.
+            let zero_copy =
+                self.zero_copy && rest.len() >= ZERO_COPY_FROM && !descriptor.copies.load(Ordering::Relaxed);
             let mut reactor = core.reactor.borrow_mut();
-            // SAFETY: the bytes stay in place until the completion: this future keeps the buffer, or leaves it with
-            // the operation when it is dropped, or forgets it.
-            let started = unsafe { reactor.start_send(self.source.descriptor(), self.rest(), waker) };
+            // SAFETY: the bytes stay in place until the operation is done: this future keeps the buffer, or leaves it
+            // with the operation when it is dropped, or forgets it.
+            let started = unsafe { reactor.start_send(descriptor, rest, zero_copy, waker) };
             drop(reactor);
             let key = started.ok()?;
             Some(Running::new(core.uid, key))
         })
+    }
+
+    /// From now on this socket's sends are plain.
+    fn no_zero_copy(&self) {
+        // Relaxed: a hint, see `start`.
+        self.source.descriptor().copies.store(true, Ordering::Relaxed);
     }
 
     /// Goes on by readiness: on epoll, and on threads that are no core.
@@ -193,6 +226,10 @@ impl<'a, B: StableBuf> SendAll<'a, B> {
     }
 }
 
+fn is_refusal(errno: i32) -> bool {
+    matches!(errno, libc::EINVAL | libc::EOPNOTSUPP | libc::ENOMEM)
+}
+
 impl<B: StableBuf> Future for SendAll<'_, B> {
     type Output = Sent<B>;
 
@@ -204,10 +241,23 @@ impl<B: StableBuf> Future for SendAll<'_, B> {
                 let Poll::Ready(ended) = running.poll(cx) else { return Poll::Pending };
                 this.running = None;
                 match ended {
-                    Ok(sent @ 0..) => this.sent += sent as usize,
+                    Ok(sent @ 0..) => {
+                        this.sent += (sent & !COPIED) as usize;
+                        if sent & COPIED != 0 {
+                            this.no_zero_copy();
+                        }
+                    }
                     Ok(errno) if -errno == libc::EINTR => {}
                     // The ring would not wait for room, or gave up before it began; readiness will do.
                     Ok(errno) if matches!(-errno, libc::EAGAIN | libc::ECANCELED) => by_ring = false,
+                    // An old system, a socket that cannot, or too little memory that may be locked. If it is something else,
+                    // the plain send fails too and tells.
+                    Ok(errno) if this.zero_copy && is_refusal(-errno) => {
+                        this.zero_copy = false;
+                        if -errno != libc::ENOMEM {
+                            this.no_zero_copy();
+                        }
+                    }
                     Ok(errno) => return this.finish(Err(io::Error::from_raw_os_error(-errno))),
                     Err(Lost) => {
                         // That core's ring may not be through with it.

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `descriptor` | anyone, read only; taken at the end |
 //! | `descriptor.handover` | who starts a stream, and whoever reads while there is one |
+//! | `descriptor.copies` | who sends without a copy |
 //! | `first`, `others` | a core's (or guest's) first registration; read at the end, by the owner alone |
 
 use std::io;
@@ -31,6 +32,8 @@ pub(super) struct Descriptor {
     pub(super) handover: Handover,
     /// A read that gets less than it asked for may have ended at a boundary, with more behind it.
     pub(super) has_boundaries: bool,
+    /// A zero-copy send was refused here, or was a copy in the end.
+    pub(super) copies: AtomicBool,
 }
 
 impl Descriptor {
@@ -41,6 +44,7 @@ impl Descriptor {
             fault: AtomicI32::new(0),
             handover: Handover::new(),
             has_boundaries,
+            copies: AtomicBool::new(false),
         })
     }
 

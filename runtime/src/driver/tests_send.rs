@@ -17,8 +17,8 @@ use crate::context;
 
 /// A buffer that says when it is freed.
 pub(super) struct Watched {
-    bytes: Vec<u8>,
-    freed: Arc<AtomicUsize>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) freed: Arc<AtomicUsize>,
 }
 
 impl Drop for Watched {
@@ -215,7 +215,12 @@ fn a_result_reaches_the_mailbox_before_and_after_it_is_asked_for() {
             let first = Count::new();
             // SAFETY: the bytes are static.
             let started = unsafe {
-                reactor.borrow_mut().start_send(source.descriptor(), b"hello", Waker::from(first.clone()))
+                reactor.borrow_mut().start_send(
+                    source.descriptor(),
+                    b"hello",
+                    false,
+                    Waker::from(first.clone()),
+                )
             };
             let Ok(key) = started else { return };
             let (mailbox, woken) = (Arc::new(Mailbox::default()), Count::new());

@@ -79,6 +79,11 @@ impl StreamIo {
         SendAll::new(&self.source, buffer)
     }
 
+    /// The same, without a copy in the system if there is enough to send.
+    pub(crate) fn send_zero_copy<B: StableBuf>(&self, buffer: B) -> SendAll<'_, B> {
+        SendAll::zero_copy(&self.source, buffer)
+    }
+
     #[cfg(feature = "futures-io")] // tokio's and hyper's traits have no such call
     pub(crate) fn poll_read_vectored(
         &self,

@@ -14,7 +14,7 @@ use super::split::{self, ReadHalf, WriteHalf};
 use super::split_owned::{self, OwnedReadHalf, OwnedWriteHalf};
 use super::stream::Stream;
 use super::waits::waits;
-use super::{StreamIo, ToSocketAddrs};
+use super::{SendAll, StableBuf, StreamIo, ToSocketAddrs};
 
 /// A TCP connection, made by [`connect`](TcpStream::connect) or [`TcpListener::accept`](super::TcpListener::accept).
 ///
@@ -282,6 +282,52 @@ impl TcpStream {
 # let client = TcpStream::connect(listener.local_addr()?).await?;
 # let (server, _) = listener.accept().await?;"
     );
+    /// Sends all of `buffer` without a copy in the system, and gives it back once nobody reads it any more: when the peer has
+    /// acknowledged the last byte.
+    ///
+    /// As [`send_all`](Self::send_all) otherwise, and exactly that where it would not pay or is not to be had: below 64 KiB; on
+    /// epoll; before Linux 6.2; where the user may lock no more memory (`RLIMIT_MEMLOCK`; the bytes count while they are sent);
+    /// and on a socket for which the system has reported that it copied after all, from its next send on. So it is over the
+    /// loopback, between containers of one host and while packets are captured.
+    ///
+    /// It saves a copy, and costs a round trip before the buffer is back: a peer that does not read keeps it. Use it for much
+    /// data at a time, towards another host, with a network card that takes scattered pages and computes checksums. Send one
+    /// buffer after the other: two sends at once may mix their bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection, such as `BrokenPipe`, as the `result` of [`Sent`](super::Sent); with the buffer, when the system
+    /// has let go of it too. Some of the bytes may have been sent.
+    ///
+    /// # Panics
+    ///
+    /// The future panics on a thread that is neither a core nor inside `block_on`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: a future dropped early has sent a part of the buffer, or all, or none. The runtime keeps the memory until
+    /// the system has let go of it. A core that ends waits up to a second for that, and never frees what is in use then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// let sent = server.send_zero_copy(vec![0; 64 * 1024]).await;
+    /// sent.result?;
+    /// let buffer = sent.buffer.unwrap_or_default(); // the peer has received it
+    /// # assert_eq!(buffer.len(), 64 * 1024);
+    /// # drop(client);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn send_zero_copy<B: StableBuf>(&self, buffer: B) -> SendAll<'_, B> {
+        self.io.send_zero_copy(buffer)
+    }
+
     exchanges!(
         "# use multikernel::net::{TcpListener, TcpStream};
 # let listener = TcpListener::bind(\"127.0.0.1:0\").await?;

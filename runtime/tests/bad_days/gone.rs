@@ -109,6 +109,16 @@ async fn pipes(buffers: &Alive) -> io::Result<()> {
     Ok(())
 }
 
+async fn without_a_copy(buffers: &Alive) -> io::Result<()> {
+    let (near, far) = pair().await?;
+    let sending = near.send_zero_copy(Buffer::new(vec![1; TOO_MUCH], buffers));
+    let sent = when("send_zero_copy", sending, move || drop(far)).await;
+    is_broken("without a copy", sent.result);
+    assert!(sent.buffer.is_some(), "it comes back");
+    is_broken("again", near.send_zero_copy(Buffer::new(vec![1; TOO_MUCH], buffers)).await.result);
+    Ok(())
+}
+
 /// The peer has sent, and is gone before any of it was read: all of it is there.
 async fn what_was_sent_before_is_there() -> io::Result<()> {
     let (near, far) = pair().await?;
@@ -148,6 +158,7 @@ fn the_other_end_goes_and_each_that_waits_is_told() {
                         // Sockets raise no signal; it would end the process.
                         on_broken_pipes(libc::SIG_DFL);
                         tcp(&all).await?;
+                        without_a_copy(&all).await?;
                         unix(&all).await?;
                         // Pipes cannot be told so. Rust programs ignore it.
                         on_broken_pipes(libc::SIG_IGN);

@@ -25,6 +25,7 @@ flights!(
     waits_for_room,
     sends_too_much,
     sends_too_much_unix,
+    sends_too_much_without_a_copy,
     halves_wait_on_two_cores,
     sends_what_is_read_later,
     receives_datagrams,
@@ -110,6 +111,13 @@ async fn sends_too_much(run: Run) -> io::Result<Infallible> {
     let (near, _far) = pair().await?;
     let buffer = Buffer::new(vec![1; TOO_MUCH], &run.buffers);
     run.under_way(near.send_all(buffer)).await.result?;
+    Err(run.unexpected())
+}
+
+async fn sends_too_much_without_a_copy(run: Run) -> io::Result<Infallible> {
+    let (near, _far) = pair().await?;
+    let buffer = Buffer::new(vec![1; TOO_MUCH], &run.buffers);
+    run.under_way(near.send_zero_copy(buffer)).await.result?;
     Err(run.unexpected())
 }
 

@@ -17,3 +17,4 @@ mod steering;
 mod support;
 #[cfg(feature = "tokio")]
 mod traits;
+mod zero_copy;

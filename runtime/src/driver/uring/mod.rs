@@ -32,6 +32,7 @@ use super::source::Descriptor;
 use super::{Peer, Wait};
 use door::{Door, Peers};
 use files::Table;
+pub(super) use ops::COPIED;
 use ops::Ops;
 pub(super) use ops::Progress;
 pub(super) use ops::Subject;
@@ -143,7 +144,7 @@ impl Uring {
         }
     }
 
-    /// Queues a send of all `bytes`.
+    /// Queues a send of all `bytes`. With `zero_copy` it is done when the system has let go of them.
     ///
     /// # Safety
     ///
@@ -152,14 +153,19 @@ impl Uring {
         &mut self,
         descriptor: &Arc<Descriptor>,
         bytes: &[u8],
+        zero_copy: bool,
         waker: Waker,
     ) -> Key {
         let key = self.ops.start(Subject::Source(descriptor.clone()), waker);
-        // A length beyond 32 bits is sent in parts: the caller goes on after what the result says.
-        let length = u32::try_from(bytes.len()).unwrap_or(LONGEST_SEND);
-        let send = opcode::Send::new(Fd(descriptor.as_raw_fd()), bytes.as_ptr(), length)
-            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
-            .build();
+        let (fd, start) = (Fd(descriptor.as_raw_fd()), bytes.as_ptr());
+        // A longer one is sent in parts: the caller goes on after what the result says.
+        let length = bytes.len().min(LONGEST_SEND) as u32;
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        let send = if zero_copy {
+            opcode::SendZc::new(fd, start, length).flags(flags).zc_flags(SEND_ZC_REPORT_USAGE).build()
+        } else {
+            opcode::Send::new(fd, start, length).flags(flags).build()
+        };
         self.in_flight += 1;
         self.push(send.user_data(Token::Op(key).pack()));
         key
@@ -313,7 +319,14 @@ impl Uring {
                 }
                 Some(Token::Op(key)) => {
                     self.in_flight -= usize::from(ended);
-                    self.ops.finish(key, result, woken);
+                    if cqueue::notif(completion.flags()) {
+                        self.ops.noticed(key, result as u32 & NOTIF_USAGE_ZC_COPIED != 0, woken);
+                    } else if ended {
+                        self.ops.finish(key, result, woken);
+                    } else {
+                        // Also of errors: what says that a notification follows is the flag.
+                        self.ops.sent(key, result);
+                    }
                 }
                 Some(Token::Receive(key)) => {
                     self.in_flight -= usize::from(ended);
@@ -378,8 +391,13 @@ impl Uring {
     }
 }
 
-/// One operation's share of a longer send.
-const LONGEST_SEND: u32 = 1 << 30;
+/// One operation's share of a longer send. Less than [`COPIED`], which comes in the same number.
+const LONGEST_SEND: usize = 1 << 29;
+const _: () = assert!(LONGEST_SEND < COPIED as usize);
+
+/// The system's numbers, which the bindings do not give: the notification is to say whether there was a copy, and says so.
+const SEND_ZC_REPORT_USAGE: u16 = 1 << 3;
+const NOTIF_USAGE_ZC_COPIED: u32 = 1 << 31;
 
 /// Longer waits overflow the system's clock arithmetic; a wait may always end early.
 const LONGEST_WAIT: Duration = Duration::from_secs(1 << 30);

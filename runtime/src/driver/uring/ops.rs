@@ -24,7 +24,12 @@ struct Op {
     generation: u32,
     state: State,
     subject: Subject,
+    /// The result of a zero-copy send that the system still reads from. Its state changes with the notification.
+    noticed_later: Option<i32>,
 }
+
+/// In the result of a zero-copy send, beside the count: the system had to copy.
+pub(in super::super) const COPIED: i32 = 1 << 30;
 
 /// What an operation works on. Keeps the descriptor's number from being reused while an entry may still name it.
 pub(in super::super) enum Subject {
@@ -92,7 +97,7 @@ impl Ops {
         self.last_generation = (self.last_generation + 1) & GENERATION_MASK;
         let generation = self.last_generation;
         self.unfinished += 1;
-        let op = Op { generation, state: State::Awaited(waker), subject };
+        let op = Op { generation, state: State::Awaited(waker), subject, noticed_later: None };
         Key { index: self.ops.insert(op) as u32, generation }
     }
 
@@ -134,7 +139,7 @@ impl Ops {
     }
 
     /// The future is gone: keeps `buffer`, and `file` if there is one, until the completion. Gives back what need not be kept, and
-    /// whether the operation is still at work.
+    /// whether there is something left to cancel.
     pub(super) fn abandon(
         &mut self,
         key: Key,
@@ -151,10 +156,26 @@ impl Ops {
             op.subject = Subject::File(file);
         }
         let state = if goes_on { State::GoesOn(buffer) } else { State::Abandoned(buffer) };
+        let at_work = op.noticed_later.is_none();
         match mem::replace(&mut op.state, state) {
-            State::Awaited(old) => (Some(old), true),
-            _ => (None, true),
+            State::Awaited(old) => (Some(old), at_work),
+            _ => (None, at_work),
         }
+    }
+
+    /// A zero-copy send has its result, and the system still reads the buffer: for TCP until the peer has acknowledged all of it.
+    pub(super) fn sent(&mut self, key: Key, result: i32) {
+        if let Some(op) = self.get_mut(key) {
+            op.noticed_later = Some(result);
+            // No entry names the socket any more. Who drops it meanwhile closes it, which waits for no peer.
+            op.subject = Subject::Kept;
+        }
+    }
+
+    /// The system has let go of the buffer of a zero-copy send; `copied` if it had only read it to copy it.
+    pub(super) fn noticed(&mut self, key: Key, copied: bool, woken: &mut Vec<Waker>) {
+        let Some(result) = self.get_mut(key).and_then(|op| op.noticed_later.take()) else { return };
+        self.finish(key, if copied && result > 0 { result | COPIED } else { result }, woken);
     }
 
     /// The operation is over, and nobody uses its buffer any more.
@@ -179,11 +200,19 @@ impl Ops {
         }
     }
 
-    /// The operations that have yet to complete, without those that go on.
+    /// How many sends have a result, and their buffers still in use.
+    #[cfg(test)]
+    pub(in super::super) fn noticed_later(&self) -> usize {
+        self.ops.iter().filter(|(_, op)| op.noticed_later.is_some()).count()
+    }
+
+    /// The operations that a cancel could end, without those that go on.
     pub(super) fn to_cancel(&self) -> impl Iterator<Item = Key> {
         self.ops
             .iter()
-            .filter(|(_, op)| !matches!(op.state, State::Done(_) | State::GoesOn(_)))
+            .filter(|(_, op)| {
+                !matches!(op.state, State::Done(_) | State::GoesOn(_)) && op.noticed_later.is_none()
+            })
             .map(|(index, op)| Key { index: index as u32, generation: op.generation })
     }
 }
