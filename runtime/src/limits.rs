@@ -38,6 +38,9 @@ pub(crate) const GIVE_PAUSE: Duration = Duration::from_millis(20);
 /// In windows of this length a core counts how often it polls each task. Two of them tell how much work a task is.
 pub(crate) const SHARE_WINDOW: Duration = Duration::from_millis(50);
 
+/// So many polls for each task that was polled lately tell what the tasks' parts are.
+pub(crate) const KNOWN_POLLS: u32 = 8;
+
 /// Time constant of what a core makes of published figures.
 pub(crate) const LOAD_SMOOTHING: Duration = Duration::from_millis(25);
 

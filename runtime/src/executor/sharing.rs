@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 
 use super::Core;
 use super::crowding::Crowding;
-use crate::limits::{GIVE_PAUSE, GIVES_PER_LOOK, SHARE_WINDOW};
+use crate::limits::{GIVE_PAUSE, GIVES_PER_LOOK, KNOWN_POLLS, SHARE_WINDOW};
 use crate::machine::balance::{Balancer, Decision, Group, LongPoll, Way};
 use crate::machine::mailbox::{Mailbox, Standing};
 use crate::machine::placer::{Newcomer, Placer};
@@ -31,7 +31,7 @@ struct Giving {
     left: u32,
     /// How much may go, in thousandths of what the core polls.
     share: u32,
-    /// What one of them has, if they are all alike.
+    /// What one of them counts for at least.
     each: u32,
     /// Whoever has not been woken by then stays.
     until: u64,
@@ -105,7 +105,8 @@ impl Core {
                 // What is given has been taken off the demand already.
                 let share = work * 1000 / (balancer.demand(balancer.own()) + work);
                 let until = now + GIVE_PAUSE.as_nanos() as u64;
-                giving.push(Giving { to, left: tasks, share, each: share / tasks, until });
+                let each = self.least_share(active).max(share / tasks);
+                giving.push(Giving { to, left: tasks, share, each, until });
             }
             decision = balancer.more(self.random());
         }
@@ -115,6 +116,13 @@ impl Core {
                 super::with(|core| core.expect("delivered on a core").asked_for_work());
             });
         }
+    }
+
+    /// What a task counts for at least. Soon after a load begins it is not known whose it is; but those that wait now are likely
+    /// those that make it.
+    fn least_share(&self, active: u32) -> u32 {
+        let is_known = self.home.polls_counted() >= u64::from(active * KNOWN_POLLS);
+        if is_known { 0 } else { 1000 / self.home.queued().clamp(1, 1000) as u32 }
     }
 
     /// Hands over what is in the queue now, as far as it is to go.
@@ -199,6 +207,12 @@ mod tests {
         assert_eq!(taken(4, 500, &[125; 9]), [125; 4]);
         assert_eq!(taken(9, 200, &[700, 30, 700]), [30]);
         assert_eq!(taken(1, 450, &[480]), [480], "about as much");
+    }
+
+    #[test]
+    fn while_shares_are_unknown_the_queue_tells_what_one_is() {
+        let mut group = Giving { to: 1, left: 17, share: 550, each: 100, until: 0 };
+        assert_eq!([4; 10].into_iter().filter(|share| group.takes(*share)).count(), 6);
     }
 
     #[test]

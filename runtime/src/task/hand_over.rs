@@ -67,6 +67,11 @@ impl Home {
         }
     }
 
+    /// How many polls there were in the windows in which the parts of tasks are counted.
+    pub(crate) fn polls_counted(&self) -> u64 {
+        self.windows.polls(self.queue.popped.get())
+    }
+
     /// A new window begins, in which the parts of tasks are counted.
     pub(crate) fn begin_window(&self) {
         self.windows.begin(self.queue.popped.get());

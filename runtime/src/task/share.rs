@@ -24,6 +24,11 @@ impl Windows {
         self.number.set(self.number.get().wrapping_add(1));
         self.before.set(self.began.replace(polls));
     }
+
+    /// In the last two, of `polls` in all.
+    pub(crate) fn polls(&self, polls: u64) -> u64 {
+        polls.saturating_sub(self.before.get())
+    }
 }
 
 /// How often a task was polled in the last windows. Its home's, plain.
@@ -50,7 +55,7 @@ impl Share {
     pub(crate) fn of(&self, windows: &Windows, polls: u64) -> u32 {
         self.follow(windows);
         let mine = u64::from(self.polls.get()) + u64::from(self.before.get());
-        let all = polls.saturating_sub(windows.before.get()).max(1);
+        let all = windows.polls(polls).max(1);
         u32::try_from(mine * 1000 / all).unwrap_or(1000).min(1000)
     }
 
