@@ -21,6 +21,7 @@ cat >"$suppressions" <<'END'
 leak:tests_send::a_reactor_closes_with_a_send_at_work
 leak:leaks_what_the_ring_
 leak:tests_send::a_send_polled_where_its_core_has_ended_says_so
+leak:tests_zero_copy::closing_gives_up_on_a_peer_
 leak:tests_file::a_reactor_closes_with_a_read_at_work
 leak:tests_file::a_read_polled_where_its_core_has_ended_says_so
 leak:fs::tests::a_machine_ends_with_operations_at_work_and_files_open

@@ -290,13 +290,13 @@ fn a_socket_without_zero_copy_sends_plainly_and_is_not_asked_again() {
 
 #[test]
 fn a_result_waits_for_the_notification_in_the_mailbox_too() {
+    static BYTES: [u8; LEFT_IN_THE_SOCKET] = [7; LEFT_IN_THE_SOCKET];
     on_ring(|core| {
         let (source, mut peer) = reluctant_pair();
-        let bytes: &'static [u8] = pattern(LEFT_IN_THE_SOCKET).leak();
         let reactor = &core.resources.reactor;
         // SAFETY: the bytes are static.
         let started = unsafe {
-            reactor.borrow_mut().start_send(source.descriptor(), bytes, true, Waker::noop().clone())
+            reactor.borrow_mut().start_send(source.descriptor(), &BYTES, true, Waker::noop().clone())
         };
         let Ok(key) = started else { panic!("there is a ring") };
         core.turn_until("the result", || noticed_later(core) == 1);
