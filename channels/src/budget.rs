@@ -21,6 +21,8 @@ struct Budget {
     later: Cell<u8>,
     /// The size of the next one.
     slice: Cell<u8>,
+    /// A unit was given after this slice without a question: see [`poll_finish`].
+    lent: Cell<bool>,
     turn_goes_on: Cell<fn() -> bool>,
 }
 
@@ -30,6 +32,7 @@ thread_local! {
             left: Cell::new(UNLIMITED),
             later: Cell::new(0),
             slice: Cell::new(FIRST_SLICE),
+            lent: Cell::new(false),
             turn_goes_on: Cell::new(|| true),
         }
     };
@@ -42,6 +45,7 @@ impl Budget {
         self.left.set(first);
         self.later.set(units - first);
         self.slice.set(first);
+        self.lent.set(false);
     }
 
     /// The slice is used up: begins the next, if there is one.
@@ -56,6 +60,7 @@ impl Budget {
         self.slice.set(self.slice.get().saturating_mul(2));
         self.later.set(later - units);
         self.left.set(units);
+        self.lent.set(false);
         true
     }
 }
@@ -85,11 +90,12 @@ pub fn has_left() -> bool {
 
 /// Runs `f` with a budget of its own.
 pub fn with<R>(budget: u8, f: impl FnOnce() -> R) -> R {
-    struct Restore([u8; 3]);
+    struct Restore([u8; 3], bool);
     impl Drop for Restore {
         fn drop(&mut self) {
             let [left, later, slice] = self.0;
             BUDGET.with(|budget| {
+                budget.lent.set(self.1);
                 budget.left.set(left);
                 budget.later.set(later);
                 budget.slice.set(slice);
@@ -97,7 +103,7 @@ pub fn with<R>(budget: u8, f: impl FnOnce() -> R) -> R {
         }
     }
     let _restore = BUDGET.with(|own| {
-        let outer = Restore([own.left.get(), own.later.get(), own.slice.get()]);
+        let outer = Restore([own.left.get(), own.later.get(), own.slice.get()], own.lent.get());
         own.refill(budget, FIRST_SLICE);
         outer
     });
@@ -129,12 +135,13 @@ pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<Progress> {
     })
 }
 
-/// As [`poll_proceed`], for what hands over the result of work that has been done: the turn's end is no reason to keep that back.
+/// As [`poll_proceed`], for what hands over the result of work that has been done: the end of a slice is no reason to keep that
+/// back. One unit is given so; who hands over again and again is asked like others.
 #[inline]
 pub fn poll_finish(cx: &mut Context<'_>) -> Poll<Progress> {
     BUDGET.with(|budget| {
         let later = budget.later.get();
-        if budget.left.get() == 0 && later > 0 {
+        if budget.left.get() == 0 && later > 0 && !budget.lent.replace(true) {
             budget.left.set(1);
             budget.later.set(later - 1);
         }
@@ -239,10 +246,15 @@ mod tests {
             let progress = poll_finish(&mut Context::from_waker(Waker::noop()));
             progress.map(super::Progress::made).is_ready()
         };
-        assert!(take() && finish() && finish());
+        assert!(take() && finish());
         assert_eq!(ASKED.get(), 0);
         assert!(!take(), "its turn is over");
         assert!(!finish(), "and so is its poll");
+        refill(4, 1);
+        assert!(finish() && finish());
+        assert!(!finish(), "it does nothing else");
+        assert_eq!(ASKED.get(), 2);
+        asked(u32::MAX);
         refill(4, 1);
         assert_eq!(std::iter::repeat_with(finish).take_while(|done| *done).count(), 4);
     }

@@ -140,9 +140,8 @@ pub(crate) const BLOCKING_IDLE: Duration = Duration::from_secs(10);
 /// How long blocking calls wait before a thread for them is tried again, when the system has given none.
 pub(crate) const BLOCKING_RETRY: Duration = Duration::from_millis(50);
 
-/// From so many bytes on a zero-copy send is one. Pinning the pages and the second completion cost 5 microseconds on the machine where
-/// it was measured, and there a whole plain send of 32 KiB took 3, one of 64 KiB 7 to 16: below, it could not pay even if nothing were
-/// copied.
+/// From so many bytes on a zero-copy send is one. Below, pinning the pages and the second completion cost about as much as a whole
+/// plain send does, so it would not pay even if nothing were copied.
 pub(crate) const ZERO_COPY_FROM: usize = 64 * 1024;
 
 /// How long a core waits for the system to give back what its driver has in flight.

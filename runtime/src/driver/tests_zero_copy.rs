@@ -103,7 +103,7 @@ fn sent_and_in_use<'a>(
     (send, freed)
 }
 
-fn read_all(peer: &mut TcpStream) -> Vec<u8> {
+fn read_all(peer: &mut impl Read) -> Vec<u8> {
     let mut received = Vec::new();
     peer.read_to_end(&mut received).unwrap();
     received
@@ -273,11 +273,7 @@ fn a_peer_that_goes_after_the_result_lets_the_buffer_go() {
 fn a_socket_without_zero_copy_sends_plainly_and_is_not_asked_again() {
     on_both(|core| {
         let (source, mut peer) = pair();
-        let reader = thread::spawn(move || {
-            let mut received = Vec::new();
-            peer.read_to_end(&mut received).unwrap();
-            received
-        });
+        let reader = thread::spawn(move || read_all(&mut peer));
         let sent = core.run(SendAll::zero_copy(&source, pattern(1 << 20)));
         sent.result.unwrap();
         assert!(sent.buffer.unwrap() == pattern(1 << 20));

@@ -59,8 +59,8 @@ impl Crowding {
 fn idle_ticks(stat: &str, cpu: usize) -> Option<u64> {
     let mut lines = stat.lines().map(str::split_ascii_whitespace);
     let name = format!("cpu{cpu}");
-    let figures = lines.find_map(|mut words| (words.next()? == name).then_some(words))?;
-    let [idle, waiting] = figures.skip(3).take(2).collect::<Vec<_>>().try_into().ok()?;
+    let mut figures = lines.find_map(|mut words| (words.next()? == name).then_some(words))?;
+    let (idle, waiting) = (figures.nth(3)?, figures.next()?);
     Some(idle.parse::<u64>().ok()? + waiting.parse::<u64>().ok()?)
 }
 

@@ -103,7 +103,7 @@ impl Core {
             let mut giving = self.sharing.giving.borrow_mut();
             if giving.len() < GIVES_PER_LOOK as usize {
                 // What is given has been taken off the demand already.
-                let share = work * 1000 / (balancer.demand(balancer.own()) + work);
+                let share = work * 1000 / (balancer.demand(self.mailbox().index as usize) + work);
                 let until = now + GIVE_PAUSE.as_nanos() as u64;
                 let each = self.least_share(active).max(share / tasks);
                 giving.push(Giving { to, left: tasks, share, each, until });

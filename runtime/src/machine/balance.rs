@@ -167,11 +167,6 @@ impl Balancer {
         self.crowded = is_crowded;
     }
 
-    /// Whose it is.
-    pub(crate) fn own(&self) -> usize {
-        self.own
-    }
-
     /// The demand that a core seems to have, in thousandths of a core.
     pub fn demand(&self, core: usize) -> u32 {
         (self.seen[core].demand * 1000.0) as u32

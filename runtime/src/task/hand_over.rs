@@ -135,7 +135,6 @@ impl Home {
                 continue;
             };
             self.forget(task);
-            header.share.forget();
             gone += 1;
             if header.connection.get() {
                 target.load.connections.fetch_add(1, Ordering::Relaxed); // a figure

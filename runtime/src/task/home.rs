@@ -431,6 +431,7 @@ impl Home {
     /// Takes a task out that goes to another core. It is in the queue no more.
     pub(super) fn forget(&self, task: TaskRef) {
         self.let_go(task);
+        task.header().share.forget();
         self.live.set(self.live.get() - 1);
         self.queue.popped.set(self.queue.popped.get() + 1);
         self.sent.set(self.sent.get() + 1);

@@ -9,7 +9,7 @@ use multikernel::net::{StableBuf, TcpStream};
 use multikernel::task::yield_now;
 use multikernel::{CoreId, spawn_on};
 
-use crate::common::{on_both, pair, pattern, poll_once, read};
+use crate::common::{on_both, pair, pattern, poll_once, read, read_exact};
 
 /// More than a socket takes without a reader.
 const TOO_MUCH: usize = 8 << 20;
@@ -82,7 +82,9 @@ fn a_send_begun_on_one_core_ends_on_another() {
         assert!(poll_once(&mut sending.as_mut()).await.is_pending());
         yield_now().await;
         let sending = spawn_on(CoreId::new(1), move || sending);
-        assert!(read_exactly(&far, TOO_MUCH).await? == pattern(TOO_MUCH));
+        let mut received = vec![0; TOO_MUCH];
+        read_exact(&far, &mut received).await?;
+        assert!(received == pattern(TOO_MUCH));
         let sent = sending.await.unwrap();
         sent.result?;
         assert_eq!(freed.load(Ordering::SeqCst), 0);
@@ -90,15 +92,6 @@ fn a_send_begun_on_one_core_ends_on_another() {
         assert_eq!(freed.load(Ordering::SeqCst), 1);
         Ok(())
     });
-}
-
-async fn read_exactly(stream: &TcpStream, length: usize) -> io::Result<Vec<u8>> {
-    let mut all = vec![0; length];
-    let mut filled = 0;
-    while filled < length {
-        filled += read(stream, &mut all[filled..]).await?;
-    }
-    Ok(all)
 }
 
 #[test]
