@@ -67,8 +67,12 @@ pub(crate) const MOVE_COST: Duration = Duration::from_micros(50);
 /// In so much time a move must earn what it costs.
 pub(crate) const GAP_LASTS: Duration = Duration::from_millis(200);
 
-/// For so long a core hands nothing back to the core that it got tasks from.
-pub(crate) const NO_WAY_BACK: Duration = Duration::from_secs(1);
+/// For so long a core hands nothing back to the core that it got tasks from, and twice as long each time that more come
+/// before that is forgotten.
+pub(crate) const NO_WAY_BACK: Duration = Duration::from_millis(125);
+
+/// But no longer than that.
+pub(crate) const LONGEST_NO_WAY_BACK: Duration = Duration::from_secs(1);
 
 /// A core that loses more than so much of its time to other processes hands all its tasks over, as far as there is room.
 pub(crate) const LOST_PERCENT: u32 = 15;

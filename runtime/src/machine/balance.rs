@@ -145,7 +145,7 @@ impl Balancer {
 
     /// `from` has handed over `tasks`.
     pub fn took(&mut self, now: u64, from: usize, tasks: u32) {
-        self.seen[from].no_way_back = now + self.tuning.back;
+        self.seen[from].gave(now, &self.tuning);
         self.settles = now + self.tuning.pause;
         self.active += tasks;
     }

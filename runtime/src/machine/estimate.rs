@@ -29,8 +29,10 @@ pub struct Tuning {
     pub cost: u64,
     /// For how long a difference is taken to last, in nanoseconds: so long a move has time to earn what it costs.
     pub lasting: u64,
-    /// For so many nanoseconds nothing goes back to a core that has given.
+    /// For so many nanoseconds nothing goes back to a core that has given, if it has not done so for long.
     pub back: u64,
+    /// And for so many however often it does.
+    pub longest_back: u64,
     /// A core that loses more than this share of its time to others is drained.
     pub lost: f64,
     /// A poll that takes so many nanoseconds is long. The most that there is: none is.
@@ -51,6 +53,7 @@ impl Default for Tuning {
             cost: limits::MOVE_COST.as_nanos() as u64,
             lasting: limits::GAP_LASTS.as_nanos() as u64,
             back: limits::NO_WAY_BACK.as_nanos() as u64,
+            longest_back: limits::LONGEST_NO_WAY_BACK.as_nanos() as u64,
             lost: f64::from(limits::LOST_PERCENT) / 100.0,
             long: limits::LONG_POLL.as_nanos() as u64,
         }
@@ -84,6 +87,8 @@ pub(super) struct Seen {
     pub(super) silent_since: u64,
     /// It has given this core tasks, which go nowhere near it until then.
     pub(super) no_way_back: u64,
+    /// For how long they did not the last time.
+    back: u64,
     /// It was given tasks, or gave some: until then its figures may be from before.
     pub(super) settles: u64,
 }
@@ -156,6 +161,15 @@ impl Seen {
         } else if self.at > self.avoided_until + 2 * self.avoided {
             self.avoided = 0; // it has kept its CPU for as long as that, with tasks again
         }
+    }
+
+    /// It has given this core tasks. What goes to and fro does so ever more slowly.
+    pub(super) fn gave(&mut self, now: u64, tuning: &Tuning) {
+        if now >= self.no_way_back {
+            let is_forgotten = now >= self.no_way_back + 2 * self.back;
+            self.back = if is_forgotten { tuning.back } else { (2 * self.back).min(tuning.longest_back) };
+        }
+        self.no_way_back = now + self.back;
     }
 
     /// Whether another process has its CPU: it loses much, of all time and of the time it needs. Whoever shares its CPU with

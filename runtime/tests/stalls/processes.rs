@@ -4,10 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use multikernel::CoreId;
+use multikernel::io::AsyncReadExt;
 use multikernel::runtime::Builder;
 use multikernel::signal::unix::{SignalKind, signal};
 use multikernel::time::{sleep, timeout};
+use multikernel::{CoreId, io};
 
 use crate::common::*;
 
@@ -49,6 +50,8 @@ fn be_stopped_in_a_poll(computes: bool) {
         println!("stop me");
         if computes {
             run_for(LONG / 5);
+            // The parent looks at the watcher, which ends with the core.
+            io::stdin().read_exact(&mut [0]).await.unwrap();
         } else {
             std::io::stdin().read_exact(&mut [0]).unwrap();
         }
