@@ -3,7 +3,8 @@
 //! One word says all that must be agreed on (R25): how many messages were ever promised a place, how many of those
 //! promises are kept back by somebody who may yet not use them, whether senders wait, and whether the channel is
 //! closed. What the receiver has taken is on a line of its own that only it writes, so that a sender looks there only
-//! when the channel seems full, as in a ring.
+//! when the channel seems full, as in a ring. And what it has to know of the senders is on another that is hardly ever
+//! written, so that it leaves the word to those who send (R28).
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;
@@ -21,6 +22,9 @@ const CLOSED: u64 = 1 << 1;
 const KEPT: u64 = 1 << 2;
 /// One message that was promised a place. 32 bits, which wrap.
 const PROMISED: u64 = 1 << 32;
+
+const NOTICE_WAITING: u32 = WAITING as u32;
+const NOTICE_CLOSED: u32 = CLOSED as u32;
 
 fn promised(word: u64) -> u32 {
     (word >> 32) as u32
@@ -50,6 +54,8 @@ pub(super) struct Credits {
     senders: CachePadded<Senders>,
     /// How many messages were ever taken. Written by the receiver only.
     taken: CachePadded<AtomicU32>,
+    /// `WAITING` and `CLOSED` of the word, for the receiver. Written under the lock.
+    notice: CachePadded<AtomicU32>,
     capacity: u32,
     line: Mutex<Line>,
 }
@@ -74,6 +80,7 @@ impl Credits {
         Self {
             senders: CachePadded::new(Senders { word: AtomicU64::new(0), seen: AtomicU32::new(0) }),
             taken: CachePadded::new(AtomicU32::new(0)),
+            notice: CachePadded::new(AtomicU32::new(0)),
             capacity,
             line: Mutex::new(Line { next: 0, room: VecDeque::new(), closed: Vec::new() }),
         }
@@ -102,11 +109,17 @@ impl Credits {
         promised(word).wrapping_sub(kept(word)).wrapping_sub(taken)
     }
 
+    /// For the receiver: [`is_closed`](Self::is_closed), perhaps a little later, and cheaper for those who send.
+    #[inline]
+    pub(super) fn was_closed(&self) -> bool {
+        self.notice.load(Ordering::Acquire) & NOTICE_CLOSED != 0 // pairs with the Release in `close`
+    }
+
     /// For the receiver: whether the channel is closed and everything has been taken that was ever sent (R27).
+    #[inline]
     pub(super) fn is_finished(&self) -> bool {
-        let word = self.word();
         // Relaxed: the receiver wrote it.
-        word & CLOSED != 0 && self.outstanding(word, self.taken.load(Ordering::Relaxed)) == 0
+        self.was_closed() && self.outstanding(self.word(), self.taken.load(Ordering::Relaxed)) == 0
     }
 
     /// For the receiver: a message has been taken.
@@ -218,6 +231,7 @@ impl Credits {
         line.next += 1;
         line.room.push_back((number, Some(waker)));
         self.senders.word.fetch_or(WAITING, Ordering::Relaxed); // the fence follows
+        self.notice.fetch_or(NOTICE_WAITING, Ordering::Relaxed); // as well
         // SeqCst: pairs with the fence of the receiver's knock (R26).
         fence(Ordering::SeqCst);
         self.serve(line, woken);
@@ -292,7 +306,7 @@ impl Credits {
     /// After the receiver has taken something, and a SeqCst fence: adds to `woken` who may send now (R26).
     pub(super) fn knock(&self, woken: &mut Vec<Waker>) {
         // Relaxed: the fence before orders it after what was taken.
-        if self.senders.word.load(Ordering::Relaxed) & WAITING != 0 {
+        if self.notice.load(Ordering::Relaxed) & NOTICE_WAITING != 0 {
             self.with_line(|line| self.serve(line, woken));
         }
     }
@@ -304,6 +318,7 @@ impl Credits {
         }
         if line.room.is_empty() && self.senders.word.load(Ordering::Relaxed) & WAITING != 0 {
             self.senders.word.fetch_and(!WAITING, Ordering::Relaxed); // under the lock, as it is set
+            self.notice.fetch_and(!NOTICE_WAITING, Ordering::Relaxed); // as well
         }
     }
 
@@ -313,6 +328,8 @@ impl Credits {
         self.with_line(|line| {
             // Release: pairs with the Acquire in `word`.
             self.senders.word.fetch_or(CLOSED, Ordering::Release);
+            // Release: pairs with the Acquire in `was_closed`, after which the word says so too.
+            self.notice.fetch_or(NOTICE_CLOSED, Ordering::Release);
             woken.extend(line.room.iter_mut().filter_map(|(_, waker)| waker.take()));
             woken.extend(line.closed.drain(..).map(|(_, waker)| waker));
         });

@@ -76,7 +76,7 @@ impl<T> Lanes<T> {
             }
         }
         self.left = 0;
-        if ends.credits.is_closed() { self.pop_anywhere(holds) } else { Look::Nothing }
+        if ends.credits.was_closed() { self.pop_anywhere(holds) } else { Look::Nothing }
     }
 
     /// After the end a sender may have gone without having posted its lane again (R22, R27).
