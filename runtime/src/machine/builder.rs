@@ -185,7 +185,7 @@ impl Builder {
     /// assert_eq!(cores, 3);
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn cores(mut self, cores: usize) -> Self {
+    pub fn cores(&mut self, cores: usize) -> &mut Self {
         assert!(
             (1..=limits::CORES).contains(&cores),
             "a Machine has 1 to {} cores, not {cores}",
@@ -208,7 +208,7 @@ impl Builder {
     /// let runtime = Builder::new().cores(2).pinning(Pinning::Never).build()?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn pinning(mut self, pinning: Pinning) -> Self {
+    pub fn pinning(&mut self, pinning: Pinning) -> &mut Self {
         self.pinning = pinning;
         self
     }
@@ -225,7 +225,7 @@ impl Builder {
     /// println!("{}: {}", runtime.driver().kind, runtime.driver().why);
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn driver(mut self, driver: DriverChoice) -> Self {
+    pub fn driver(&mut self, driver: DriverChoice) -> &mut Self {
         self.driver = driver;
         self
     }
@@ -239,7 +239,7 @@ impl Builder {
     /// let runtime = Builder::new().cores(2).polling(Polling::Off).build()?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn polling(mut self, polling: Polling) -> Self {
+    pub fn polling(&mut self, polling: Polling) -> &mut Self {
         self.polling = polling;
         self
     }
@@ -263,7 +263,7 @@ impl Builder {
     /// assert_eq!(name?.as_deref(), Some("web-1"));
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+    pub fn thread_name(&mut self, name: impl Into<String>) -> &mut Self {
         self.thread_name = name.into();
         self
     }
@@ -277,11 +277,12 @@ impl Builder {
     /// A server that uses few cores while it has little to do:
     /// ```
     /// # use multikernel::runtime::{Builder, Placement};
-    /// let builder = Builder::new().placement(Placement::Pack { micros: 200 });
+    /// let mut builder = Builder::new();
+    /// builder.placement(Placement::Pack { micros: 200 });
     /// # builder.cores(1).run(|| async {})?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn placement(mut self, placement: Placement) -> Self {
+    pub fn placement(&mut self, placement: Placement) -> &mut Self {
         self.placement = placement;
         self
     }
@@ -307,7 +308,7 @@ impl Builder {
     /// assert!(stays);
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn balancing(mut self, balancing: bool) -> Self {
+    pub fn balancing(&mut self, balancing: bool) -> &mut Self {
         self.balancing = balancing;
         self
     }
@@ -324,11 +325,10 @@ impl Builder {
     /// # Examples
     /// ```
     /// # use multikernel::runtime::Builder;
-    /// let builder = Builder::new().cores(2).following(false); // always two
-    /// # builder.run(|| async {})?;
+    /// let runtime = Builder::new().cores(2).following(false).build()?; // always two
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn following(mut self, following: bool) -> Self {
+    pub fn following(&mut self, following: bool) -> &mut Self {
         self.following = following;
         self
     }
@@ -353,7 +353,7 @@ impl Builder {
     /// assert_eq!(rows, 3);
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn max_blocking_threads(mut self, threads: usize) -> Self {
+    pub fn max_blocking_threads(&mut self, threads: usize) -> &mut Self {
         assert!(threads > 0, "at least one blocking thread");
         self.max_blocking_threads = threads;
         self
@@ -378,7 +378,7 @@ impl Builder {
     /// assert_eq!(slept, Duration::from_secs(86_400));
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn start_paused(mut self, start_paused: bool) -> Self {
+    pub fn start_paused(&mut self, start_paused: bool) -> &mut Self {
         self.start_paused = start_paused;
         self
     }
@@ -399,8 +399,8 @@ impl Builder {
     /// assert_eq!(runtime.block_on(task)?, 42);
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn build(self) -> io::Result<Runtime> {
-        boot::build(&self)
+    pub fn build(&mut self) -> io::Result<Runtime> {
+        boot::build(self)
     }
 
     /// Starts the cores, the calling thread being the first of them, and runs `main`'s future there until it
@@ -427,12 +427,12 @@ impl Builder {
     /// assert_eq!(*not_send, "core 0");
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn run<F, Fut>(self, main: F) -> io::Result<Fut::Output>
+    pub fn run<F, Fut>(&mut self, main: F) -> io::Result<Fut::Output>
     where
         F: FnOnce() -> Fut,
         Fut: Future + 'static,
         Fut::Output: 'static,
     {
-        boot::run(&self, main)
+        boot::run(self, main)
     }
 }

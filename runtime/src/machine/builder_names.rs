@@ -40,7 +40,9 @@ impl Builder {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn new_current_thread() -> Self {
-        Self::new().flavor(RuntimeFlavor::CurrentThread)
+        let mut builder = Self::new();
+        builder.flavor(RuntimeFlavor::CurrentThread);
+        builder
     }
 
     /// One core, or one for each CPU, whatever [`cores`](Self::cores) was told before.
@@ -53,7 +55,7 @@ impl Builder {
     /// assert_eq!(cores, 1);
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn flavor(mut self, flavor: RuntimeFlavor) -> Self {
+    pub fn flavor(&mut self, flavor: RuntimeFlavor) -> &mut Self {
         self.flavor = flavor;
         self.cores = (flavor == RuntimeFlavor::CurrentThread).then_some(1);
         self
@@ -71,7 +73,7 @@ impl Builder {
     /// assert_eq!(cores, 3);
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn worker_threads(self, threads: usize) -> Self {
+    pub fn worker_threads(&mut self, threads: usize) -> &mut Self {
         self.cores(threads)
     }
 
@@ -83,7 +85,7 @@ impl Builder {
     /// let runtime = Builder::new_current_thread().enable_all().build()?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn enable_all(self) -> Self {
+    pub fn enable_all(&mut self) -> &mut Self {
         self
     }
 
@@ -95,7 +97,7 @@ impl Builder {
     /// let runtime = Builder::new_current_thread().enable_io().build()?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn enable_io(self) -> Self {
+    pub fn enable_io(&mut self) -> &mut Self {
         self
     }
 
@@ -107,7 +109,7 @@ impl Builder {
     /// let runtime = Builder::new_current_thread().enable_time().build()?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn enable_time(self) -> Self {
+    pub fn enable_time(&mut self) -> &mut Self {
         self
     }
 
@@ -122,7 +124,7 @@ impl Builder {
     /// let runtime = Builder::new().cores(1).thread_keep_alive(Duration::from_millis(100)).build()?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn thread_keep_alive(mut self, time: Duration) -> Self {
+    pub fn thread_keep_alive(&mut self, time: Duration) -> &mut Self {
         self.thread_keep_alive = time;
         self
     }
@@ -137,7 +139,7 @@ impl Builder {
     /// let runtime = Builder::new().cores(1).thread_stack_size(8 << 20).build()?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn thread_stack_size(mut self, bytes: usize) -> Self {
+    pub fn thread_stack_size(&mut self, bytes: usize) -> &mut Self {
         self.thread_stack_size = Some(bytes);
         self
     }
@@ -153,14 +155,12 @@ impl Builder {
     ///
     /// let threads = Arc::new(AtomicUsize::new(0));
     /// let count = threads.clone();
-    /// let builder = Builder::new().cores(2).on_thread_start(move || {
-    ///     count.fetch_add(1, Ordering::Relaxed);
-    /// });
-    /// builder.run(|| async {})?;
+    /// let count = move || _ = count.fetch_add(1, Ordering::Relaxed);
+    /// Builder::new().cores(2).on_thread_start(count).run(|| async {})?;
     /// assert_eq!(threads.load(Ordering::Relaxed), 2);
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn on_thread_start(mut self, f: impl Fn() + Send + Sync + 'static) -> Self {
+    pub fn on_thread_start(&mut self, f: impl Fn() + Send + Sync + 'static) -> &mut Self {
         self.hooks.start = Some(Arc::new(f));
         self
     }
@@ -176,14 +176,12 @@ impl Builder {
     ///
     /// let ended = Arc::new(AtomicUsize::new(0));
     /// let count = ended.clone();
-    /// let builder = Builder::new().cores(2).on_thread_stop(move || {
-    ///     count.fetch_add(1, Ordering::Relaxed);
-    /// });
-    /// builder.run(|| async {})?;
+    /// let count = move || _ = count.fetch_add(1, Ordering::Relaxed);
+    /// Builder::new().cores(2).on_thread_stop(count).run(|| async {})?;
     /// assert_eq!(ended.load(Ordering::Relaxed), 2);
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn on_thread_stop(mut self, f: impl Fn() + Send + Sync + 'static) -> Self {
+    pub fn on_thread_stop(&mut self, f: impl Fn() + Send + Sync + 'static) -> &mut Self {
         self.hooks.stop = Some(Arc::new(f));
         self
     }
@@ -196,7 +194,7 @@ impl Builder {
     /// let runtime = Builder::new_multi_thread().worker_threads(1).event_interval(61).build()?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn event_interval(self, _polls: u32) -> Self {
+    pub fn event_interval(&mut self, _polls: u32) -> &mut Self {
         self
     }
 
@@ -208,7 +206,7 @@ impl Builder {
     /// let runtime = Builder::new_multi_thread().worker_threads(1).global_queue_interval(31).build()?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn global_queue_interval(self, _polls: u32) -> Self {
+    pub fn global_queue_interval(&mut self, _polls: u32) -> &mut Self {
         self
     }
 
@@ -220,7 +218,7 @@ impl Builder {
     /// let runtime = Builder::new_multi_thread().worker_threads(1).max_io_events_per_tick(1024).build()?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn max_io_events_per_tick(self, _events: usize) -> Self {
+    pub fn max_io_events_per_tick(&mut self, _events: usize) -> &mut Self {
         self
     }
 }

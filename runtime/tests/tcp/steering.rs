@@ -77,9 +77,10 @@ where
         return;
     }
     for (driver, kind) in DRIVERS {
-        let runtime = Builder::new().cores(cpus.min(4)).pinning(Pinning::Always).driver(driver);
+        let mut runtime = Builder::new();
+        runtime.cores(cpus.min(4)).pinning(Pinning::Always).driver(driver);
         let test = &test;
-        let ended = runtime.clone().run(|| {
+        let ended = runtime.run(|| {
             let test = test();
             async { timeout(PATIENCE, test).await }
         });
@@ -158,8 +159,7 @@ fn steering_goes_on_while_a_core_is_away_and_when_it_is_back() {
 
 #[test]
 fn cores_that_are_tied_to_no_cpu_leave_it_to_the_hash() {
-    let runtime = Builder::new_test().cores(2).pinning(Pinning::Never);
-    let steering = runtime.clone().run(|| async {
+    let steering = Builder::new_test().cores(2).pinning(Pinning::Never).run(|| async {
         TcpListener::bind_each_core_with("127.0.0.1:0", Steering::IncomingCpu)
             .await
             .map(|all| all[0].steering())
