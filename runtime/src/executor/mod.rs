@@ -216,8 +216,15 @@ impl Core {
         } else if self.machine.clock.is_stopped() && self.jump() {
             // On with what that has woken.
         } else if !self.poll_before_parking() {
-            self.park(longest);
+            self.park_between_hooks(longest);
         }
+    }
+
+    fn park_between_hooks(&self, longest: Wait) {
+        self.machine.hooks.parking();
+        self.tend_channels(); // the hook may have sent
+        self.park(if self.home.has_runnable() { Wait::No } else { longest });
+        self.machine.hooks.unparked();
     }
 
     fn mailbox(&self) -> &Mailbox {
@@ -310,6 +317,7 @@ impl Core {
             drive(core, if sleep { wait } else { Wait::No }, woken);
             if sleep {
                 self.tally.woke();
+                self.mailbox().figures.publish_unparks(self.tally.parks.get());
             }
             let was_told = self.seat.read_asleep();
             self.mailbox().doorbell.unpark();

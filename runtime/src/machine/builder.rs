@@ -58,6 +58,7 @@ pub struct Builder {
     pub(crate) pinning: Pinning,
     pub(crate) driver: DriverChoice,
     pub(crate) polling: Polling,
+    pub(crate) name: Option<String>,
     pub(crate) thread_name: String,
     pub(crate) max_blocking_threads: usize,
     pub(crate) thread_keep_alive: Duration,
@@ -72,11 +73,14 @@ pub struct Builder {
     pub(crate) stall_threshold: Option<Duration>,
 }
 
-/// What the user has called when a thread of the runtime starts and ends.
+/// What the user has called when a thread of the runtime gets its name, starts, sleeps and ends.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
+    pub(crate) name: Option<Arc<dyn Fn() -> String + Send + Sync>>,
     pub(crate) start: Option<Hook>,
     pub(crate) stop: Option<Hook>,
+    pub(crate) park: Option<Hook>,
+    pub(crate) unpark: Option<Hook>,
     pub(crate) stall: Option<StallHook>,
 }
 
@@ -92,6 +96,22 @@ impl Hooks {
         self.stop.iter().for_each(|hook| quietly(|| hook()));
     }
 
+    pub(crate) fn parking(&self) {
+        self.park.iter().for_each(|hook| quietly(|| hook()));
+    }
+
+    pub(crate) fn unparked(&self) {
+        self.unpark.iter().for_each(|hook| quietly(|| hook()));
+    }
+
+    /// The name of a thread that is about to start: the user's, or `usual` if there is none.
+    pub(crate) fn thread_name(&self, usual: String) -> String {
+        let mut name = usual;
+        // A NUL byte would be a panic of whoever starts the thread.
+        self.name.iter().for_each(|made| quietly(|| name = made().replace('\0', "")));
+        name
+    }
+
     pub(crate) fn stalled(&self, stall: Stall) {
         self.stall.iter().for_each(|hook| quietly(|| hook(stall.clone())));
     }
@@ -99,10 +119,12 @@ impl Hooks {
 
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (start, stop) = (self.start.is_some(), self.stop.is_some());
         f.debug_struct("Hooks")
-            .field("start", &start)
-            .field("stop", &stop)
+            .field("name", &self.name.is_some())
+            .field("start", &self.start.is_some())
+            .field("stop", &self.stop.is_some())
+            .field("park", &self.park.is_some())
+            .field("unpark", &self.unpark.is_some())
             .field("stall", &self.stall.is_some())
             .finish()
     }
@@ -132,6 +154,7 @@ impl Builder {
             pinning: Pinning::Auto,
             driver: DriverChoice::Auto,
             polling: Polling::Auto,
+            name: None,
             thread_name: "multikernel".into(),
             max_blocking_threads: limits::BLOCKING_THREADS,
             thread_keep_alive: limits::BLOCKING_IDLE,
@@ -265,6 +288,7 @@ impl Builder {
     /// ```
     pub fn thread_name(&mut self, name: impl Into<String>) -> &mut Self {
         self.thread_name = name.into();
+        self.hooks.name = None;
         self
     }
 

@@ -113,6 +113,46 @@ impl Builder {
         self
     }
 
+    /// The runtime's name, for [`Handle::name`](crate::runtime::Handle::name). The default is none.
+    ///
+    /// # Panics
+    /// If there is nothing in it but white space.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// let runtime = Builder::new().cores(1).name("front").build()?;
+    /// assert_eq!(runtime.handle().name(), Some("front"));
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn name(&mut self, name: impl Into<String>) -> &mut Self {
+        let name = name.into();
+        assert!(!name.trim().is_empty(), "a runtime's name has letters");
+        self.name = Some(name);
+        self
+    }
+
+    /// Has `f` called for each thread's whole name, in place of [`thread_name`](Self::thread_name): once for each core, and
+    /// once for each thread for blocking calls, when it is about to start. NUL bytes are left out. If `f` panics, the thread is
+    /// called as it would be without it.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// let next = AtomicUsize::new(1);
+    /// let name = move || format!("worker {}", next.fetch_add(1, Ordering::Relaxed));
+    /// let runtime = Builder::new().cores(1).thread_name_fn(name).build()?;
+    /// let name = runtime.spawn(async { std::thread::current().name().map(str::to_owned) });
+    /// assert_eq!(runtime.block_on(name)?.as_deref(), Some("worker 1"));
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn thread_name_fn(&mut self, f: impl Fn() -> String + Send + Sync + 'static) -> &mut Self {
+        self.hooks.name = Some(Arc::new(f));
+        self
+    }
+
     /// How long a thread for blocking calls waits for work before it ends. The default is ten seconds.
     ///
     /// # Examples
@@ -186,6 +226,50 @@ impl Builder {
         self
     }
 
+    /// Has `f` called on each core when it has nothing to do and is about to sleep. What `f` spawns or sends keeps it awake. A
+    /// panic of `f` goes no further.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// static IDLE: AtomicUsize = AtomicUsize::new(0);
+    ///
+    /// let count = || _ = IDLE.fetch_add(1, Ordering::Relaxed);
+    /// Builder::new().cores(1).on_thread_park(count).run(|| async {
+    ///     multikernel::time::sleep(std::time::Duration::from_millis(1)).await;
+    /// })?;
+    /// assert!(IDLE.load(Ordering::Relaxed) > 0);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn on_thread_park(&mut self, f: impl Fn() + Send + Sync + 'static) -> &mut Self {
+        self.hooks.park = Some(Arc::new(f));
+        self
+    }
+
+    /// Has `f` called on each core when it goes on after it was about to sleep, whether it has slept or not. As
+    /// [`on_thread_park`](Self::on_thread_park).
+    ///
+    /// # Examples
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// static SLEPT: AtomicUsize = AtomicUsize::new(0);
+    ///
+    /// let count = || _ = SLEPT.fetch_add(1, Ordering::Relaxed);
+    /// Builder::new().cores(1).on_thread_unpark(count).run(|| async {
+    ///     multikernel::time::sleep(std::time::Duration::from_millis(1)).await;
+    /// })?;
+    /// assert!(SLEPT.load(Ordering::Relaxed) > 0);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn on_thread_unpark(&mut self, f: impl Fn() + Send + Sync + 'static) -> &mut Self {
+        self.hooks.unpark = Some(Arc::new(f));
+        self
+    }
+
     /// Does nothing: a core looks at its inbox and for completions every few polls, and after each while polls are long.
     ///
     /// # Examples
@@ -219,6 +303,18 @@ impl Builder {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn max_io_events_per_tick(&mut self, _events: usize) -> &mut Self {
+        self
+    }
+
+    /// Does nothing, as [`max_io_events_per_tick`](Self::max_io_events_per_tick).
+    ///
+    /// # Examples
+    /// ```
+    /// # use multikernel::runtime::Builder;
+    /// let runtime = Builder::new_multi_thread().worker_threads(1).max_io_events_per_busy_tick(8).build()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn max_io_events_per_busy_tick(&mut self, _events: usize) -> &mut Self {
         self
     }
 }

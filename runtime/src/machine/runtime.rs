@@ -13,6 +13,7 @@ use crate::driver::DriverInfo;
 use crate::executor;
 use crate::machine::builder::Builder;
 pub use crate::machine::handle::{EnterGuard, Handle, RuntimeFlavor, TryCurrentError};
+use crate::machine::metrics::RuntimeMetrics;
 use crate::machine::{Machine, pinning};
 use crate::task::JoinHandle;
 
@@ -156,6 +157,18 @@ impl Runtime {
     /// ```
     pub fn driver(&self) -> &DriverInfo {
         self.handle.driver()
+    }
+
+    /// What the cores have done so far. As [`Handle::metrics`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let runtime = multikernel::runtime::Builder::new().cores(2).build()?;
+    /// assert_eq!(runtime.metrics().num_workers(), 2);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn metrics(&self) -> RuntimeMetrics {
+        self.handle.metrics()
     }
 
     /// Ends the runtime, waiting at most `patience` for cores that are inside a poll.
