@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use multikernel_channels::sync::Arc;
 
-use crate::driver::DriverInfo;
+use crate::driver::{DriverInfo, is_forked_child};
 use crate::executor;
 use crate::machine::builder::Builder;
 pub use crate::machine::handle::{EnterGuard, Handle, RuntimeFlavor, TryCurrentError};
@@ -211,6 +211,9 @@ impl Runtime {
         let machine = &self.handle.machine;
         let threads = self.threads.lock().expect("never held across a panic").take();
         let Some(threads) = threads else { return };
+        if is_forked_child() {
+            return std::mem::forget(threads); // they are the parent's, which goes on
+        }
         machine.stop();
         machine.blocking.close();
         let deadline = patience.map(|patience| Instant::now() + patience);
