@@ -1,4 +1,4 @@
-# curl, wrk and iperf3 talk through the proxy.
+# curl, wrk, iperf3 and socat talk through the proxy.
 . "$(dirname "$0")/support.sh"
 
 behind=
@@ -57,6 +57,56 @@ done
 grep --quiet receiver "$work/iperf" || fail "iperf3 received nothing: $(cat "$work/iperf")"
 stop
 leave_behind
+
+# behind_by_socat OPTION.. PROGRAM: socat listens, gives what comes to the program, and gives back what that says. Sets `target`.
+behind_by_socat() {
+    socat -d -d "${@:1:$#-1}" TCP-LISTEN:0,bind=127.0.0.1 "SYSTEM:${*: -1}" 2>"$work/socat" &
+    behind=$!
+    target=$(said_in "$work/socat" '127\.0\.0\.1:[0-9]*') || fail "socat tells no address"
+}
+
+# One side ends, and the other answers then: tac says nothing before.
+behind_by_socat -t 60 tac
+start 127.0.0.1:0 "$target"
+seq 1 300000 >"$work/sent"
+timeout 60 socat -t 60 - "TCP:127.0.0.1:$port" <"$work/sent" >"$work/back" || fail "socat ended with $?"
+tac "$work/sent" | cmp - "$work/back" || fail "the answer after the end is not whole"
+stop
+leave_behind
+
+# Who receives does not read: the sender waits, and the proxy holds no more than it should. Then all of it arrives.
+readonly OFFERED=$((400 << 20)) MAY_GROW_KB=$((16 << 10))
+# resident: what the proxy holds, in KiB.
+resident() {
+    awk '/^VmRSS:/ { print $2 }' "/proc/$server/status"
+}
+# read_so_far: how much of the file the sender has read.
+read_so_far() {
+    awk '/^pos:/ { print $2 }' "/proc/$sender/fdinfo/0"
+}
+behind_by_socat -u "wc -c >$work/count"
+start 127.0.0.1:0 "$target"
+kill -STOP "$behind"
+truncate --size "$OFFERED" "$work/zeros"
+before=$(resident)
+timeout --foreground 100 socat -u - "TCP:127.0.0.1:$port" <"$work/zeros" &
+sender=$!
+taken=0
+for _ in {1..100}; do
+    sleep 0.5
+    last=$taken taken=$(read_so_far)
+    [ "$taken" = 0 ] || [ "$taken" != "$last" ] || break
+done
+[ "$taken" -gt 0 ] && [ "$taken" = "$last" ] && [ "$taken" -lt "$OFFERED" ] ||
+    fail "of $OFFERED bytes that nobody reads the proxy took $taken"
+grown=$(($(resident) - before))
+[ "$grown" -le "$MAY_GROW_KB" ] || fail "for a receiver that does not read the proxy grew by $grown KiB"
+kill -CONT "$behind"
+wait "$sender" || fail "the sender ended with $?"
+wait "$behind" || fail "the receiver ended with $?"
+behind=
+[ "$(cat "$work/count")" = "$OFFERED" ] || fail "of $OFFERED bytes, $(cat "$work/count") arrived"
+stop
 
 code=0
 timeout 15 "$SMOKE_PROGRAM" 127.0.0.1:0 >"$work/refused" 2>&1 || code=$?

@@ -104,8 +104,7 @@ fn ring_of_cores(driver: DriverChoice, polling: Polling, count: usize) {
     eprintln!(
         "{count} cores, {driver:?}, {polling:?}: seed {seed}, {messages} messages from each to the next"
     );
-    let builder = Builder::new_test().cores(count).driver(driver).polling(polling);
-    let run = builder.run(move || async move {
+    let run = Builder::new_test().cores(count).driver(driver).polling(polling).run(move || async move {
         let (mut tasks, mut passed) = (Vec::new(), 0);
         let mut dice = Dice::new(seed);
         let all: Vec<_> = cores().collect();

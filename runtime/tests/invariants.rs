@@ -53,6 +53,7 @@ const UNSAFE: &[&str] = &[
     "runtime/src/executor/mod.rs",
     "runtime/src/fs/aligned.rs",
     "runtime/src/fs/buffer.rs",
+    "runtime/src/fs/file_parts.rs",
     "runtime/src/fs/send_to.rs",
     "runtime/src/fs/shared_file.rs",
     "runtime/src/fs/stream.rs",

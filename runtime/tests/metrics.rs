@@ -175,6 +175,35 @@ fn the_driver_counts_its_work() {
 }
 
 #[test]
+fn an_odd_count_of_sleeps_and_wakes_means_that_a_core_sleeps() {
+    on_both_drivers(2, || async {
+        let other = CoreId::new(1);
+        let count = || metrics().worker_park_unpark_count(1);
+        while count() % 2 == 0 {
+            yield_now().await;
+        }
+        let asleep = count();
+        // Seen from the core itself, and from here while it is in a poll.
+        let (begun, has_begun) = mpsc::channel();
+        let (release, wait) = mpsc::channel();
+        let there = spawn_on(other, move || async move {
+            begun.send(metrics().worker_park_unpark_count(1)).unwrap();
+            wait.recv().unwrap();
+        });
+        let awake = loop {
+            match has_begun.try_recv() {
+                Ok(count) => break count,
+                Err(_) => yield_now().await,
+            }
+        };
+        assert!(awake > asleep && awake % 2 == 0, "{asleep}, then {awake}");
+        assert_eq!(count(), awake);
+        release.send(()).unwrap();
+        there.await.unwrap();
+    });
+}
+
+#[test]
 fn blocking_threads_and_their_queue_are_counted() {
     Builder::new_test()
         .max_blocking_threads(1)

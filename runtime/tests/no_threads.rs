@@ -39,8 +39,8 @@ fn no_more_threads() {
 
 /// Makes calls while there can be no further thread, and then, if nobody has made them, while there can be.
 fn make_calls(max_threads: usize, one_is_there: bool) {
-    let builder = Builder::new_test().max_blocking_threads(max_threads);
-    let builder = builder.thread_keep_alive(Duration::from_secs(600));
+    let mut builder = Builder::new_test();
+    builder.max_blocking_threads(max_threads).thread_keep_alive(Duration::from_secs(600));
     let sum = builder.run(move || async move {
         if one_is_there {
             spawn_blocking(|| ()).await.unwrap();

@@ -418,12 +418,13 @@ fn an_object_whose_creation_is_dropped_ends_again() {
 #[test]
 fn a_thread_that_was_a_core_owes_nothing_to_the_round_it_ended_in() {
     use multikernel::channels::epoch::{self, Deciding};
-    let one = || Builder::new_test().driver(multikernel::runtime::DriverChoice::Epoll);
+    let mut one = Builder::new_test();
+    one.driver(multikernel::runtime::DriverChoice::Epoll);
     // As a core does that has voted, and whose Machine ends before it knows how the round does.
-    one().run(|| async { epoch::prepared(&Arc::new(Deciding::new(9)), 5) }).unwrap();
+    one.run(|| async { epoch::prepared(&Arc::new(Deciding::new(9)), 5) }).unwrap();
     assert!(!epoch::is_prepared());
     // What comes from elsewhere would otherwise wait for that round, on this thread's next Machine.
-    let there = one().run(|| async { multikernel::task::spawn_blocking(|| 7).await.unwrap() });
+    let there = one.run(|| async { multikernel::task::spawn_blocking(|| 7).await.unwrap() });
     assert_eq!(there.unwrap(), 7);
 }
 

@@ -333,7 +333,9 @@ fn foreign(shared: &Arc<Shared>, handle: &Handle, mut dice: Dice) {
 }
 
 fn builder() -> Builder {
-    Builder::new_test().cores(CORES).pinning(Pinning::Never)
+    let mut builder = Builder::new_test();
+    builder.cores(CORES).pinning(Pinning::Never);
+    builder
 }
 
 /// Spawns a few tasks on each core, from a thread that is core 0 or a guest.

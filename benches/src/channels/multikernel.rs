@@ -62,7 +62,8 @@ impl<const EPOLL: bool> Crew for Machine<EPOLL> {
             Waiting::Parking => Polling::Off,
         };
         let driver = if EPOLL { DriverChoice::Epoll } else { DriverChoice::Auto };
-        let builder = Builder::new().cores(places.len()).pinning(Pinning::Never);
+        let mut builder = Builder::new();
+        builder.cores(places.len()).pinning(Pinning::Never);
         let machine = Self(Some(builder.polling(polling).driver(driver).build()?));
         // Each to the CPU it was given, which the builder cannot be told.
         for (core, place) in places.iter().enumerate() {

@@ -37,8 +37,8 @@ pub struct Machine {
 impl Machine {
     pub(super) fn new(cpus: Cpus, polls: bool) -> Result<Self> {
         let polling = if polls { Polling::For(SPIN) } else { Polling::Off };
-        let builder = Builder::new().cores(CORES).pinning(Pinning::Never).polling(polling);
-        let machine = Self { runtime: Some(builder.build()?), cpus, turned: Cell::new(false) };
+        let runtime = Builder::new().cores(CORES).pinning(Pinning::Never).polling(polling).build()?;
+        let machine = Self { runtime: Some(runtime), cpus, turned: Cell::new(false) };
         machine.place(false)?;
         Ok(machine)
     }

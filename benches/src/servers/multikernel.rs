@@ -58,7 +58,7 @@ impl Form {
 }
 
 fn uring(job: &Job) -> io::Result<()> {
-    run(job, on_uring(), Form::of(job)?)
+    run(job, &mut on_uring(), Form::of(job)?)
 }
 
 fn epoll(job: &Job) -> io::Result<()> {
@@ -66,11 +66,11 @@ fn epoll(job: &Job) -> io::Result<()> {
 }
 
 fn owned(job: &Job) -> io::Result<()> {
-    run(job, on_uring(), Form::Owned)
+    run(job, &mut on_uring(), Form::Owned)
 }
 
 fn ready(job: &Job) -> io::Result<()> {
-    run(job, on_uring(), Form::Ready)
+    run(job, &mut on_uring(), Form::Ready)
 }
 
 fn local(job: &Job) -> io::Result<()> {
@@ -83,10 +83,12 @@ fn still(job: &Job) -> io::Result<()> {
 
 /// Refuses to start without it: a table must not call epoll's figures io_uring's.
 fn on_uring() -> Builder {
-    Builder::new().driver(DriverChoice::Uring)
+    let mut builder = Builder::new();
+    builder.driver(DriverChoice::Uring);
+    builder
 }
 
-fn run(job: &Job, builder: Builder, form: Form) -> io::Result<()> {
+fn run(job: &Job, builder: &mut Builder, form: Form) -> io::Result<()> {
     let listener = job.listener()?;
     builder.cores(job.cores).run(move || async move {
         let listener = TcpListener::from_std(listener)?;

@@ -46,42 +46,42 @@ mod stand_in {
             pub fn new_test() -> Builder {
                 Builder { asked: "new_test".to_owned(), refuse: false }
             }
-            pub fn cores(mut self, cores: usize) -> Builder {
+            pub fn cores(&mut self, cores: usize) -> &mut Builder {
                 self.asked += &format!(" {cores} cores");
                 self
             }
-            pub fn worker_threads(mut self, threads: usize) -> Builder {
+            pub fn worker_threads(&mut self, threads: usize) -> &mut Builder {
                 self.asked += &format!(" {threads} threads");
                 self
             }
-            pub fn flavor(mut self, flavor: RuntimeFlavor) -> Builder {
+            pub fn flavor(&mut self, flavor: RuntimeFlavor) -> &mut Builder {
                 self.asked += &format!(" {flavor:?}");
                 self
             }
-            pub fn driver(mut self, driver: DriverChoice) -> Builder {
+            pub fn driver(&mut self, driver: DriverChoice) -> &mut Builder {
                 self.asked += &format!(" {driver:?}");
                 self
             }
-            pub fn pinning(mut self, pinning: Pinning) -> Builder {
+            pub fn pinning(&mut self, pinning: Pinning) -> &mut Builder {
                 self.asked += &format!(" {pinning:?}");
                 self
             }
-            pub fn polling(mut self, polling: Polling) -> Builder {
+            pub fn polling(&mut self, polling: Polling) -> &mut Builder {
                 self.asked += &match polling {
                     Polling::Off => " off".to_owned(),
                     Polling::For(time) => format!(" {time:?}"),
                 };
                 self
             }
-            pub fn thread_name(mut self, name: &str) -> Builder {
+            pub fn thread_name(&mut self, name: &str) -> &mut Builder {
                 self.refuse = name == "refuse";
                 self
             }
-            pub fn max_blocking_threads(mut self, threads: usize) -> Builder {
+            pub fn max_blocking_threads(&mut self, threads: usize) -> &mut Builder {
                 self.asked += &format!(" {threads} blocking");
                 self
             }
-            pub fn run<F, Fut>(self, body: F) -> io::Result<Fut::Output>
+            pub fn run<F, Fut>(&mut self, body: F) -> io::Result<Fut::Output>
             where
                 F: FnOnce() -> Fut,
                 Fut: Future,
@@ -89,7 +89,7 @@ mod stand_in {
                 if self.refuse {
                     return Err(io::Error::other("no driver"));
                 }
-                ASKED.set(self.asked);
+                ASKED.set(std::mem::take(&mut self.asked));
                 match pin!(body()).poll(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(output) => Ok(output),
                     Poll::Pending => Err(io::Error::other("these bodies never wait")),

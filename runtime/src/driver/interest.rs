@@ -1,9 +1,9 @@
 //! Which readiness is asked for, and which was found.
 
 use std::fmt;
-use std::ops::{BitOr, BitOrAssign};
+use std::ops::{BitAnd, BitOr, BitOrAssign, Sub};
 
-/// The readiness a caller waits for: reading, writing, or both.
+/// The readiness a caller waits for: reading, writing, urgent data, errors, or several of them.
 ///
 /// ```
 /// use multikernel::io::Interest;
@@ -15,13 +15,19 @@ use std::ops::{BitOr, BitOrAssign};
 pub struct Interest(u8);
 
 impl Interest {
+    // The bits are those of `Ready`.
     /// Data, a connection or the end of the stream can be read.
-    pub const READABLE: Interest = Interest(0b01);
+    pub const READABLE: Interest = Interest(Ready::READABLE.0);
     /// There is room to write.
-    pub const WRITABLE: Interest = Interest(0b10);
+    pub const WRITABLE: Interest = Interest(Ready::WRITABLE.0);
+    /// There is urgent data (`POLLPRI`), such as a TCP socket's out-of-band byte.
+    pub const PRIORITY: Interest = Interest(Ready::PRIORITY.0);
+    /// An error is waiting to be fetched, and nothing else: who reads or writes is told of errors anyway.
+    pub const ERROR: Interest = Interest(Ready::ERROR.0);
     pub(crate) const NONE: Interest = Interest(0);
-    /// The two single directions, for walking over an interest.
-    pub(crate) const DIRECTIONS: [Interest; 2] = [Interest::READABLE, Interest::WRITABLE];
+    /// The single directions, for walking over an interest.
+    pub(crate) const DIRECTIONS: [Interest; 4] =
+        [Interest::READABLE, Interest::WRITABLE, Interest::PRIORITY, Interest::ERROR];
 
     /// True when reading is part of this interest.
     ///
@@ -43,6 +49,41 @@ impl Interest {
     /// ```
     pub const fn is_writable(self) -> bool {
         self.0 & Self::WRITABLE.0 != 0
+    }
+
+    /// True when urgent data is part of this interest.
+    ///
+    /// ```
+    /// # use multikernel::io::Interest;
+    /// assert!(Interest::PRIORITY.is_priority());
+    /// assert!(!Interest::READABLE.is_priority());
+    /// ```
+    pub const fn is_priority(self) -> bool {
+        self.0 & Self::PRIORITY.0 != 0
+    }
+
+    /// True when errors are part of this interest.
+    ///
+    /// ```
+    /// # use multikernel::io::Interest;
+    /// assert!(Interest::ERROR.is_error());
+    /// assert!(!Interest::WRITABLE.is_error());
+    /// ```
+    pub const fn is_error(self) -> bool {
+        self.0 & Self::ERROR.0 != 0
+    }
+
+    /// What is left without `other`. `None` if that is nothing.
+    ///
+    /// ```
+    /// # use multikernel::io::Interest;
+    /// let both = Interest::READABLE | Interest::WRITABLE;
+    /// assert_eq!(both.remove(Interest::WRITABLE), Some(Interest::READABLE));
+    /// assert_eq!(both.remove(both), None);
+    /// ```
+    #[must_use = "it does not change the interest itself"]
+    pub fn remove(self, other: Interest) -> Option<Interest> {
+        Some(self.without(other)).filter(|left| !left.is_none())
     }
 
     /// Both interests together: `|`, for constants.
@@ -87,6 +128,9 @@ impl Interest {
         if self.is_writable() {
             mask |= libc::POLLOUT;
         }
+        if self.is_priority() {
+            mask |= libc::POLLPRI | libc::POLLRDHUP;
+        }
         mask
     }
 }
@@ -107,12 +151,7 @@ impl BitOrAssign for Interest {
 
 impl fmt::Debug for Interest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match (self.is_readable(), self.is_writable()) {
-            (true, true) => "READABLE | WRITABLE",
-            (true, false) => "READABLE",
-            (false, true) => "WRITABLE",
-            (false, false) => "(none)",
-        })
+        if self.is_none() { f.write_str("(none)") } else { self.plain().fmt(f) }
     }
 }
 
@@ -127,25 +166,31 @@ impl fmt::Debug for Interest {
 /// assert!(Ready::READ_CLOSED.is_readable());
 /// assert!(!Ready::READ_CLOSED.is_writable());
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ready(u8);
 
 impl Ready {
     /// Nothing is ready.
     pub const EMPTY: Ready = Ready(0);
     /// Reading would not wait.
-    pub const READABLE: Ready = Ready(0b0_0001);
+    pub const READABLE: Ready = Ready(0b00_0001);
     /// Writing would not wait.
-    pub const WRITABLE: Ready = Ready(0b0_0010);
+    pub const WRITABLE: Ready = Ready(0b00_0010);
     /// The peer will send no more.
-    pub const READ_CLOSED: Ready = Ready(0b0_0100);
+    pub const READ_CLOSED: Ready = Ready(0b00_0100);
     /// What is written can no longer arrive.
-    pub const WRITE_CLOSED: Ready = Ready(0b0_1000);
+    pub const WRITE_CLOSED: Ready = Ready(0b00_1000);
     /// An error is waiting to be fetched.
-    pub const ERROR: Ready = Ready(0b1_0000);
+    pub const ERROR: Ready = Ready(0b01_0000);
+    /// There is urgent data.
+    pub const PRIORITY: Ready = Ready(0b10_0000);
+    /// All of these.
+    pub const ALL: Ready = Ready(0b11_1111);
 
     const READ_SIDE: Ready = Ready(Self::READABLE.0 | Self::READ_CLOSED.0 | Self::ERROR.0);
     const WRITE_SIDE: Ready = Ready(Self::WRITABLE.0 | Self::WRITE_CLOSED.0 | Self::ERROR.0);
+    /// Who waits for urgent data waits in vain when there will be no more.
+    const PRIORITY_SIDE: Ready = Ready(Self::PRIORITY.0 | Self::READ_CLOSED.0);
 
     /// True when nothing is ready.
     ///
@@ -212,10 +257,22 @@ impl Ready {
         self.0 & Self::ERROR.0 != 0
     }
 
+    /// True when there is urgent data.
+    ///
+    /// ```
+    /// # use multikernel::io::Ready;
+    /// assert!(Ready::PRIORITY.is_priority());
+    /// assert!(!Ready::READABLE.is_priority());
+    /// ```
+    pub const fn is_priority(self) -> bool {
+        self.0 & Self::PRIORITY.0 != 0
+    }
+
     /// Translates the bits that poll(2), epoll and io_uring share.
     pub(crate) const fn from_poll(events: u32) -> Ready {
         const IN: u32 = libc::POLLIN as u32;
         const OUT: u32 = libc::POLLOUT as u32;
+        const PRI: u32 = libc::POLLPRI as u32;
         const RDHUP: u32 = libc::POLLRDHUP as u32;
         const HUP: u32 = libc::POLLHUP as u32;
         const ERR: u32 = libc::POLLERR as u32;
@@ -235,6 +292,9 @@ impl Ready {
         if events & ERR != 0 {
             bits |= Self::ERROR.0;
         }
+        if events & PRI != 0 {
+            bits |= Self::PRIORITY.0;
+        }
         Ready(bits)
     }
 
@@ -247,16 +307,25 @@ impl Ready {
         if interest.is_writable() {
             mask |= Self::WRITE_SIDE.0;
         }
+        if interest.is_priority() {
+            mask |= Self::PRIORITY_SIDE.0;
+        }
+        if interest.is_error() {
+            mask |= Self::ERROR.0;
+        }
         Ready(self.0 & mask)
+    }
+
+    /// What an attempt for `interest` that found nothing uses up. A hang-up too, it was none; but urgent data says nothing of it.
+    pub(crate) const fn used_up_by(self, interest: Interest) -> Ready {
+        let urgent = Ready(self.0 & interest.0 & Self::PRIORITY.0);
+        Ready(self.for_interest(interest.without(Interest::PRIORITY)).0 | urgent.0)
     }
 
     pub(crate) const fn without(self, other: Ready) -> Ready {
         Ready(self.0 & !other.0)
     }
 }
-
-// `Interest::plain` relies on it.
-const _: () = assert!(Ready::READABLE.0 == Interest::READABLE.0 && Ready::WRITABLE.0 == Interest::WRITABLE.0);
 
 impl BitOr for Ready {
     type Output = Ready;
@@ -272,14 +341,32 @@ impl BitOrAssign for Ready {
     }
 }
 
+impl BitAnd for Ready {
+    type Output = Ready;
+
+    fn bitand(self, other: Ready) -> Ready {
+        Ready(self.0 & other.0)
+    }
+}
+
+/// What is ready without what `other` names.
+impl Sub for Ready {
+    type Output = Ready;
+
+    fn sub(self, other: Ready) -> Ready {
+        self.without(other)
+    }
+}
+
 impl fmt::Debug for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [(Ready, &str); 5] = [
+        const NAMES: [(Ready, &str); 6] = [
             (Ready::READABLE, "READABLE"),
             (Ready::WRITABLE, "WRITABLE"),
             (Ready::READ_CLOSED, "READ_CLOSED"),
             (Ready::WRITE_CLOSED, "WRITE_CLOSED"),
             (Ready::ERROR, "ERROR"),
+            (Ready::PRIORITY, "PRIORITY"),
         ];
         let mut first = true;
         for (bit, name) in NAMES {

@@ -425,6 +425,9 @@ impl Reactor {
 
     /// A turn between turns: what is queued happens now.
     fn turn_early(&mut self) {
+        if is_forked_child() {
+            return;
+        }
         let mut woken = std::mem::take(&mut self.early);
         // An error meets the next turn too, which reports it.
         let _ = self.turn(Wait::No, &mut woken);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use super::mailbox::Mailbox;
 use super::slots::Key;
 use super::uring::Progress;
-use super::{Driver, Reactor};
+use super::{Driver, Reactor, is_forked_child};
 use crate::context::{self, CoreUid};
 
 /// That core has ended, and may not have let go of the buffer.
@@ -66,6 +66,9 @@ impl Running {
     /// Its future goes away: cancels the operation, unless it `goes_on`, and leaves the parcel with it until the ring has
     /// let go. The same for a file of its own, which the future has kept open until now.
     pub(super) fn abandon(self, parcel: Waker, goes_on: bool, file: Option<Arc<File>>) {
+        if is_forked_child() {
+            return std::mem::forget((parcel, file)); // the parent's future waits for it
+        }
         context::with_core(|core| match core {
             Some(core) if core.uid == self.home => {
                 let surplus = core.reactor.borrow_mut().abandon_op(self.key, parcel, goes_on, file);

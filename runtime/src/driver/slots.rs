@@ -125,7 +125,9 @@ impl Slot {
 
     /// An attempt found nothing: whatever was seen before is used up, a hang-up included (it was none).
     pub(super) fn clear(&mut self, interest: Interest) {
-        self.ready = self.ready.without(self.ready.for_interest(interest));
+        // Readers count on an error that is there still, and what told of it may have been a message about one.
+        let keep = if interest.is_error() { self.descriptor.level(Interest::ERROR) } else { Ready::EMPTY };
+        self.ready = self.ready.without(self.ready.used_up_by(interest)) | keep;
     }
 
     /// An attempt found less than it asked for. A hang-up or error that came along has yet to be fetched.
@@ -166,8 +168,7 @@ impl Slot {
     /// The driver stopped watching `interest` because of `errno`. Whoever waits finds out by trying again.
     pub(super) fn fail(&mut self, interest: Interest, errno: i32, woken: &mut Vec<Waker>) {
         self.fault = i16::try_from(errno).unwrap_or(libc::EIO as i16);
-        let ready = if interest.is_readable() { Ready::READABLE } else { Ready::WRITABLE };
-        self.arrive(ready, woken);
+        self.arrive(interest.plain(), woken);
     }
 
     /// Nothing at work names the descriptor of a source that is gone.
@@ -207,9 +208,9 @@ impl Slot {
 
     /// Adds a waiter, once.
     pub(super) fn store(&mut self, interest: Interest, waker: Waker) -> Leftover {
-        let inline = match (interest.is_readable(), interest.is_writable()) {
-            (true, false) => Some(&mut self.reader),
-            (false, true) => Some(&mut self.writer),
+        let inline = match interest {
+            Interest::READABLE => Some(&mut self.reader),
+            Interest::WRITABLE => Some(&mut self.writer),
             _ => None,
         };
         if let Some(inline) = inline {

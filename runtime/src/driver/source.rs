@@ -53,7 +53,7 @@ impl Descriptor {
     }
 
     /// What poll(2) says right now.
-    fn level(&self, interest: Interest) -> Ready {
+    pub(super) fn level(&self, interest: Interest) -> Ready {
         let mut ask = libc::pollfd { fd: self.fd.as_raw_fd(), events: interest.poll_mask(), revents: 0 };
         // SAFETY: `ask` is one valid pollfd and lives across the call.
         let found = unsafe { libc::poll(&mut ask, 1, 0) };
@@ -124,10 +124,10 @@ impl Source {
         interest: Interest,
         op: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        let takes_in = interest.is_readable();
+        let takes_in = interest != Interest::WRITABLE;
         let progress = ready!(if takes_in { context::poll_proceed(cx) } else { context::poll_finish(cx) });
         let polled = context::with_core(|core| {
-            if takes_in && self.is_streaming() {
+            if interest.is_readable() && self.is_streaming() {
                 ready!(self.poll_readiness_mode(core, cx))?;
             }
             self.attempt(core, cx, interest, op)

@@ -22,7 +22,7 @@ use multikernel_channels::hub::Hub;
 use multikernel_channels::sync::{Arc, Ordering};
 
 use crate::context::{self, Resources};
-use crate::driver::Wait;
+use crate::driver::{self, Wait};
 use crate::limits::{DRIVER_PATIENCE, LOOKS_PER_CLOCK};
 use crate::machine::agreement::Seat;
 use crate::machine::mailbox::{Mailbox, Standing};
@@ -99,6 +99,9 @@ pub(crate) fn with<R>(f: impl FnOnce(Option<&Core>) -> R) -> R {
 
 /// Wakes a parked core: through our io_uring if both have one, else with its eventfd.
 pub(crate) fn ring(target: &Mailbox) {
+    if driver::is_forked_child() {
+        return; // the cores are the parent's, and so is the ring, which is not mapped here
+    }
     let through_ring = with(|core| core.is_some_and(|core| core.ring_through_driver(target)));
     if !through_ring {
         target.doorbell.ring();
@@ -216,8 +219,15 @@ impl Core {
         } else if self.machine.clock.is_stopped() && self.jump() {
             // On with what that has woken.
         } else if !self.poll_before_parking() {
-            self.park(longest);
+            self.park_between_hooks(longest);
         }
+    }
+
+    fn park_between_hooks(&self, longest: Wait) {
+        self.machine.hooks.parking();
+        self.tend_channels(); // the hook may have sent
+        self.park(if self.home.has_runnable() { Wait::No } else { longest });
+        self.machine.hooks.unparked();
     }
 
     fn mailbox(&self) -> &Mailbox {
@@ -310,6 +320,7 @@ impl Core {
             drive(core, if sleep { wait } else { Wait::No }, woken);
             if sleep {
                 self.tally.woke();
+                self.mailbox().figures.publish_unparks(self.tally.parks.get());
             }
             let was_told = self.seat.read_asleep();
             self.mailbox().doorbell.unpark();

@@ -1,10 +1,11 @@
 //! A file of one's own.
 
-use std::fs::{File as StdFile, Metadata, Permissions};
+use std::fs::{File as StdFile, FileTimes, Metadata, Permissions};
 use std::future::poll_fn;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures::lock::Mutex;
 
@@ -384,6 +385,71 @@ impl File {
     pub async fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
         let file = self.file.clone();
         asyncify(move || file.set_permissions(permissions)).await
+    }
+
+    /// Changes when the file was last read and changed, as far as `times` says. Writes under way are waited for, so that they do
+    /// not change that again.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped early, it is not known whether it was done.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::fs::File;
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let path = std::env::temp_dir().join(format!("multikernel-times-{}", std::process::id()));
+    /// use std::time::SystemTime;
+    ///
+    /// use multikernel::fs::FileTimes;
+    ///
+    /// let file = File::create(&path).await?;
+    /// file.set_times(FileTimes::new().set_accessed(SystemTime::UNIX_EPOCH)).await?;
+    /// assert_eq!(file.metadata().await?.accessed()?, SystemTime::UNIX_EPOCH);
+    /// # std::fs::remove_file(&path)?;
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn set_times(&self, times: FileTimes) -> io::Result<()> {
+        let mut stream = self.stream.lock().await;
+        poll_fn(|cx| stream.poll_written(cx)).await;
+        drop(stream);
+        let file = self.file.clone();
+        asyncify(move || file.set_times(times)).await
+    }
+
+    /// As [`set_times`](Self::set_times), for when it was changed.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multikernel::fs::File;
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let path = std::env::temp_dir().join(format!("multikernel-modified-{}", std::process::id()));
+    /// use std::time::SystemTime;
+    ///
+    /// let file = File::create(&path).await?;
+    /// file.set_modified(SystemTime::UNIX_EPOCH).await?;
+    /// assert_eq!(file.metadata().await?.modified()?, SystemTime::UNIX_EPOCH);
+    /// # std::fs::remove_file(&path)?;
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn set_modified(&self, time: SystemTime) -> io::Result<()> {
+        self.set_times(FileTimes::new().set_modified(time)).await
     }
 
     /// Another handle to the same open file, with the same position. Writes under way are waited for; what was read and not

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File as StdFile;
 use std::future::poll_fn;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use super::File;
@@ -133,6 +133,16 @@ impl From<StdFile> for File {
 impl From<OwnedFd> for File {
     fn from(file: OwnedFd) -> File {
         File::from_std(file.into())
+    }
+}
+
+impl FromRawFd for File {
+    /// # Safety
+    ///
+    /// The descriptor is open, and nobody else owns it.
+    unsafe fn from_raw_fd(descriptor: RawFd) -> File {
+        // SAFETY: the caller answers for both, which is all that is asked for here.
+        unsafe { OwnedFd::from_raw_fd(descriptor) }.into()
     }
 }
 

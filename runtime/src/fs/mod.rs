@@ -83,6 +83,8 @@ mod tests_support;
 mod tests_table;
 mod work;
 
+pub use std::fs::FileTimes;
+
 pub use crate::driver::StableBuf;
 pub use aligned::{AlignedBuf, AlignmentError};
 pub use buffer::StableBufMut;

@@ -188,12 +188,13 @@ impl Blocking {
         self.find_thread(state);
     }
 
-    fn find_thread(&self, mut state: MutexGuard<'_, State>) {
+    fn find_thread<'a>(&'a self, mut state: MutexGuard<'a, State>) {
         if state.idle >= state.jobs.len() + state.owed.len() {
             self.0.work.notify_one();
         } else if !state.starved {
-            state.starved = !self.grow(&mut state);
-            if state.starved {
+            state = self.grow(state);
+            // Another may have found the same meanwhile, when there was room for two.
+            if state.threads == 0 && !std::mem::replace(&mut state.starved, true) {
                 drop(state);
                 self.keep_trying();
             }
@@ -229,20 +230,24 @@ impl Blocking {
         }
     }
 
-    /// Starts a thread if there may be one more. False when there is none at all.
-    fn grow(&self, state: &mut State) -> bool {
+    /// Starts a thread if there may be one more. It counts before it is there: it starts outside the lock, as the user may have a
+    /// function that names it.
+    fn grow<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         if state.threads >= self.0.settings.limit {
-            return true;
+            return state;
         }
-        let shared = self.0.clone();
-        match thread::Builder::new().name(self.0.settings.name.clone()).spawn(move || shared.work()) {
-            Ok(_) => state.threads += 1,
-            Err(error) => {
-                let threads = state.threads;
-                tracing::warn!(%error, threads, "no more threads for blocking calls, which wait");
-            }
+        state.threads += 1;
+        drop(state);
+        let (shared, settings) = (self.0.clone(), &self.0.settings);
+        let name = settings.hooks.thread_name(settings.name.clone());
+        let started = thread::Builder::new().name(name).spawn(move || shared.work());
+        let mut state = self.0.lock();
+        if let Err(error) = started {
+            state.threads -= 1;
+            let threads = state.threads;
+            tracing::warn!(%error, threads, "no more threads for blocking calls, which wait");
         }
-        state.threads > 0
+        state
     }
 
     /// Nothing else would start a thread when the system has one again.
@@ -253,7 +258,12 @@ impl Blocking {
             loop {
                 crate::time::sleep(BLOCKING_RETRY).await;
                 let mut state = pool.0.lock();
-                state.starved = !state.closed && state.has_jobs() && !pool.grow(&mut state);
+                if !state.closed && state.has_jobs() {
+                    state = pool.grow(state);
+                    state.starved = state.threads == 0;
+                } else {
+                    state.starved = false;
+                }
                 if !state.starved {
                     return;
                 }

@@ -113,7 +113,8 @@ fn start(
     let mut failed = None;
     for index in from..machine.cores.len() {
         let (machine, ready, cpu) = (machine.clone(), ready.clone(), pins.cpu(index));
-        let mut thread = thread::Builder::new().name(format!("{}-{index}", builder.thread_name));
+        let name = builder.hooks.thread_name(format!("{}-{index}", builder.thread_name));
+        let mut thread = thread::Builder::new().name(name);
         if let Some(bytes) = builder.thread_stack_size {
             thread = thread.stack_size(bytes);
         }

@@ -58,6 +58,7 @@ pub struct Builder {
     pub(crate) pinning: Pinning,
     pub(crate) driver: DriverChoice,
     pub(crate) polling: Polling,
+    pub(crate) name: Option<String>,
     pub(crate) thread_name: String,
     pub(crate) max_blocking_threads: usize,
     pub(crate) thread_keep_alive: Duration,
@@ -72,11 +73,14 @@ pub struct Builder {
     pub(crate) stall_threshold: Option<Duration>,
 }
 
-/// What the user has called when a thread of the runtime starts and ends.
+/// What the user has called when a thread of the runtime gets its name, starts, sleeps and ends.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
+    pub(crate) name: Option<Arc<dyn Fn() -> String + Send + Sync>>,
     pub(crate) start: Option<Hook>,
     pub(crate) stop: Option<Hook>,
+    pub(crate) park: Option<Hook>,
+    pub(crate) unpark: Option<Hook>,
     pub(crate) stall: Option<StallHook>,
 }
 
@@ -92,6 +96,22 @@ impl Hooks {
         self.stop.iter().for_each(|hook| quietly(|| hook()));
     }
 
+    pub(crate) fn parking(&self) {
+        self.park.iter().for_each(|hook| quietly(|| hook()));
+    }
+
+    pub(crate) fn unparked(&self) {
+        self.unpark.iter().for_each(|hook| quietly(|| hook()));
+    }
+
+    /// The name of a thread that is about to start: the user's, or `usual` if there is none.
+    pub(crate) fn thread_name(&self, usual: String) -> String {
+        let mut name = usual;
+        // A NUL byte would be a panic of whoever starts the thread.
+        self.name.iter().for_each(|made| quietly(|| name = made().replace('\0', "")));
+        name
+    }
+
     pub(crate) fn stalled(&self, stall: Stall) {
         self.stall.iter().for_each(|hook| quietly(|| hook(stall.clone())));
     }
@@ -99,10 +119,12 @@ impl Hooks {
 
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (start, stop) = (self.start.is_some(), self.stop.is_some());
         f.debug_struct("Hooks")
-            .field("start", &start)
-            .field("stop", &stop)
+            .field("name", &self.name.is_some())
+            .field("start", &self.start.is_some())
+            .field("stop", &self.stop.is_some())
+            .field("park", &self.park.is_some())
+            .field("unpark", &self.unpark.is_some())
             .field("stall", &self.stall.is_some())
             .finish()
     }
@@ -132,6 +154,7 @@ impl Builder {
             pinning: Pinning::Auto,
             driver: DriverChoice::Auto,
             polling: Polling::Auto,
+            name: None,
             thread_name: "multikernel".into(),
             max_blocking_threads: limits::BLOCKING_THREADS,
             thread_keep_alive: limits::BLOCKING_IDLE,
@@ -185,7 +208,7 @@ impl Builder {
     /// assert_eq!(cores, 3);
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn cores(mut self, cores: usize) -> Self {
+    pub fn cores(&mut self, cores: usize) -> &mut Self {
         assert!(
             (1..=limits::CORES).contains(&cores),
             "a Machine has 1 to {} cores, not {cores}",
@@ -208,7 +231,7 @@ impl Builder {
     /// let runtime = Builder::new().cores(2).pinning(Pinning::Never).build()?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn pinning(mut self, pinning: Pinning) -> Self {
+    pub fn pinning(&mut self, pinning: Pinning) -> &mut Self {
         self.pinning = pinning;
         self
     }
@@ -225,7 +248,7 @@ impl Builder {
     /// println!("{}: {}", runtime.driver().kind, runtime.driver().why);
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn driver(mut self, driver: DriverChoice) -> Self {
+    pub fn driver(&mut self, driver: DriverChoice) -> &mut Self {
         self.driver = driver;
         self
     }
@@ -239,7 +262,7 @@ impl Builder {
     /// let runtime = Builder::new().cores(2).polling(Polling::Off).build()?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn polling(mut self, polling: Polling) -> Self {
+    pub fn polling(&mut self, polling: Polling) -> &mut Self {
         self.polling = polling;
         self
     }
@@ -263,8 +286,9 @@ impl Builder {
     /// assert_eq!(name?.as_deref(), Some("web-1"));
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+    pub fn thread_name(&mut self, name: impl Into<String>) -> &mut Self {
         self.thread_name = name.into();
+        self.hooks.name = None;
         self
     }
 
@@ -277,11 +301,12 @@ impl Builder {
     /// A server that uses few cores while it has little to do:
     /// ```
     /// # use multikernel::runtime::{Builder, Placement};
-    /// let builder = Builder::new().placement(Placement::Pack { micros: 200 });
+    /// let mut builder = Builder::new();
+    /// builder.placement(Placement::Pack { micros: 200 });
     /// # builder.cores(1).run(|| async {})?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn placement(mut self, placement: Placement) -> Self {
+    pub fn placement(&mut self, placement: Placement) -> &mut Self {
         self.placement = placement;
         self
     }
@@ -307,7 +332,7 @@ impl Builder {
     /// assert!(stays);
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn balancing(mut self, balancing: bool) -> Self {
+    pub fn balancing(&mut self, balancing: bool) -> &mut Self {
         self.balancing = balancing;
         self
     }
@@ -324,11 +349,10 @@ impl Builder {
     /// # Examples
     /// ```
     /// # use multikernel::runtime::Builder;
-    /// let builder = Builder::new().cores(2).following(false); // always two
-    /// # builder.run(|| async {})?;
+    /// let runtime = Builder::new().cores(2).following(false).build()?; // always two
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn following(mut self, following: bool) -> Self {
+    pub fn following(&mut self, following: bool) -> &mut Self {
         self.following = following;
         self
     }
@@ -353,7 +377,7 @@ impl Builder {
     /// assert_eq!(rows, 3);
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn max_blocking_threads(mut self, threads: usize) -> Self {
+    pub fn max_blocking_threads(&mut self, threads: usize) -> &mut Self {
         assert!(threads > 0, "at least one blocking thread");
         self.max_blocking_threads = threads;
         self
@@ -378,7 +402,7 @@ impl Builder {
     /// assert_eq!(slept, Duration::from_secs(86_400));
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn start_paused(mut self, start_paused: bool) -> Self {
+    pub fn start_paused(&mut self, start_paused: bool) -> &mut Self {
         self.start_paused = start_paused;
         self
     }
@@ -399,8 +423,8 @@ impl Builder {
     /// assert_eq!(runtime.block_on(task)?, 42);
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn build(self) -> io::Result<Runtime> {
-        boot::build(&self)
+    pub fn build(&mut self) -> io::Result<Runtime> {
+        boot::build(self)
     }
 
     /// Starts the cores, the calling thread being the first of them, and runs `main`'s future there until it
@@ -427,12 +451,12 @@ impl Builder {
     /// assert_eq!(*not_send, "core 0");
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn run<F, Fut>(self, main: F) -> io::Result<Fut::Output>
+    pub fn run<F, Fut>(&mut self, main: F) -> io::Result<Fut::Output>
     where
         F: FnOnce() -> Fut,
         Fut: Future + 'static,
         Fut::Output: 'static,
     {
-        boot::run(&self, main)
+        boot::run(self, main)
     }
 }

@@ -26,6 +26,7 @@ pub(crate) struct Figures {
 #[derive(Default)]
 struct Rest {
     parks: AtomicU64,
+    unparks: AtomicU64,
     moved: AtomicU64,
     mail_in: AtomicU64,
     mail_out: AtomicU64,
@@ -82,6 +83,17 @@ impl Figures {
         self.rest.batches.store(sums.batches, Ordering::Relaxed);
         self.rest.submissions.store(sums.submissions, Ordering::Relaxed);
         self.rest.events.store(sums.events, Ordering::Relaxed);
+    }
+
+    /// The owner's, when it has slept: as often as it went to sleep. Not with the others, so that nobody takes a core for asleep
+    /// until its turn is over. Relaxed, as they are.
+    pub(crate) fn publish_unparks(&self, unparks: u64) {
+        self.rest.unparks.store(unparks, Ordering::Relaxed);
+    }
+
+    /// Anybody's: how often the core has woken.
+    pub(crate) fn unparks(&self) -> u64 {
+        self.rest.unparks.load(Ordering::Relaxed)
     }
 
     /// Anybody's. Each figure is right by itself; two of them may be of different turns.

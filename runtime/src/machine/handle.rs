@@ -234,6 +234,20 @@ impl Handle {
         self.machine.flavor
     }
 
+    /// What [`Builder::name`](crate::runtime::Builder::name) was told.
+    ///
+    /// # Examples
+    /// ```
+    /// use multikernel::runtime::{Builder, Handle};
+    ///
+    /// let name = Builder::new_test().name("front").run(|| async { Handle::current().name().map(str::to_owned) })?;
+    /// assert_eq!(name.as_deref(), Some("front"));
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn name(&self) -> Option<&str> {
+        self.machine.name.as_deref()
+    }
+
     /// Which driver the cores use, and why.
     ///
     /// # Examples

@@ -17,8 +17,8 @@ use crate::machine::placement;
 /// That makes it a tool for short calls, or for cores with little else to do, where `f` borrows or is not `Send`.
 /// Everything else belongs in [`spawn_blocking`](crate::task::spawn_blocking). On a thread that is no core, and on a
 /// Machine with one core, `f` just runs; that the number of CPUs should make a program panic would help nobody. Within
-/// a [`LocalSet`](crate::task::LocalSet), its tasks wait too. As anywhere on a core, `block_on` panics in there; in
-/// `spawn_blocking`, it does not.
+/// a [`LocalSet`](crate::task::LocalSet), its tasks wait too. As anywhere on a core, and unlike tokio, `block_on` panics in
+/// there; in `spawn_blocking`, it does not.
 ///
 /// # Panics
 /// If `f` does.

@@ -245,6 +245,36 @@ impl RuntimeMetrics {
         self.worker(worker).parks
     }
 
+    /// How often a core went to sleep and how often it woke, together: an odd number means that it sleeps.
+    ///
+    /// # Panics
+    /// If there is no such core.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let metrics = multikernel::runtime::Handle::current().metrics();
+    /// assert_eq!(metrics.worker_park_unpark_count(0) % 2, 0); // it runs this
+    /// # }).unwrap();
+    /// ```
+    pub fn worker_park_unpark_count(&self, worker: usize) -> u64 {
+        let parks = self.worker(worker).parks;
+        parks + self.machine.cores[worker].figures.unparks()
+    }
+
+    /// Zero: there is no global queue.
+    ///
+    /// # Examples
+    /// ```
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// let metrics = multikernel::runtime::Handle::current().metrics();
+    /// assert_eq!(metrics.global_queue_depth(), 0);
+    /// # }).unwrap();
+    /// ```
+    pub fn global_queue_depth(&self) -> usize {
+        0
+    }
+
     /// Tasks that wait in a core's run queue for their poll.
     ///
     /// # Panics

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use multikernel_channels::sync::Arc;
 
-use crate::driver::DriverInfo;
+use crate::driver::{DriverInfo, is_forked_child};
 use crate::executor;
 use crate::machine::builder::Builder;
 pub use crate::machine::handle::{EnterGuard, Handle, RuntimeFlavor, TryCurrentError};
+use crate::machine::metrics::RuntimeMetrics;
 use crate::machine::{Machine, pinning};
 use crate::task::JoinHandle;
 
@@ -158,6 +159,18 @@ impl Runtime {
         self.handle.driver()
     }
 
+    /// What the cores have done so far. As [`Handle::metrics`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let runtime = multikernel::runtime::Builder::new().cores(2).build()?;
+    /// assert_eq!(runtime.metrics().num_workers(), 2);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn metrics(&self) -> RuntimeMetrics {
+        self.handle.metrics()
+    }
+
     /// Ends the runtime, waiting at most `patience` for cores that are inside a poll.
     ///
     /// Futures are dropped, not completed: let a server finish what it is at before. What a core holds that is still
@@ -198,6 +211,9 @@ impl Runtime {
         let machine = &self.handle.machine;
         let threads = self.threads.lock().expect("never held across a panic").take();
         let Some(threads) = threads else { return };
+        if is_forked_child() {
+            return std::mem::forget(threads); // they are the parent's, which goes on
+        }
         machine.stop();
         machine.blocking.close();
         let deadline = patience.map(|patience| Instant::now() + patience);

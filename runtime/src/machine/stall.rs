@@ -77,7 +77,7 @@ impl Builder {
     /// let unwatched = Builder::new().cores(2).stall_threshold(None).build()?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn stall_threshold(mut self, threshold: Option<Duration>) -> Self {
+    pub fn stall_threshold(&mut self, threshold: Option<Duration>) -> &mut Self {
         let shortest = limits::SHORTEST_STALL;
         assert!(
             threshold.is_none_or(|threshold| threshold >= shortest),
@@ -103,7 +103,7 @@ impl Builder {
     /// assert_eq!(STALLS.load(Ordering::Relaxed), 0);
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn on_stall(mut self, f: impl Fn(Stall) + Send + Sync + 'static) -> Self {
+    pub fn on_stall(&mut self, f: impl Fn(Stall) + Send + Sync + 'static) -> &mut Self {
         self.hooks.stall = Some(Arc::new(f));
         self
     }

@@ -88,6 +88,8 @@ pub mod udp {
 pub mod unix {
     use super::{UnixStream, tcp};
 
+    pub use libc::{gid_t, pid_t, uid_t};
+
     pub use super::ucred::UCred;
     pub use super::unix_addr::SocketAddr;
 

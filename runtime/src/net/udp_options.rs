@@ -284,6 +284,18 @@ impl UdpSocket {
         self.io.socket().set_tos_v4(tos)
     }
 
+    #[doc(hidden)]
+    #[deprecated(note = "it is of IPv4 only, and called `tos_v4`")]
+    pub fn tos(&self) -> io::Result<u32> {
+        self.tos_v4()
+    }
+
+    #[doc(hidden)]
+    #[deprecated(note = "it is of IPv4 only, and called `set_tos_v4`")]
+    pub fn set_tos(&self, tos: u32) -> io::Result<()> {
+        self.set_tos_v4(tos)
+    }
+
     /// As [`tos_v4`](Self::tos_v4), for IPv6 (`IPV6_TCLASS`).
     ///
     /// # Examples

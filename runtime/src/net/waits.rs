@@ -77,6 +77,10 @@ macro_rules! waits {
         /// `WouldBlock`, without calling `f`, when this core knows that nothing is ready. Else what `f` returns; when that
         /// is `WouldBlock`, the readiness seen so far is forgotten, so `f` may say so only when the descriptor did.
         ///
+        /// A stream that was read with `recv` or through the traits may, on io_uring, have bytes that were received ahead of this
+        /// call and that `f` would pass over. To try to read is an error of kind `Other` then, without calling `f`; `try_read` gives
+        /// them, and `readable` returns at once while there are any.
+        ///
         /// # Examples
         ///
         /// ```
@@ -105,7 +109,7 @@ macro_rules! waits {
         ///
         /// # Errors
         ///
-        /// As `f`; `Interrupted` is retried.
+        /// As `f`; `Interrupted` is retried. Of bytes received ahead, as [`try_io`](Self::try_io).
         ///
         /// # Cancel safety
         ///

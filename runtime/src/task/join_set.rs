@@ -478,7 +478,18 @@ where
 {
     fn from_iter<I: IntoIterator<Item = F>>(futures: I) -> Self {
         let mut set = Self::new();
-        futures.into_iter().for_each(|future| drop(set.spawn(future)));
+        set.extend(futures);
         set
+    }
+}
+
+/// Spawns each future.
+impl<T, F> Extend<F> for JoinSet<T>
+where
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    fn extend<I: IntoIterator<Item = F>>(&mut self, futures: I) {
+        futures.into_iter().for_each(|future| drop(self.spawn(future)));
     }
 }

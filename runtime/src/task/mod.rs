@@ -103,7 +103,7 @@ pub(crate) mod home;
 pub(crate) mod id;
 mod join;
 #[cfg(not(loom))]
-mod join_set;
+pub mod join_set;
 mod lazy;
 #[cfg(not(loom))]
 mod local_key;
@@ -126,6 +126,12 @@ mod tracker;
 mod waker;
 mod yield_now;
 
+/// Futures that one may want to name.
+#[cfg(not(loom))]
+pub mod futures {
+    pub use super::local_key::TaskLocalFuture;
+}
+
 #[cfg(not(loom))]
 pub use crate::machine::in_place::block_in_place;
 #[cfg(not(loom))]
@@ -133,7 +139,7 @@ pub use crate::machine::spawn::{
     on_each_core, spawn, spawn_balanced, spawn_blocking, spawn_local, spawn_on, spawn_placed,
 };
 #[cfg(not(loom))]
-pub use coop::{consume_budget, unconstrained};
+pub use coop::{Unconstrained, consume_budget, unconstrained};
 pub use error::JoinError;
 pub use id::{Id, id, try_id};
 pub use join::{AbortHandle, JoinHandle};

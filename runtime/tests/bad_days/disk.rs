@@ -16,6 +16,7 @@ use multikernel::{CoreId, cores, spawn_on};
 
 use crate::common::{DRIVERS, PATIENCE, alone, assert_driver, census, until_as_before};
 use crate::ends::{BLOCK, block};
+use crate::support::skip;
 
 const BLOCKS: usize = 64;
 
@@ -107,7 +108,7 @@ fn check(disk: &SmallDisk, acknowledged: &[Arc<AtomicUsize>]) {
 fn a_disk_fills_up_under_all_cores_and_what_was_acknowledged_is_there() {
     alone("disk::a_disk_fills_up_under_all_cores_and_what_was_acknowledged_is_there", || {
         if let Err(error) = SmallDisk::new() {
-            return println!("skipped: no file system to fill: {error}");
+            return skip(format_args!("no file system to fill: {error}"));
         }
         let before = census();
         for (driver, kind) in DRIVERS {

@@ -203,7 +203,8 @@ impl Drop for Storm {
 fn run_once(driver: DriverChoice, kind: DriverKind, round: usize) {
     let (shared, outside) = (Shared::default(), Arc::new(Outside::new()));
     let storm = Storm::begin();
-    let builder = Builder::new_test().cores(CORES).driver(driver);
+    let mut builder = Builder::new_test();
+    builder.cores(CORES).driver(driver);
     let flying = take_off(shared.clone(), outside.clone(), round);
     if round.is_multiple_of(3) {
         builder.run(|| flying).unwrap();

@@ -88,7 +88,8 @@ where
         let before = census();
         for (driver, kind) in DRIVERS {
             let server = server.clone();
-            let builder = Builder::new_test().cores(2).driver(driver).max_blocking_threads(threads);
+            let mut builder = Builder::new_test();
+            builder.cores(2).driver(driver).max_blocking_threads(threads);
             let run = builder.run(|| async move {
                 assert_driver(&Handle::current(), kind);
                 timeout(PATIENCE, day(server)).await
@@ -309,14 +310,15 @@ fn a_runtime_ends_with_lookups_in_flight_and_leaves_nothing() {
         let before = census();
         for (driver, kind) in DRIVERS {
             let started = Instant::now();
-            let builder = || Builder::new_test().cores(2).driver(driver).max_blocking_threads(THREADS);
-            let end = |way: usize| {
+            let mut builder = Builder::new_test();
+            builder.cores(2).driver(driver).max_blocking_threads(THREADS);
+            let mut end = |way: usize| {
                 let (alive, names) = (Alive::default(), silent_names(&server, 2 * THREADS));
                 let flying = take_off(server.clone(), names.clone(), alive.clone());
                 if way == 0 {
-                    builder().run(|| flying).unwrap();
+                    builder.run(|| flying).unwrap();
                 } else {
-                    let runtime = builder().build().unwrap();
+                    let runtime = builder.build().unwrap();
                     assert_driver(runtime.handle(), kind);
                     runtime.block_on(flying);
                     if way == 1 { drop(runtime) } else { runtime.shutdown_timeout(PATIENCE) }
@@ -326,7 +328,7 @@ fn a_runtime_ends_with_lookups_in_flight_and_leaves_nothing() {
             };
             // What had not begun never does.
             loop {
-                let names = [0, 1, 2].map(end);
+                let names = [0, 1, 2].map(&mut end);
                 until_as_before(&before, &kind.to_string());
                 if names.iter().all(|names| asked(&server, names) == THREADS) {
                     break;

@@ -14,6 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::common::{Folder, alone, alone_by, is_alone};
+use crate::support::skip;
 
 const ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 53), 53));
 
@@ -29,7 +30,7 @@ pub fn with_resolver(name: &str, body: impl FnOnce()) {
     let folder = Folder::new("resolver");
     let world = Arc::new(World::new(&folder).unwrap());
     if let Err(error) = world.clone().around(Command::new("true")).status() {
-        return println!("skipped: no mount and network namespace of its own: {error}");
+        return skip(format_args!("no mount and network namespace of its own: {error}"));
     }
     alone_by(world.around(Command::new(std::env::current_exe().unwrap())), name, body);
 }

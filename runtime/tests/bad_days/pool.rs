@@ -98,7 +98,8 @@ fn what_needs_a_thread_waits_its_turn_and_nothing_else_does() {
             for ends_full in [false, true, false, true] {
                 let gate = Arc::<Gate>::default();
                 let opens = gate.clone();
-                let builder = Builder::new_test().cores(2).driver(driver).max_blocking_threads(THREADS);
+                let mut builder = Builder::new_test();
+                builder.cores(2).driver(driver).max_blocking_threads(THREADS);
                 let rest = builder.run(|| async move {
                     assert_driver(&multikernel::runtime::Handle::current(), kind);
                     timeout(PATIENCE, a_day(opens, ends_full)).await.expect("it hangs").unwrap()

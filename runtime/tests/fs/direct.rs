@@ -8,6 +8,7 @@ use multikernel::runtime::{DriverKind, Handle};
 use multikernel::{CoreId, on_each_core, spawn_on};
 
 use crate::common::{on_both, pattern, until_descriptors};
+use crate::support::skip;
 
 /// `None`, with the reason printed, on a file system that does not know it.
 async fn open_direct(path: &Path) -> io::Result<Option<File>> {
@@ -15,7 +16,7 @@ async fn open_direct(path: &Path) -> io::Result<Option<File>> {
     match options.open(path).await {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == ErrorKind::InvalidInput => {
-            println!("skipped: no O_DIRECT on {}", path.display());
+            skip(format_args!("no O_DIRECT on {}", path.display()));
             Ok(None)
         }
         Err(error) => Err(error),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use multikernel::fs::{self, File};
 
 use crate::common::{on_both, pattern};
+use crate::support::skip;
 
 /// A small file system of its own, mounted nowhere: it ends with its descriptor.
 struct SmallDisk(OwnedFd);
@@ -38,7 +39,7 @@ impl SmallDisk {
 }
 
 fn small_disk() -> Option<SmallDisk> {
-    SmallDisk::new(c"262144").inspect_err(|error| println!("skipped: no file system to fill: {error}")).ok()
+    SmallDisk::new(c"262144").inspect_err(|error| skip(format_args!("no file system to fill: {error}"))).ok()
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod common;
 mod copy;
 #[cfg(feature = "tokio")]
 mod copy_unix;
+mod interest;
 #[cfg(feature = "tokio")]
 mod names;
 #[cfg(feature = "tokio")]

@@ -164,12 +164,12 @@ fn inner_one_thread() {
             give_up_after(3, stdin().read(&mut [0; 1])).await;
             stdout().write_all(part).await
         };
-        let mut builder = Builder::new_test().max_blocking_threads(1);
+        let mut builder = Builder::new_test();
+        builder.max_blocking_threads(1);
         if part.starts_with(b"<") {
             builder.run(|| write).unwrap().unwrap();
         } else {
-            builder = builder.cores(1);
-            let runtime = builder.build().unwrap();
+            let runtime = builder.cores(1).build().unwrap();
             runtime.block_on(write).unwrap();
             drop(runtime);
         }

@@ -152,14 +152,14 @@ fn a_thread_that_is_no_core_waits_too() {
 fn a_child_outlives_the_machine_that_waited_for_it_and_is_waited_for_in_the_next() {
     let _others = among_others();
     for (choice, _) in DRIVERS {
-        let machine = || Builder::new_test().driver(choice);
-        let first = machine().run(|| async {
+        let mut machine = Builder::new_test();
+        let first = machine.driver(choice).run(|| async {
             let (mut child, tell) = until_told(6);
             assert!(give_up_after(1, child.wait()).await.is_none());
             (child, tell)
         });
         let (mut child, tell) = first.unwrap();
-        let second = machine().run(|| async move {
+        let second = machine.run(|| async move {
             assert!(give_up_after(1, child.wait()).await.is_none());
             drop(tell);
             child.wait().await

@@ -256,8 +256,8 @@ fn threads_are_few_come_when_needed_and_go_when_idle() {
 
 #[test]
 fn a_hook_that_panics_harms_nobody() {
-    let builder =
-        Builder::new_test().on_thread_start(|| panic!("on purpose")).on_thread_stop(|| panic!("too"));
+    let mut builder = Builder::new_test();
+    builder.on_thread_start(|| panic!("on purpose")).on_thread_stop(|| panic!("too"));
     let sum =
         builder.run(|| async { spawn_blocking(|| 3).await.unwrap() + spawn(async { 4 }).await.unwrap() });
     assert_eq!(sum.unwrap(), 7);

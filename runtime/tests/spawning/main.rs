@@ -8,6 +8,7 @@ mod join_set;
 mod local_key;
 mod local_set;
 mod names;
+mod settings;
 #[path = "../support/mod.rs"]
 mod support;
 mod tracker;

@@ -71,7 +71,7 @@ fn a_name_is_there_while_a_task_is_polled_or_dropped_and_gone_afterwards() {
 
 #[test]
 fn the_builder_knows_tokios_names() {
-    let builder = Builder::new_multi_thread()
+    let runtime: Runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .enable_io()
@@ -79,8 +79,9 @@ fn the_builder_knows_tokios_names() {
         .event_interval(61)
         .global_queue_interval(31)
         .max_io_events_per_tick(1024)
-        .thread_stack_size(1 << 20);
-    let runtime: Runtime = builder.build().unwrap();
+        .thread_stack_size(1 << 20)
+        .build()
+        .unwrap();
     assert_eq!(runtime.handle().cores().len(), 2);
     assert_eq!(runtime.handle().runtime_flavor(), RuntimeFlavor::MultiThread);
     let guard = runtime.enter();
@@ -92,6 +93,30 @@ fn the_builder_knows_tokios_names() {
     assert_eq!(runtime.block_on(task).unwrap(), 2);
     let there = runtime.handle().spawn_on(CoreId::new(1), || async { CoreId::current().index() });
     assert_eq!(runtime.block_on(there).unwrap(), 1);
+}
+
+/// As programs do whose settings come from a file: a statement for each, and none for what is not given.
+fn built_from(threads: Option<usize>) -> Builder {
+    let mut builder = Builder::new_multi_thread();
+    builder.enable_all();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    builder
+}
+
+#[test]
+fn the_builder_is_told_in_statements_and_builds_again() {
+    let mut builder = built_from(Some(2));
+    let started = Arc::new(AtomicUsize::new(0));
+    let start = started.clone();
+    builder.on_thread_start(move || _ = start.fetch_add(1, Ordering::SeqCst)).stall_threshold(None);
+    let cores = |runtime: Runtime| runtime.block_on(async { multikernel::cores().len() });
+    assert_eq!(cores(builder.build().unwrap()), 2);
+    assert_eq!(cores(builder.build().unwrap()), 2, "built anew from what it was told");
+    assert_eq!(started.load(Ordering::SeqCst), 4, "and with the hooks");
+    assert_eq!(builder.cores(3).run(|| async { multikernel::cores().len() }).unwrap(), 3);
+    assert_eq!(cores(built_from(None).cores(1).build().unwrap()), 1);
 }
 
 #[multikernel::test(flavor = "multi_thread", worker_threads = 3)]
@@ -110,7 +135,8 @@ async fn one_thread_is_one_core() {
 fn hooks_run_on_every_thread_and_only_on_these() {
     let (started, stopped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (start, stop) = (started.clone(), stopped.clone());
-    let builder = Builder::new_test()
+    let mut builder = Builder::new_test();
+    builder
         .cores(3)
         .on_thread_start(move || {
             start.fetch_add(1, Ordering::SeqCst);

@@ -56,7 +56,7 @@ pub fn telling() -> (impl Fn(Stall) + Send + Sync + 'static, Receiver<Stall>) {
 }
 
 /// A Machine of two cores that are watched.
-pub fn watched(builder: Builder) -> (Runtime, Receiver<Stall>) {
+pub fn watched(builder: &mut Builder) -> (Runtime, Receiver<Stall>) {
     let (tell, told) = telling();
     let runtime = builder.cores(2).stall_threshold(Some(THRESHOLD)).on_stall(tell).build().unwrap();
     (runtime, told)
@@ -81,8 +81,7 @@ pub fn next(told: &Receiver<Stall>) -> Stall {
 /// Lets the watchers of this process look many times: a Machine of its own gets stuck for this threshold.
 pub fn pass_time(threshold: Duration) {
     let (tell, told) = telling();
-    let builder = Builder::new_test().stall_threshold(Some(threshold)).on_stall(tell);
-    let runtime = builder.build().unwrap();
+    let runtime = Builder::new_test().stall_threshold(Some(threshold)).on_stall(tell).build().unwrap();
     let stop = Stop::default();
     let _stop = StopOnDrop(stop.clone());
     make_spin(&runtime, CoreId::new(0), &stop);

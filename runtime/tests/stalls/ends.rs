@@ -54,7 +54,8 @@ fn a_machine_may_be_ended_by_who_is_told() {
         drop(to_end.lock().unwrap().take());
         done.send(()).unwrap();
     };
-    let builder = Builder::new_test().thread_name("told").stall_threshold(Some(THRESHOLD)).on_stall(end);
+    let mut builder = Builder::new_test();
+    builder.thread_name("told").stall_threshold(Some(THRESHOLD)).on_stall(end);
     let runtime = owned.lock().unwrap().insert(builder.build().unwrap()).handle().clone();
     runtime.spawn(async move { spin_like_a_fool(&stop) });
     is_done.recv_timeout(PATIENCE).expect("it does not wait for itself");
@@ -66,7 +67,8 @@ fn a_machine_may_be_ended_by_who_is_told() {
 fn a_callback_that_panics_is_called_again() {
     let (tell, told) = mpsc::channel();
     let tell = Mutex::new(tell);
-    let builder = Builder::new_test().stall_threshold(Some(THRESHOLD)).on_stall(move |_| {
+    let mut builder = Builder::new_test();
+    builder.stall_threshold(Some(THRESHOLD)).on_stall(move |_| {
         tell.lock().unwrap_or_else(std::sync::PoisonError::into_inner).send(()).unwrap();
         panic!("on purpose");
     });

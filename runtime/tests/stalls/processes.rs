@@ -44,7 +44,8 @@ const LONG: Duration = Duration::from_secs(2);
 /// that. All that it does besides is shorter.
 fn be_stopped_in_a_poll(computes: bool) {
     let (tell, told) = telling();
-    let builder = Builder::new_test().thread_name("stopped").stall_threshold(Some(LONG)).on_stall(tell);
+    let mut builder = Builder::new_test();
+    builder.thread_name("stopped").stall_threshold(Some(LONG)).on_stall(tell);
     let poll = move || async move {
         run_for(LONG * 3 / 5);
         println!("stop me");
@@ -111,7 +112,7 @@ fn a_process_that_was_stopped_did_not_compute() {
 
 /// The program handles the signal too, from before our first use of it or from after.
 fn share_the_signal(listens_first: bool) {
-    let (runtime, told) = watched(Builder::new_test());
+    let (runtime, told) = watched(&mut Builder::new_test());
     let get_stuck = || {
         let stop = Stop::default();
         let _stop = StopOnDrop(stop.clone());

@@ -79,7 +79,7 @@ fn a_task_that_waits_in_a_call_is_told_and_its_call_goes_on() {
 
 #[test]
 fn a_thread_that_blocks_the_signal_is_told_without_its_stack() {
-    let (runtime, told) = watched(Builder::new_test());
+    let (runtime, told) = watched(&mut Builder::new_test());
     let stop = Stop::default();
     let _stop = StopOnDrop(stop.clone());
     let guard = runtime.enter();
@@ -109,7 +109,7 @@ fn a_thread_that_blocks_the_signal_is_told_without_its_stack() {
 
 #[test]
 fn machines_of_one_process_are_told_apart() {
-    let machines = [watched(Builder::new_test()), watched(Builder::new_test())];
+    let machines = [watched(&mut Builder::new_test()), watched(&mut Builder::new_test())];
     let stop = Stop::default();
     let _stop = StopOnDrop(stop.clone());
     let places = machines.each_ref().map(|(runtime, _)| make_spin(runtime, CORE, &stop).0);
@@ -124,7 +124,7 @@ fn machines_of_one_process_are_told_apart() {
 
 #[test]
 fn no_task_is_placed_on_a_core_while_it_is_stuck() {
-    let (runtime, told) = watched(Builder::new_test());
+    let (runtime, told) = watched(&mut Builder::new_test());
     let stop = Stop::default();
     let _stop = StopOnDrop(stop.clone());
     let (_, spinning) = make_spin(&runtime, CORE, &stop);
@@ -185,7 +185,7 @@ impl Subscriber for Notes {
 fn the_log_has_a_warning_with_all_of_it() {
     let notes = Notes::default();
     tracing::subscriber::set_global_default(notes.clone()).unwrap(); // no other test of this program sets one
-    let (runtime, told) = watched(Builder::new_test());
+    let (runtime, told) = watched(&mut Builder::new_test());
     let stop = Stop::default();
     let _stop = StopOnDrop(stop.clone());
     let (place, _) = make_spin(&runtime, CORE, &stop);

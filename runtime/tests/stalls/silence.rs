@@ -57,7 +57,7 @@ fn many_short_polls_are_no_stall() {
 
 #[test]
 fn a_call_that_blocks_on_purpose_is_no_stall() {
-    let (runtime, told) = watched(Builder::new_test());
+    let (runtime, told) = watched(&mut Builder::new_test());
     let stop = Stop::default();
     let _stop = StopOnDrop(stop.clone());
     let (guard, within) = (runtime.enter(), stop.clone());
@@ -73,7 +73,8 @@ fn a_call_that_blocks_on_purpose_is_no_stall() {
 fn while_all_cores_are_parked_the_watcher_sleeps_and_the_first_that_wakes_wakes_it() {
     for (driver, _) in DRIVERS {
         let (tell, told) = telling();
-        let builder = Builder::new_test().cores(16).driver(driver).thread_name("parked");
+        let mut builder = Builder::new_test();
+        builder.cores(16).driver(driver).thread_name("parked");
         let runtime = builder.stall_threshold(Some(THRESHOLD)).on_stall(tell).build().unwrap();
         let process = std::process::id();
         let watcher = the_thread(process, "parked-watch");
@@ -94,7 +95,8 @@ fn while_all_cores_are_parked_the_watcher_sleeps_and_the_first_that_wakes_wakes_
 
 #[test]
 fn who_wants_no_watcher_has_no_thread() {
-    let off = Builder::new_test().thread_name("off").stall_threshold(None);
+    let mut off = Builder::new_test();
+    off.thread_name("off").stall_threshold(None);
     let told = Arc::new(AtomicBool::new(false));
     let tell = told.clone();
     let runtime = off.on_stall(move |_| tell.store(true, Ordering::Relaxed)).build().unwrap();

@@ -12,6 +12,7 @@ use multikernel::time::timeout;
 use multikernel::{CoreId, on_each_core, spawn_on};
 
 use super::common::{DRIVERS, PATIENCE, write_all};
+use crate::support::skip;
 
 fn cpus_of_this_thread() -> Vec<usize> {
     // SAFETY: a set of bits is valid as zeroes, and is written within its size.
@@ -73,13 +74,13 @@ where
 {
     let cpus = cpus_of_this_thread().len();
     if cpus < 2 {
-        println!("one CPU: nothing can be told apart");
-        return;
+        return skip("one CPU: nothing can be told apart");
     }
     for (driver, kind) in DRIVERS {
-        let runtime = Builder::new().cores(cpus.min(4)).pinning(Pinning::Always).driver(driver);
+        let mut runtime = Builder::new();
+        runtime.cores(cpus.min(4)).pinning(Pinning::Always).driver(driver);
         let test = &test;
-        let ended = runtime.clone().run(|| {
+        let ended = runtime.run(|| {
             let test = test();
             async { timeout(PATIENCE, test).await }
         });
@@ -92,7 +93,7 @@ fn with_steering_a_client_is_accepted_where_its_packets_come() {
     with_tied_cores(|| async {
         let listeners = TcpListener::bind_each_core_with("127.0.0.1:0", Steering::IncomingCpu).await?;
         if listeners[0].steering() == Steering::Hash {
-            println!("this system does not steer by CPU");
+            skip("this system does not steer by CPU");
             return Ok(());
         }
         let (address, ties) = (listeners[0].local_addr()?, ties().await);
@@ -158,8 +159,7 @@ fn steering_goes_on_while_a_core_is_away_and_when_it_is_back() {
 
 #[test]
 fn cores_that_are_tied_to_no_cpu_leave_it_to_the_hash() {
-    let runtime = Builder::new_test().cores(2).pinning(Pinning::Never);
-    let steering = runtime.clone().run(|| async {
+    let steering = Builder::new_test().cores(2).pinning(Pinning::Never).run(|| async {
         TcpListener::bind_each_core_with("127.0.0.1:0", Steering::IncomingCpu)
             .await
             .map(|all| all[0].steering())

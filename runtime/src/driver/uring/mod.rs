@@ -117,7 +117,10 @@ impl Uring {
     /// Watches `directions`, which are not watched now. What is ready already completes at once.
     pub(super) fn arm(&mut self, fd: RawFd, key: Key, directions: Interest) {
         for direction in Interest::DIRECTIONS.into_iter().filter(|one| directions.overlaps(*one)) {
-            self.poll_always(fd, direction.poll_mask(), Token::Poll(direction, key));
+            // The system does not look at POLLPRI when it decides whether to complete a poll, but sockets tell with what is urgent
+            // that there is "band" data.
+            let band = if direction.is_priority() { libc::POLLRDBAND } else { 0 };
+            self.poll_always(fd, direction.poll_mask() | band, Token::Poll(direction, key));
         }
     }
 
@@ -408,10 +411,6 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINTR | libc::ETIME | libc::EBUSY | libc::EAGAIN))
 }
 
-fn readable(interest: Interest) -> Interest {
-    interest.without(Interest::WRITABLE)
-}
-
 /// A poll of one direction completed.
 fn polled(
     slots: &mut Slots,
@@ -429,7 +428,14 @@ fn polled(
         return;
     }
     if result >= 0 {
-        slot.arrive(Ready::from_poll(result as u32), woken);
+        let mut ready = Ready::from_poll(result as u32);
+        if ready.is_priority() {
+            // Sockets tell of any data as if it were urgent.
+            ready = slot.descriptor.level(direction);
+        }
+        if !ready.is_empty() {
+            slot.arrive(ready, woken);
+        }
     } else if -result == libc::ECANCELED {
         // A stream took its place. Who waits all the same watches again.
         slot.wake_readers(woken);

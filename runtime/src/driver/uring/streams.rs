@@ -10,10 +10,10 @@ use io_uring::types::Fd;
 
 use super::super::interest::Interest;
 use super::super::slots::{Key, Slot};
+use super::Uring;
 use super::pool::{self, Chunk, Pool};
 use super::receiver::{Next, Order};
 use super::token::Token;
-use super::{Uring, readable};
 use crate::context::CoreUid;
 
 impl Uring {
@@ -63,7 +63,7 @@ impl Uring {
             Order::Cancel => self.cancel_receive(key),
             Order::Arm => {
                 // A poll would complete along with each receive. Its end clears `armed`.
-                self.cancel(key, readable(slot.armed));
+                self.cancel(key, slot.armed.both(Interest::READABLE));
                 slot.clear(Interest::READABLE);
                 let receive = opcode::RecvMulti::new(Fd(slot.descriptor.as_raw_fd()), pool::GROUP).build();
                 self.in_flight += 1;

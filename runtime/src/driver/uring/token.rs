@@ -5,7 +5,7 @@ use super::super::slots::Key;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token {
-    /// A watched direction of a source.
+    /// A single watched direction of a source.
     Poll(Interest, Key),
     /// An operation in the in-flight table.
     Op(Key),
@@ -33,12 +33,19 @@ const RUNG: u64 = 6;
 const OP: u64 = 7;
 const RECEIVE: u64 = 8;
 const STOP: u64 = 9;
+const URGENT: u64 = 10;
+const ERROR: u64 = 11;
 
 impl Token {
     pub(super) fn pack(self) -> u64 {
         let (kind, rest) = match self {
             Token::Poll(direction, key) => {
-                let kind = if direction.is_readable() { READ } else { WRITE };
+                let kind = match direction {
+                    Interest::READABLE => READ,
+                    Interest::WRITABLE => WRITE,
+                    Interest::PRIORITY => URGENT,
+                    _ => ERROR,
+                };
                 (kind, place(key))
             }
             Token::Op(key) => (OP, place(key)),
@@ -58,6 +65,8 @@ impl Token {
         Some(match bits >> KIND_SHIFT {
             READ => Token::Poll(Interest::READABLE, key),
             WRITE => Token::Poll(Interest::WRITABLE, key),
+            URGENT => Token::Poll(Interest::PRIORITY, key),
+            ERROR => Token::Poll(Interest::ERROR, key),
             BELL => Token::Bell,
             SILENT => Token::Silent,
             RING => Token::Ring(bits as u32),
@@ -84,6 +93,8 @@ mod tests {
         let tokens = [
             Token::Poll(Interest::READABLE, key),
             Token::Poll(Interest::WRITABLE, key),
+            Token::Poll(Interest::PRIORITY, key),
+            Token::Poll(Interest::ERROR, key),
             Token::Op(key),
             Token::Receive(key),
             Token::Stop(key),
