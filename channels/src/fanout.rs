@@ -39,7 +39,8 @@ use crate::call::{self, CallError, Callee, Caller};
 pub type Reduce<A> = fn(A, A) -> A;
 
 type Message<Q, A> = (Q, Reduce<A>);
-type Outcome<A> = Result<A, AskError>;
+/// The question stays with who asked first.
+type Outcome<A> = Result<A, AskError<()>>;
 
 /// An asker that asks each of `count` answerers itself. The answerers are in the order of their numbers.
 ///
@@ -106,7 +107,7 @@ fn in_groups<Q, A>(count: usize, size: usize) -> (Asker<Q, A>, Vec<Answerer<Q, A
     (Asker { leaders }, answerers)
 }
 
-/// Why there is no answer of all.
+/// Why there is no answer of all. Holds the question.
 ///
 /// ```
 /// # futures::executor::block_on(async {
@@ -114,42 +115,72 @@ fn in_groups<Q, A>(count: usize, size: usize) -> (Asker<Q, A>, Vec<Answerer<Q, A
 ///
 /// let (mut asker, answerers) = fanout::flat::<u32, u32>(2);
 /// drop(answerers);
-/// assert_eq!(asker.ask(1, u32::max).await, Err(AskError::Gone(0)));
+/// assert_eq!(asker.ask(1, u32::max).await, Err(AskError::Gone(0, 1)));
 /// # })
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AskError {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum AskError<Q> {
     /// The answerer of this number is gone.
-    Gone(usize),
+    Gone(usize, Q),
     /// The answerer of this number gave up while it was at the question.
-    Unanswered(usize),
+    Unanswered(usize, Q),
 }
 
-impl AskError {
+impl<Q> AskError<Q> {
     /// The number of the answerer that failed: its place among those that were made.
     ///
     /// ```
     /// use multikernel_channels::fanout::AskError;
     ///
-    /// assert_eq!(AskError::Gone(3).answerer(), 3);
+    /// assert_eq!(AskError::Gone(3, "question").answerer(), 3);
     /// ```
     #[must_use]
-    pub fn answerer(self) -> usize {
-        let (Self::Gone(index) | Self::Unanswered(index)) = self;
-        index
+    pub fn answerer(&self) -> usize {
+        let (Self::Gone(index, _) | Self::Unanswered(index, _)) = self;
+        *index
+    }
+
+    /// The question that was not answered by all.
+    ///
+    /// ```
+    /// use multikernel_channels::fanout::AskError;
+    ///
+    /// assert_eq!(AskError::Unanswered(3, "question").into_inner(), "question");
+    /// ```
+    pub fn into_inner(self) -> Q {
+        let (Self::Gone(_, question) | Self::Unanswered(_, question)) = self;
+        question
     }
 }
 
-impl fmt::Display for AskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl AskError<()> {
+    fn about<Q>(self, question: Q) -> AskError<Q> {
         match self {
-            Self::Gone(index) => write!(f, "answerer {index} is gone"),
-            Self::Unanswered(index) => write!(f, "answerer {index} gave up"),
+            Self::Gone(index, ()) => AskError::Gone(index, question),
+            Self::Unanswered(index, ()) => AskError::Unanswered(index, question),
         }
     }
 }
 
-impl Error for AskError {}
+impl<Q> fmt::Debug for AskError<Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone(index, _) => write!(f, "Gone({index}, ..)"),
+            Self::Unanswered(index, _) => write!(f, "Unanswered({index}, ..)"),
+        }
+    }
+}
+
+impl<Q> fmt::Display for AskError<Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone(index, _) => write!(f, "answerer {index} is gone"),
+            Self::Unanswered(index, _) => write!(f, "answerer {index} gave up"),
+        }
+    }
+}
+
+impl<Q> Error for AskError<Q> {}
 
 /// The end that asks. Dropping it tells all answerers that there will be no more questions.
 ///
@@ -177,8 +208,8 @@ impl<Q: Clone, A> Asker<Q, A> {
     ///
     /// # Errors
     ///
-    /// [`AskError`] says which answerer failed, the first of them if there are several; it is noticed once those before
-    /// it have answered. The others may have got the question or not; a later call does not get their late answers.
+    /// [`AskError`], with the question, says which answerer failed, the first of them if there are several; it is noticed
+    /// once those before it have answered. The others may have got the question or not; a later call does not get their late answers.
     ///
     /// # Cancel safety
     ///
@@ -193,12 +224,13 @@ impl<Q: Clone, A> Asker<Q, A> {
     /// # futures::executor::block_on(async {
     /// let (mut asker, mut answerers) = fanout::flat::<u32, u32>(2);
     /// answerers.pop();
-    /// let asks = async move { assert_eq!(asker.ask(2, u32::max).await, Err(AskError::Gone(1))) };
+    /// let asks = async move { assert_eq!(asker.ask(2, u32::max).await, Err(AskError::Gone(1, 2))) };
     /// futures::future::join(asks, answerers[0].serve(async |number| number)).await;
     /// # })
     /// ```
-    pub async fn ask(&mut self, question: Q, reduce: Reduce<A>) -> Result<A, AskError> {
-        self.leaders.post(&question, reduce).collect(None, reduce).await
+    pub async fn ask(&mut self, question: Q, reduce: Reduce<A>) -> Result<A, AskError<Q>> {
+        let outcome = self.leaders.post(&question, reduce).collect(None, reduce).await;
+        outcome.map_err(|error| error.about(question))
     }
 }
 
@@ -309,8 +341,8 @@ impl<Q, A> Asking<'_, Q, A> {
         for Branch { index, caller, unasked } in &mut self.0.0 {
             let answer = match poll_fn(|cx| caller.poll_call(cx, unasked)).await {
                 Ok(outcome) => outcome?,
-                Err(CallError::Closed(_)) => return Err(AskError::Gone(*index)),
-                Err(CallError::Unanswered) => return Err(AskError::Unanswered(*index)),
+                Err(CallError::Closed(_)) => return Err(AskError::Gone(*index, ())),
+                Err(CallError::Unanswered) => return Err(AskError::Unanswered(*index, ())),
             };
             reduced = Some(match reduced {
                 Some(before) => reduce(before, answer),
@@ -382,7 +414,7 @@ mod tests {
                 let serve = alive.iter_mut().map(|answerer| answerer.serve(async |()| 1));
                 let ask = async move {
                     for _ in 0..2 {
-                        assert_eq!(asker.ask((), |a, b| a + b).await, Err(AskError::Gone(dead)));
+                        assert_eq!(asker.ask((), |a, b| a + b).await, Err(AskError::Gone(dead, ())));
                     }
                 };
                 block_on(join(ask, join_all(serve)));
@@ -396,7 +428,7 @@ mod tests {
         let mut stubborn = answerers.pop().unwrap();
         let serve = answerers.iter_mut().map(|answerer| answerer.serve(async |number| number));
         let ask = async move {
-            assert_eq!(asker.ask(1, |a, b| a + b).await, Err(AskError::Unanswered(3)));
+            assert_eq!(asker.ask(1, |a, b| a + b).await, Err(AskError::Unanswered(3, 1)));
             assert_eq!(asker.ask(2, |a, b| a + b).await, Ok(8));
         };
         let give_up = async move {

@@ -397,8 +397,8 @@ impl Hub {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// The core is about to sleep: puts the wakers where senders find them. Old wakers that are in the way are added
-    /// to `woken`.
+    /// The core is about to sleep: puts the wakers where senders find them (R19). Old wakers that are in the way are
+    /// added to `woken`.
     ///
     /// Knocks first: a waker woken since the last time may have sent something. The caller fences next, and then asks
     /// [`may_sleep`](Self::may_sleep).

@@ -8,12 +8,15 @@
 //! |---|---|---|---|---|
 //! | [`inbox`] | one core's queue of system messages: wakes, spawns, aborts | any thread | its owner | the live objects |
 //! | [`ring`] | a queue for what users send | one end | the other end | its capacity |
+//! | [`spsc`] | a ring whose ends wait | one end | the other end | its capacity |
+//! | [`mpsc`] | a lane of messages for each core that sends | any sender, in its core's lane | one end | its capacity, all lanes together |
 //! | [`broadcast`] | a lane of messages for each receiver | any sender, in its turn | each receiver its own | its capacity; then the oldest goes |
 //! | [`watch`] | the latest value | any sender, in its turn | each receiver its own | one value |
 //! | [`oneshot`] | one message | one end | the other end | one |
 //! | [`call`](mod@call) | a question to another core and its answer, again and again | both ends | both ends | one each |
 //! | [`fanout`] | a question to all, and one answer made of theirs | both ends | both ends | one each |
 //! | [`bulk`] | buffers that come home when they are dropped elsewhere | who has it on loan | the same | made once |
+//! | [`mesh`] | rings from each core of a Machine to each other, for its own purposes | each core its own | each core its own | what they agree on |
 //! | [`doorbell`] | what wakes a core that has gone to sleep | any thread | its owner | one ring per sleep |
 //!
 //! # Two kinds of message

@@ -1,4 +1,4 @@
-//! Every bound of the channels, in one place.
+//! Every bound of the channels, in one place. What a task may do in one poll is for the executor to say (`budget`).
 
 /// Channels that a core watches, or remembers to knock at, by itself. Those beyond go through wakers.
 pub(crate) const HUB_PORTS: usize = 16;
@@ -44,6 +44,13 @@ pub(crate) const LANE_TURN: u32 = 16;
 
 /// Looks in vain after which a receiver no longer looks at a lane unless it is asked to.
 pub(crate) const LANE_MISSES: u8 = 32;
+
+/// Messages that the first ring from one core to another holds. Most that are ever used carry one or two.
+pub(crate) const MESH_FIRST: usize = 1;
+
+/// Cores whose rings a reader looks at itself. A core hears most from one that is home, and a home of a small Machine
+/// from few.
+pub(crate) const MESH_WATCHED: usize = 4;
 
 /// Looks at a sender that another thread is sending through, before this thread yields.
 pub(crate) const SENDER_SPINS: u32 = 64;

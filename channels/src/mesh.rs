@@ -10,6 +10,7 @@ use std::fmt;
 
 use crossbeam_utils::CachePadded;
 
+use crate::limits::{MESH_FIRST, MESH_WATCHED};
 use crate::ring::{Consumer, PopError, Producer, PushError, ring};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
@@ -33,12 +34,6 @@ pub struct Mesh<T> {
     places: Box<[CachePadded<Place<T>>]>,
     most: usize,
 }
-
-/// How many messages the first ring from one core to another holds. Most that are ever used carry one or two.
-const FIRST: usize = 1;
-
-/// Cores whose rings a reader looks at itself. A core hears most from one that is home, and a home of a small Machine from few.
-const WATCHED: usize = 4;
 
 /// The writing end of a ring.
 struct Outgoing<T> {
@@ -176,7 +171,7 @@ impl<T: Send> End<T> {
             outgoing: (0..cores).map(|_| None).collect(),
             incoming: (0..cores).map(|_| VecDeque::new()).collect(),
             seen: vec![0; cores.div_ceil(BITS)].into(),
-            watched: Vec::with_capacity(WATCHED),
+            watched: Vec::with_capacity(MESH_WATCHED),
             reading: None,
         }
     }
@@ -199,7 +194,7 @@ impl<T: Send> End<T> {
         let mut message = Some(message);
         while let Some(unsent) = message.take() {
             let ring_to = self.outgoing[to].get_or_insert_with(|| {
-                let (producer, consumer) = ring(FIRST.min(self.mesh.most));
+                let (producer, consumer) = ring(MESH_FIRST.min(self.mesh.most));
                 Outgoing { producer, is_watched: place.add(self.me, consumer, false) }
             });
             match ring_to.producer.try_push(unsent) {
@@ -311,7 +306,7 @@ impl<T: Send> End<T> {
     fn watch(&mut self, from: usize) {
         let Some(oldest) = self.incoming[from].front() else { return };
         if !self.watched.contains(&from) {
-            if self.watched.len() == WATCHED {
+            if self.watched.len() == MESH_WATCHED {
                 return;
             }
             self.watched.push(from);
@@ -434,7 +429,7 @@ mod tests {
         for round in 0..3 {
             writers.iter_mut().for_each(|writer| writer.push(0, round));
             let hints = mesh.places[0].hints[0].load(Ordering::Relaxed).count_ones() as usize;
-            assert_eq!(hints, if round == 0 { 7 } else { 7 - WATCHED });
+            assert_eq!(hints, if round == 0 { 7 } else { 7 - MESH_WATCHED });
             let mut heard: Vec<_> = drain(&mut reader).into_iter().map(|(from, _)| from).collect();
             heard.sort_unstable();
             assert!(heard.iter().copied().eq(1..8));

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use futures::executor::block_on;
 use futures::{SinkExt, StreamExt};
+use multikernel_channels::error::SendError;
 use multikernel_channels::hub::Hub;
 use multikernel_channels::mpsc::{Receiver, Sender, channel};
 
@@ -88,6 +90,16 @@ fn is_a_sink_and_a_stream() {
     assert_eq!(received, (0..100).collect::<Vec<_>>());
     sender.join().unwrap();
     assert!(block_on(SinkExt::send(&mut second, 0)).is_err(), "the receiver is gone");
+}
+
+#[test]
+fn a_sink_gives_back_what_it_cannot_send() {
+    let cx = &mut Context::from_waker(Waker::noop());
+    let (mut tx, rx) = channel(2);
+    assert_eq!(tx.poll_ready_unpin(cx), Poll::Ready(Ok(())));
+    drop(rx);
+    assert_eq!(tx.start_send_unpin(Box::new(1)), Err(SendError(Some(Box::new(1)))));
+    assert_eq!(tx.poll_ready_unpin(cx), Poll::Ready(Err(SendError(None))));
 }
 
 #[test]

@@ -180,8 +180,8 @@ impl Model {
                     self.kept.push(name);
                 }
             }
-            Poll::Ready(Err(SendError(()))) => {
-                prop_assert!(self.closed);
+            Poll::Ready(Err(SendError(message))) => {
+                prop_assert!(self.closed && message.is_none());
                 self.line.retain(|other| *other != name);
             }
             Poll::Pending => {

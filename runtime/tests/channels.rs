@@ -4,7 +4,7 @@
 //! a smaller one, fewer), and one in `MULTIKERNEL_PAUSES` times an end sleeps for a while. A thousand million messages:
 //!
 //! ```sh
-//! MULTIKERNEL_MESSAGES=122000000 MULTIKERNEL_PAUSES=50000 cargo test --release -p multikernel --test channels however
+//! MULTIKERNEL_MESSAGES=123000000 MULTIKERNEL_PAUSES=50000 cargo test --release -p multikernel --test channels however
 //! ```
 
 use std::cell::Cell;
@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use multikernel::channels::bulk::{Buffer, Pool};
+use multikernel::channels::fanout;
 use multikernel::channels::spsc::{self, Receiver, Sender};
 use multikernel::net::TcpListener;
 use multikernel::runtime::{Builder, DriverChoice, Polling};
@@ -267,4 +269,68 @@ fn a_core_that_rings_another_does_not_park_on_its_own_tasks() {
     let (send, receive) = mpsc::channel();
     std::thread::spawn(move || send.send(runtime.block_on(done)));
     receive.recv_timeout(Duration::from_secs(20)).expect("the reader runs").expect("no end panics");
+}
+
+#[test]
+fn a_question_to_all_cores_is_answered_by_each() {
+    type Answers = Vec<(CoreId, u64)>;
+    const CORES: usize = 9;
+    for make in [fanout::flat::<u64, Answers>, fanout::tree] {
+        let asks = Builder::new_test().cores(CORES).run(move || async move {
+            let (mut asker, answerers) = make(CORES);
+            let all: Vec<_> = cores().collect();
+            let serves = all.iter().zip(answerers).map(|(&core, mut answerer)| {
+                spawn_on(core, move || async move {
+                    answerer.serve(async |number| vec![(CoreId::current(), number)]).await;
+                })
+            });
+            let serves: Vec<_> = serves.collect();
+            for number in 0..100 {
+                let answers = asker.ask(number, |a, b| [a, b].concat()).await.expect("all stay");
+                assert!(answers.into_iter().eq(all.iter().map(|&core| (core, number))));
+            }
+            drop(asker);
+            for task in serves {
+                task.await.expect("it is told that there are no more questions");
+            }
+        });
+        asks.expect("a Machine");
+    }
+}
+
+#[test]
+fn a_buffer_that_is_dropped_on_another_core_comes_home() {
+    let lends = Builder::new_test().cores(3).run(|| async {
+        let (home, all) = (CoreId::current(), cores().collect::<Vec<_>>());
+        let others: Vec<_> = all.into_iter().filter(|core| *core != home).collect();
+        let (mut tx, mut first) = spsc::channel::<Buffer>(1);
+        let (mut pass_on, mut second) = spsc::channel::<Buffer>(1);
+        let passes = spawn_on(others[0], move || async move {
+            while let Some(mut buffer) = first.recv().await {
+                buffer[0] += 1;
+                pass_on.send(buffer).await.expect("the reader stays");
+            }
+        });
+        let reads = spawn_on(others[1], move || async move {
+            let mut total = 0;
+            while let Some(buffer) = second.recv().await {
+                total += usize::from(buffer[0]) + buffer.len();
+            }
+            total
+        });
+        let pool = Pool::new(1, 4096);
+        let memory = pool.take().await.as_ptr();
+        for round in 0..200 {
+            let mut buffer = pool.take().await; // when the reader has dropped it
+            assert_eq!(buffer.as_ptr(), memory, "nothing was copied");
+            buffer[0] = round;
+            buffer.set_len(1_000);
+            tx.send(buffer).await.expect("the first stays");
+        }
+        drop(tx);
+        passes.await.expect("no end panics");
+        assert_eq!(reads.await.expect("no end panics"), (1..=200).sum::<usize>() + 200 * 1_000);
+        assert!(pool.try_take().is_some(), "the last is home as well");
+    });
+    lends.expect("a Machine");
 }

@@ -366,6 +366,40 @@ fn the_runtime_needs_no_tokio() {
     assert!(needs("multikernel", &[]).contains("tokio"), "the default feature brings the traits");
 }
 
+/// The numbers of the rules (R1, R2, ..) that `text` names.
+fn rules_in(text: &str) -> impl Iterator<Item = u32> {
+    let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    words.filter_map(|word| word.strip_prefix('R')?.parse().ok())
+}
+
+fn numbered_rules(page: &str) -> BTreeSet<u32> {
+    let text = fs::read_to_string(root().join(page)).expect("the page is there");
+    let begin = text.lines().filter_map(|line| line.strip_prefix("- **")?.split_once("** "));
+    begin.flat_map(|(name, _)| rules_in(name)).collect()
+}
+
+#[test]
+fn rules_are_cited_and_what_is_cited_is_a_rule() {
+    let (channels, agreement) = (numbered_rules("channels/README.md"), numbered_rules("replicate/README.md"));
+    assert!(channels.len() > 50 && !agreement.is_empty(), "this looks for rules in the wrong way");
+    let mut cited = BTreeSet::new();
+    for (name, text) in sources() {
+        for line in text.lines().filter(|line| line.contains("//")) {
+            // The agreement has numbers of its own.
+            let is_ours = name.starts_with("channels/") || line.contains("of the channels");
+            for rule in rules_in(line) {
+                let page = if is_ours { &channels } else { &agreement };
+                assert!(page.contains(&rule), "{name} cites R{rule}, which is not there: {line}");
+                if is_ours && !name.contains("/tests/") {
+                    cited.insert(rule);
+                }
+            }
+        }
+    }
+    let uncited: Vec<_> = channels.difference(&cited).collect();
+    assert!(uncited.is_empty(), "channels/README.md: no code cites {uncited:?}");
+}
+
 /// What the paragraphs that begin with **Invariant:** name in backticks.
 fn held_by(paragraph: &str) -> Vec<&str> {
     let proof = paragraph.split("\nHeld by ").nth(1);

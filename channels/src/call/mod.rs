@@ -163,7 +163,7 @@ impl Half {
 }
 
 /// What both ends share and a core may watch. It knows nothing of the types of the messages, and does not own them, so
-/// that a core that keeps it keeps none of them.
+/// that a core that keeps it keeps none of them (R35).
 ///
 /// `asked` says which question was asked last, `answered` which was dealt with last. Where they agree both slots are
 /// the caller's; where they do not, the callee's (R32).

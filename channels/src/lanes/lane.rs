@@ -253,7 +253,7 @@ impl<M> LaneReader<M> {
                     let message = unsafe { self.lane.with_cell(self.spare, Option::take) };
                     return Ok(message.expect("a word with a lap goes with a message (R41)"));
                 }
-                Err(now) => word = now,
+                Err(now) => word = now, // lost; what came later is not taken for it (R42)
             }
         }
         Err(self.lag(Position { slot: position.slot, lap: port.lap(word) }, holds))
@@ -289,7 +289,7 @@ impl<M> LaneReader<M> {
         unsafe { self.lane.with_cell(self.spare, Option::take) }
     }
 
-    /// In a lane for one message: takes the newest, whatever was lost before.
+    /// In a lane for one message: takes the newest, whatever was lost before (R47).
     #[inline]
     pub(crate) fn take_latest(&mut self) -> Look<M> {
         debug_assert_eq!(self.lane.port.slots.len(), 1);

@@ -41,7 +41,7 @@ struct Lanes<T> {
     shared: Arc<Shared<T>>,
     /// The lane whose turn it is.
     current: usize,
-    /// How many more messages it may be asked for in this turn.
+    /// How many more messages it may be asked for in this turn (R23).
     left: u32,
 }
 

@@ -333,8 +333,10 @@ impl<T> fmt::Debug for Sending<'_, T> {
 /// Sending through a sink waits in `poll_ready` for a place, which is kept for this sender until it sends or is
 /// dropped; nothing else is kept back, so flushing has nothing to do. Closing gives the place back; the channel closes
 /// when all senders are gone.
+///
+/// The error of `start_send` holds the message. That of `poll_ready`, which has been given none, holds `None`.
 impl<T> Sink<T> for Sender<T> {
-    type Error = SendError<()>;
+    type Error = SendError<Option<T>>;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         let this = self.get_mut();
@@ -347,7 +349,7 @@ impl<T> Sink<T> for Sender<T> {
             progress.made();
             this.ready = if kept.is_ok() { Ready::Yes } else { Ready::No };
         }
-        Poll::Ready(if this.is_closed() { Err(SendError(())) } else { Ok(()) })
+        Poll::Ready(if this.is_closed() { Err(SendError(None)) } else { Ok(()) })
     }
 
     fn start_send(self: Pin<&mut Self>, message: T) -> Result<(), Self::Error> {
@@ -357,9 +359,13 @@ impl<T> Sink<T> for Sender<T> {
             "start_send without poll_ready having said that there is room"
         );
         this.ready = Ready::No;
-        let place = this.credits().use_kept().map_err(SendError)?;
-        this.push(place, message);
-        Ok(())
+        match this.credits().use_kept() {
+            Ok(place) => {
+                this.push(place, message);
+                Ok(())
+            }
+            Err(()) => Err(SendError(Some(message))),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {

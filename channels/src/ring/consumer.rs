@@ -237,10 +237,9 @@ impl<T> Consumer<T> {
 impl<T> Drop for Consumer<T> {
     fn drop(&mut self) {
         self.indices.close();
-        // A message may hold what its sender waits for, such as the place of an answer.
+        // A message may hold what its sender waits for, such as the place of an answer. With its own slots this chunk
+        // hands back those of one that was leaked: they are empty, and `Slots` must know.
         self.pop_chunk(usize::MAX).for_each(drop);
-        // A chunk that was leaked has not handed its slots back. They are empty, and `Slots` must know.
-        self.hand_back();
     }
 }
 

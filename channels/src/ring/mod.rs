@@ -49,6 +49,18 @@ use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence};
 /// let (tx, rx) = multikernel_channels::ring::ring::<u8>(1);
 /// let second = tx.clone();
 /// ```
+///
+/// ```compile_fail,E0599
+/// let (tx, rx) = multikernel_channels::ring::ring::<u8>(1);
+/// let second = rx.clone();
+/// ```
+///
+/// What goes to another thread must be `Send`:
+///
+/// ```compile_fail,E0277
+/// let (mut tx, rx) = multikernel_channels::ring::ring(1);
+/// std::thread::spawn(move || tx.try_push(std::rc::Rc::new(1)));
+/// ```
 #[must_use]
 pub fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
     let capacity = NonZeroUsize::new(capacity).expect("a ring has room for at least one message");
@@ -192,6 +204,39 @@ mod tests {
         drop(rx);
         assert_eq!(std::rc::Rc::strong_count(&token), 1, "the messages go with the consumer");
         drop(tx);
+    }
+
+    #[test]
+    fn what_an_iterator_gave_before_it_panicked_is_in_the_ring() {
+        let token = std::rc::Rc::new(());
+        let (mut tx, mut rx) = ring(4);
+        let mut messages = (0..4).map(|number| {
+            assert!(number < 2, "the third is bad");
+            (number, std::rc::Rc::clone(&token))
+        });
+        let push = std::panic::AssertUnwindSafe(|| tx.push_from(&mut messages));
+        assert!(std::panic::catch_unwind(push).is_err());
+        assert_eq!((tx.len(), rx.len()), (2, 2));
+        assert_eq!(rx.try_pop().map(|message| message.0), Ok(0));
+        tx.try_push((2, std::rc::Rc::clone(&token))).unwrap();
+        assert_eq!(std::rc::Rc::strong_count(&token), 3);
+        assert!(rx.pop_chunk(4).map(|message| message.0).eq([1, 2]));
+        assert_eq!(std::rc::Rc::strong_count(&token), 1);
+    }
+
+    #[test]
+    fn a_leaked_chunk_has_taken_what_it_was_asked_for() {
+        let token = std::rc::Rc::new(());
+        let (mut tx, mut rx) = ring(4);
+        assert_eq!(tx.push_from(&mut (0..4).map(|_| std::rc::Rc::clone(&token))), Ok(4));
+        let mut chunk = rx.pop_chunk(3);
+        assert!(chunk.next().is_some() && chunk.next().is_some());
+        std::mem::forget(chunk);
+        assert_eq!(std::rc::Rc::strong_count(&token), 3);
+        drop(rx);
+        assert_eq!(std::rc::Rc::strong_count(&token), 1, "the other two, once");
+        drop(tx);
+        assert_eq!(std::rc::Rc::strong_count(&token), 1, "and none again");
     }
 
     #[test]

@@ -90,11 +90,16 @@ impl Port for Ends {
 /// # })
 /// ```
 ///
-/// There is one sender, and what it sends must be `Send`:
+/// There is one sender and one receiver, and what goes to another thread must be `Send`:
 ///
 /// ```compile_fail,E0599
 /// let (tx, rx) = multikernel_channels::spsc::channel::<u8>(1);
 /// let second = tx.clone();
+/// ```
+///
+/// ```compile_fail,E0599
+/// let (tx, rx) = multikernel_channels::spsc::channel::<u8>(1);
+/// let second = rx.clone();
 /// ```
 ///
 /// ```compile_fail,E0277

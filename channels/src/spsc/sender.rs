@@ -293,13 +293,15 @@ impl<T> fmt::Debug for Sending<'_, T> {
 
 /// Sending through a sink waits for room in `poll_ready`; nothing is kept back, so flushing has nothing to do. Closing
 /// closes the channel: the receiver gets the rest and is told.
+///
+/// The error of `start_send` holds the message. That of `poll_ready`, which has been given none, holds `None`.
 impl<T> Sink<T> for Sender<T> {
-    type Error = SendError<()>;
+    type Error = SendError<Option<T>>;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.poll_end(cx, |producer| {
             if producer.is_closed() {
-                return Some(Err(SendError(())));
+                return Some(Err(SendError(None)));
             }
             producer.has_room().then_some(Ok(()))
         })
@@ -308,7 +310,7 @@ impl<T> Sink<T> for Sender<T> {
     fn start_send(mut self: Pin<&mut Self>, message: T) -> Result<(), Self::Error> {
         match self.try_send(message) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Closed(_)) => Err(SendError(())),
+            Err(TrySendError::Closed(message)) => Err(SendError(Some(message))),
             Err(TrySendError::Full(_)) => {
                 panic!("start_send without poll_ready having said that there is room")
             }

@@ -158,7 +158,7 @@ impl Links for Wires {
     }
 
     fn is_asleep(&self, core: CoreId) -> bool {
-        // SeqCst: pairs with the fence in `read_to_the_end`.
+        // SeqCst: pairs with the fence in `read_to_the_end` (R64 of the channels).
         fence(Ordering::SeqCst);
         let core = &self.machine.cores[core.index()];
         // Rung: somebody has seen to it that it wakes, and it has not.
