@@ -318,8 +318,8 @@ impl Builder {
     /// Once a second the runtime looks whether its affinity, cpuset or quota has changed, as a container's may. If there are
     /// fewer CPUs than cores, the highest cores [retire](crate::runtime::Handle::retire): they hand over what may go, and what
     /// stays shares a CPU with another core. When the CPUs are back, so are the cores; there are never more than at the
-    /// start. Cores that were tied to a CPU are tied to one that is left. It does nothing for a runtime that began with more
-    /// cores than it had CPUs.
+    /// start. Cores that were tied to a CPU are tied to one that is left. It does nothing for a runtime that began with one core,
+    /// or with more than it had CPUs.
     ///
     /// # Examples
     /// ```

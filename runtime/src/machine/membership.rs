@@ -117,7 +117,8 @@ impl Handle {
     /// (another core becomes home of what it was home of), and its thread sleeps. [`revive`](Self::revive) brings it back.
     ///
     /// Tasks that may run anywhere (by [`spawn`](crate::spawn) and the like) are handed over to other cores, with all that
-    /// they wait for. This waits for the others to end. What is sent there by [`spawn_on`](crate::spawn_on) after it has left is
+    /// they wait for. This waits for the others to end; if the core was [pinned](crate::runtime::Pinning), they run on the CPUs
+    /// of the cores that serve. What is sent there by [`spawn_on`](crate::spawn_on) after it has left is
     /// cancelled.
     ///
     /// # Errors
@@ -204,7 +205,11 @@ impl Handle {
     fn begin_leave(&self, core: CoreId) -> Result<&Mailbox, RetireError> {
         let target = self.machine.cores.get(core.index()).ok_or(RetireError::NotThere)?;
         let was_member = target.load.change_standing(Standing::Member, Standing::Leaving);
-        was_member.then_some(&**target).ok_or(RetireError::NotThere)
+        if !was_member {
+            return Err(RetireError::NotThere);
+        }
+        self.machine.tie_cores();
+        Ok(target)
     }
 
     /// Brings a core back that has retired: it gets all replicated objects, and tasks again.
@@ -324,7 +329,7 @@ impl Core {
         if another_stays && !self.keeps_main.get() {
             self.evicted.set(Some(0));
         } else if let Some(retiring) = self.retiring.take() {
-            self.home.mailbox().load.set_standing(Standing::Member);
+            self.serve_again();
             let _ = retiring.reply.send(Err(RetireError::Refused));
         }
     }
@@ -343,7 +348,7 @@ impl Core {
         let gave_up = |retiring: &Retiring| retiring.reply.is_closed() && self.evicted.get().is_none();
         if self.retiring.borrow().as_ref().is_some_and(gave_up) {
             self.retiring.take();
-            return self.home.mailbox().load.set_standing(Standing::Member);
+            return self.serve_again();
         }
         if self.home.pending() > 0 {
             self.move_out();
@@ -375,15 +380,20 @@ impl Core {
     }
 
     fn end_leave(&self, has_left: bool) {
-        let load = &self.home.mailbox().load;
         if has_left {
             // Before the ends are closed: see `Load::standing`.
-            load.set_standing(Standing::Retired);
+            self.home.mailbox().load.set_standing(Standing::Retired);
             self.seat.vacate();
         } else {
             self.home.shut(false);
-            load.set_standing(Standing::Member);
+            self.serve_again();
         }
+    }
+
+    /// It gets tasks again, and runs on its own CPU.
+    fn serve_again(&self) {
+        self.home.mailbox().load.set_standing(Standing::Member);
+        self.machine.tie_cores();
     }
 
     fn rejoin(&self, reply: oneshot::Sender<Result<(), ReviveError>>) {
@@ -393,12 +403,11 @@ impl Core {
     }
 
     fn end_join(&self, has_joined: bool, reply: oneshot::Sender<Result<(), ReviveError>>) {
-        let load = &self.home.mailbox().load;
         if has_joined {
             self.home.shut(false);
-            load.set_standing(Standing::Member);
+            self.serve_again();
         } else {
-            load.set_standing(Standing::Retired);
+            self.home.mailbox().load.set_standing(Standing::Retired);
             self.seat.vacate();
         }
         let _ = reply.send(if has_joined { Ok(()) } else { Err(ReviveError::Refused) });

@@ -1,6 +1,12 @@
 //! The policies on made-up machines, and pinning of real threads.
 
+use std::sync::atomic::AtomicUsize;
+
+use tracing::subscriber::with_default;
+use tracing::{Event, Level, Metadata, Subscriber, span};
+
 use super::super::cgroup::Quota;
+use super::super::registry::new_uid;
 use super::*;
 
 fn machine(cpus: usize, share: Share) -> Available {
@@ -8,11 +14,11 @@ fn machine(cpus: usize, share: Share) -> Available {
 }
 
 fn cpus_of(plan: &Plan<'_>) -> Vec<Option<usize>> {
-    plan.cpus.clone()
+    plan.ties().iter().map(|tie| tie.cpu).collect()
 }
 
 fn pinned(plan: &Plan<'_>) -> Vec<usize> {
-    plan.cpus.iter().copied().flatten().collect()
+    cpus_of(plan).into_iter().flatten().collect()
 }
 
 #[test]
@@ -67,7 +73,7 @@ fn auto_claims_no_cpu_twice_and_gives_claims_back() {
     assert!(!plan(Pinning::Auto, 3, &four, &registry).pins(), "half a Machine is not pinned");
     drop(second);
     assert_eq!(pinned(&plan(Pinning::Auto, 4, &four, &registry)), [0, 1, 2, 3]);
-    assert!(registry.claims().is_empty());
+    assert!(registry.claims().0.is_empty());
 }
 
 #[test]
@@ -81,7 +87,7 @@ fn always_deals_round_robin_from_the_least_claimed() {
     drop(first);
     assert_eq!(pinned(&plan(Pinning::Always, 1, &shared, &registry)), [1]);
     drop(second);
-    assert!(registry.claims().is_empty());
+    assert!(registry.claims().0.is_empty());
 }
 
 #[test]
@@ -89,7 +95,7 @@ fn never_claims_nothing() {
     let registry = Registry::new();
     let plan = plan(Pinning::Never, 2, &machine(2, Share::Exclusive), &registry);
     assert_eq!(cpus_of(&plan), [None, None]);
-    assert!(registry.claims().is_empty());
+    assert!(registry.claims().0.is_empty());
 }
 
 #[test]
@@ -104,6 +110,98 @@ fn machines_that_start_at_once_share_nothing() {
     });
     all.sort_unstable();
     assert_eq!(all, available.cpus);
+}
+
+fn on(cpus: &[usize]) -> Available {
+    Available { cpus: cpus.to_vec(), ..machine(1, Share::Exclusive) }
+}
+
+#[test]
+fn machines_whose_cpus_change_still_share_none() {
+    let registry = Registry::new();
+    let four = machine(4, Share::Exclusive);
+    let machines = [(); 2].map(|()| plan(Pinning::Auto, 2, &four, &registry));
+    let [one, other] = &machines;
+    let after = |cpus: &[usize]| {
+        machines.iter().for_each(|plan| plan.choose_again(&on(cpus), |_| true));
+        [pinned(one), pinned(other)]
+    };
+    assert_eq!(after(&[0, 1, 2, 3]), [[0, 1], [2, 3]]);
+    assert_eq!(after(&[1, 2, 3, 4]), [[4, 1], [2, 3]], "who can stays");
+    assert_eq!(registry.widen(vec![3]), [1, 2, 3, 4]);
+    assert_eq!(after(&[0, 1]), [[0, 1], [0, 1]], "there are no others");
+    assert_eq!(after(&[0, 1, 2, 3]), [[2, 3], [0, 1]]);
+    other.give_back();
+    assert_eq!(after(&[1, 4]), [vec![1, 4], vec![]]);
+    assert_eq!(pinned(&plan(Pinning::Auto, 1, &four, &registry)), [0]);
+    drop(machines);
+    assert!(registry.claims().0.is_empty());
+}
+
+#[test]
+fn those_that_serve_choose_first() {
+    let registry = Registry::new();
+    let plan = plan(Pinning::Always, 4, &machine(4, Share::Part), &registry);
+    plan.choose_again(&on(&[5, 6]), |core| core % 2 == 1);
+    assert_eq!(pinned(&plan), [5, 5, 6, 6]);
+    let never = super::plan(Pinning::Never, 2, &machine(4, Share::Part), &registry);
+    never.choose_again(&on(&[5, 6]), |_| true);
+    assert!(!never.pins());
+}
+
+/// Counts warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn what_the_system_refuses_is_told_once() {
+    const NOT_THERE: usize = 60_000;
+    let registry = Registry::new();
+    let visit = || {
+        let here = on(&cpus::affinity().expect("the mask"));
+        let plan = plan(Pinning::Always, 1, &on(&[NOT_THERE]), &registry);
+        let mailbox = Mailbox::new(new_uid(), new_uid().0, 0, |_| {}).expect("a mailbox");
+        mailbox.thread.store(cpus::this_thread(), Ordering::Relaxed);
+        let (cores, warnings) = ([mailbox], Warnings::default());
+        with_default(warnings.clone(), || {
+            for told in 1..3 {
+                (0..3).for_each(|_| plan.tie(&cores));
+                assert_eq!(warnings.0.load(Ordering::Relaxed), told);
+                plan.choose_again(&here, |_| true);
+                plan.tie(&cores);
+                assert_eq!(cpus::affinity().expect("the mask"), here.cpus[..1]);
+                plan.choose_again(&on(&[NOT_THERE]), |_| true);
+            }
+        });
+        plan.let_go(&cores[0]);
+        cpus::set_affinity(&here.cpus).expect("our CPUs");
+        plan.choose_again(&here, |_| true);
+        plan.tie(&cores);
+        assert_eq!(cpus::affinity().expect("the mask"), here.cpus, "it is none of ours any more");
+    };
+    std::thread::scope(|scope| scope.spawn(visit).join().expect("the thread ends well"));
 }
 
 #[test]
