@@ -55,8 +55,12 @@ impl Sharing {
     pub(super) fn new(machine: &Machine, index: usize) -> Self {
         let cores = machine.cores.len();
         let shares = machine.balancing && cores > 1;
+        let balancer = || match machine.placement {
+            Placement::Pack { micros } => Balancer::new(cores, index).packing(micros),
+            _ => Balancer::new(cores, index),
+        };
         Self {
-            balancer: shares.then(|| RefCell::new(Balancer::new(cores, index))),
+            balancer: shares.then(|| RefCell::new(balancer())),
             placer: RefCell::new(Placer::new(cores, index)),
             giving: RefCell::default(),
             polls: Cell::new(0),

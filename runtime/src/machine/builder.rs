@@ -290,7 +290,8 @@ impl Builder {
     /// [`new_test`](Self::new_test).
     ///
     /// Tasks go that are `Send` and were not given a core by name ([`spawn_on`](crate::spawn_on)); one that wants to stay
-    /// says so with [`pin_here`](crate::task::pin_here). Their sockets, sleeps and wakers go along. A core that retires, or
+    /// says so with [`pin_here`](crate::task::pin_here), and those placed [by key](Placement::ByKey) stay together. Their sockets,
+    /// sleeps and wakers go along. A core that retires, or
     /// blocks, hands its tasks over in any case.
     ///
     /// A core also sends its other tasks away before it polls one whose polls are known to take five milliseconds or more, if there

@@ -373,9 +373,12 @@ impl Core {
 
     /// Hands over what may go. The rest ends here, in its own time.
     fn move_out(&self) {
-        self.home.hand_all_over(|| {
-            let target = placement::balanced(&self.machine, self.random());
-            target.load.would_take_tasks().then_some(target)
+        self.home.hand_all_over(|key| {
+            let Some(key) = key else {
+                let target = placement::balanced(&self.machine, self.random());
+                return target.load.would_take_tasks().then_some(target);
+            };
+            placement::of_key(&self.machine, key)
         });
     }
 
