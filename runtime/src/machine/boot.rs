@@ -44,7 +44,7 @@ fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, Option<JoinHandle<()>>)>
         clock.pause().map_err(|refusal| io::Error::new(io::ErrorKind::InvalidInput, refusal.text()))?;
     }
     mailboxes.iter().for_each(registry::enlist);
-    let pins = pinning::plan(builder.pinning, cores, &available, &pinning::REGISTRY);
+    let pins = pinning::plan(builder.pinning, cores, &available, pinning::order, &pinning::REGISTRY);
     let cpus = pins.pins().then(|| available.cpus.clone());
     let blocking = Blocking::new(blocking::Settings {
         limit: builder.max_blocking_threads,

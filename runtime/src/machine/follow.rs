@@ -84,7 +84,7 @@ impl Follower {
                 "the CPUs of this process have changed"
             );
             let serves = |core: usize| self.machine.cores[core].load.standing() == Standing::Member;
-            self.machine.pins.choose_again(&now, serves);
+            self.machine.pins.choose_again(&now, pinning::order, serves);
             self.available = now;
         }
         self.machine.tie_cores();

@@ -16,6 +16,7 @@ use multikernel_channels::sync::{Arc, Ordering};
 
 use super::cpus::{self, Available, Share};
 use super::mailbox::{Mailbox, Standing};
+use super::topology::topology;
 
 /// Whether each core stays on one CPU.
 ///
@@ -42,6 +43,9 @@ pub enum Pinning {
     Auto,
     /// Pin every core, whoever else uses the CPUs. CPUs that no other Machine of this process has claimed come
     /// first; with more cores than CPUs, they are dealt round robin.
+    ///
+    /// Of several, a Machine takes the faster ones first, and one hardware thread of each physical core before it takes second
+    /// ones, as [`Topology::by_capacity`](crate::machine::Topology::by_capacity) has them; of those that are alike, near ones.
     Always,
     /// Never pin.
     Never,
@@ -130,9 +134,9 @@ impl Claims {
         }
     }
 
-    /// The first of those that the fewest cores have claimed.
-    fn least(&self, available: &Available) -> usize {
-        *available.cpus.iter().min_by_key(|cpu| self.of(**cpu)).expect("a process has a CPU")
+    /// The first in this order of those that the fewest cores have claimed.
+    fn least(&self, order: &[usize]) -> usize {
+        *order.iter().min_by_key(|cpu| self.of(**cpu)).expect("a process has a CPU")
     }
 }
 
@@ -235,7 +239,13 @@ impl Plan<'_> {
     ///
     /// A core keeps its CPU if that is there and nobody else's. The others get those that the fewest cores have claimed,
     /// of this Machine or another.
-    pub(crate) fn choose_again(&self, available: &Available, serves: impl Fn(usize) -> bool) {
+    pub(crate) fn choose_again(
+        &self,
+        available: &Available,
+        order: impl FnOnce(&[usize]) -> Vec<usize>,
+        serves: impl Fn(usize) -> bool,
+    ) {
+        let order = if self.pins() { order(&available.cpus) } else { return };
         let mut ties = self.ties();
         let mut claims = self.registry.claims();
         ties.iter().filter_map(|tie| tie.cpu).for_each(|cpu| claims.give_back(cpu));
@@ -253,7 +263,7 @@ impl Plan<'_> {
             !keeps
         });
         for (_, cpu) in pinned {
-            *cpu = claims.least(available);
+            *cpu = claims.least(&order);
             take(&mut claims, *cpu);
         }
     }
@@ -312,25 +322,34 @@ impl Drop for Plan<'_> {
     }
 }
 
-/// Chooses the CPUs of `cores` cores and claims them in `registry`.
+/// In which order cores are given `cpus`: the fast ones first, and one thread of each physical core before the second, which
+/// would share it; then those that are near. As they are numbered, where the system does not tell.
+pub(crate) fn order(cpus: &[usize]) -> Vec<usize> {
+    topology().map_or_else(
+        |error| {
+            tracing::debug!(%error, "cores are pinned to CPUs in the order of their numbers");
+            cpus.to_vec()
+        },
+        |topology| topology.for_cores(cpus),
+    )
+}
+
+/// Chooses the CPUs of `cores` cores, in the order that `order` gives to those there are, and claims them in `registry`.
 pub(crate) fn plan<'r>(
     policy: Pinning,
     cores: usize,
     available: &Available,
+    order: impl FnOnce(&[usize]) -> Vec<usize>,
     registry: &'r Registry,
 ) -> Plan<'r> {
+    let may = policy == Pinning::Always || policy == Pinning::Auto && ours(cores, available);
+    let order = if may { order(&available.cpus) } else { Vec::new() };
     // Held from looking to claiming, so that two Machines that start at once see each other.
     let mut claims = registry.claims();
-    let pins = match policy {
-        Pinning::Never => false,
-        Pinning::Auto => {
-            let free = available.cpus.iter().filter(|cpu| claims.of(**cpu) == 0);
-            free.count() >= cores && ours(cores, available)
-        }
-        Pinning::Always => true,
-    };
+    let free = order.iter().filter(|cpu| claims.of(**cpu) == 0).count();
+    let pins = may && (policy == Pinning::Always || free >= cores);
     let choose = |_| {
-        let cpu = pins.then(|| claims.least(available));
+        let cpu = pins.then(|| claims.least(&order));
         cpu.iter().for_each(|cpu| _ = claims.add(*cpu, &available.cpus));
         Tie { cpu, is_refused: false }
     };

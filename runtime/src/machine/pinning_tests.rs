@@ -1,13 +1,21 @@
 //! The policies on made-up machines, and pinning of real threads.
 
+use std::process::Command;
 use std::sync::atomic::AtomicUsize;
 
 use tracing::subscriber::with_default;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use super::super::cgroup::Quota;
+use super::super::fixture::Fixture;
 use super::super::registry::new_uid;
+use super::super::topology::Topology;
 use super::*;
+
+/// As they are numbered.
+fn plan<'r>(policy: Pinning, cores: usize, available: &Available, registry: &'r Registry) -> Plan<'r> {
+    super::plan(policy, cores, available, <[usize]>::to_vec, registry)
+}
 
 fn machine(cpus: usize, share: Share) -> Available {
     Available { cpus: (0..cpus).collect(), quota: None, share }
@@ -123,7 +131,7 @@ fn machines_whose_cpus_change_still_share_none() {
     let machines = [(); 2].map(|()| plan(Pinning::Auto, 2, &four, &registry));
     let [one, other] = &machines;
     let after = |cpus: &[usize]| {
-        machines.iter().for_each(|plan| plan.choose_again(&on(cpus), |_| true));
+        machines.iter().for_each(|plan| plan.choose_again(&on(cpus), <[usize]>::to_vec, |_| true));
         [pinned(one), pinned(other)]
     };
     assert_eq!(after(&[0, 1, 2, 3]), [[0, 1], [2, 3]]);
@@ -142,10 +150,10 @@ fn machines_whose_cpus_change_still_share_none() {
 fn those_that_serve_choose_first() {
     let registry = Registry::new();
     let plan = plan(Pinning::Always, 4, &machine(4, Share::Part), &registry);
-    plan.choose_again(&on(&[5, 6]), |core| core % 2 == 1);
+    plan.choose_again(&on(&[5, 6]), <[usize]>::to_vec, |core| core % 2 == 1);
     assert_eq!(pinned(&plan), [5, 5, 6, 6]);
-    let never = super::plan(Pinning::Never, 2, &machine(4, Share::Part), &registry);
-    never.choose_again(&on(&[5, 6]), |_| true);
+    let never = self::plan(Pinning::Never, 2, &machine(4, Share::Part), &registry);
+    never.choose_again(&on(&[5, 6]), <[usize]>::to_vec, |_| true);
     assert!(!never.pins());
 }
 
@@ -189,19 +197,59 @@ fn what_the_system_refuses_is_told_once() {
             for told in 1..3 {
                 (0..3).for_each(|_| plan.tie(&cores));
                 assert_eq!(warnings.0.load(Ordering::Relaxed), told);
-                plan.choose_again(&here, |_| true);
+                plan.choose_again(&here, <[usize]>::to_vec, |_| true);
                 plan.tie(&cores);
                 assert_eq!(cpus::affinity().expect("the mask"), here.cpus[..1]);
-                plan.choose_again(&on(&[NOT_THERE]), |_| true);
+                plan.choose_again(&on(&[NOT_THERE]), <[usize]>::to_vec, |_| true);
             }
         });
         plan.let_go(&cores[0]);
         cpus::set_affinity(&here.cpus).expect("our CPUs");
-        plan.choose_again(&here, |_| true);
+        plan.choose_again(&here, <[usize]>::to_vec, |_| true);
         plan.tie(&cores);
         assert_eq!(cpus::affinity().expect("the mask"), here.cpus, "it is none of ours any more");
     };
     std::thread::scope(|scope| scope.spawn(visit).join().expect("the thread ends well"));
+}
+
+/// A computer that was captured, and its CPUs that are online.
+fn captured(name: &str) -> (Topology, Available) {
+    let (archives, fixture) = (concat!(env!("CARGO_MANIFEST_DIR"), "/tests/topologies"), Fixture::new(&[]));
+    let mut tar = Command::new("tar");
+    tar.args(["--extract", "--no-same-owner", "--file", &format!("{archives}/{name}.tar.gz"), "--directory"]);
+    assert!(tar.arg(fixture.root()).status().expect("tar runs").success());
+    let topology = Topology::read_from(&fixture.root().join(name)).expect("it is read");
+    let available = on(&topology.online().map(|cpu| cpu.number).collect::<Vec<_>>());
+    (topology, available)
+}
+
+#[test]
+fn cores_get_fast_cpus_of_their_own_that_are_near() {
+    let registry = Registry::new();
+    let (topology, available) = captured("16em64t-4s2c2t-offlines");
+    let order = |cpus: &[usize]| topology.for_cores(cpus);
+    let first = super::plan(Pinning::Auto, 4, &available, order, &registry);
+    assert_eq!(pinned(&first), [0, 4, 1, 3], "two of one package, and no second thread");
+    let second = super::plan(Pinning::Auto, 8, &available, order, &registry);
+    assert_eq!(pinned(&second), [6, 7, 10, 8, 12, 9, 11, 15], "what is left, second threads last");
+    second.choose_again(&available, order, |_| true);
+    assert_eq!(pinned(&second), [6, 7, 10, 8, 12, 9, 11, 15]);
+    drop((first, second));
+
+    let (topology, available) = captured("20em64t-hybrid-1p6c2t+2ca4co1t");
+    let plan = super::plan(Pinning::Auto, 13, &available, |cpus| topology.for_cores(cpus), &registry);
+    let mut cpus = pinned(&plan);
+    assert_eq!(cpus[12], 12, "small cores come last");
+    cpus[..6].sort_unstable();
+    assert_eq!(cpus[..6], [0, 2, 4, 6, 8, 10]);
+    drop(plan);
+
+    // The numbers go up and down in nearness.
+    let (topology, available) = captured("48amd64-4d2n6c-sparse");
+    let some = on(&available.cpus[6..]);
+    let plan = super::plan(Pinning::Auto, 42, &some, |cpus| topology.for_cores(cpus), &registry);
+    assert_eq!(pinned(&plan), topology.nearest(6, &some.cpus));
+    assert!(!pinned(&plan).is_sorted(), "{:?}", pinned(&plan));
 }
 
 #[test]
