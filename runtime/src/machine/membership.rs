@@ -156,7 +156,8 @@ impl Handle {
     /// Each is aborted as by [`JoinHandle::abort`](crate::task::JoinHandle::abort): its future is dropped on its core, after the
     /// poll that is under way, and its handle says that it was cancelled. What such tasks hold goes with them: connections that
     /// they serve are closed. A listener of [`bind_each_core`](crate::net::TcpListener::bind_each_core) is not; other cores
-    /// accept from it. Tasks that may run anywhere are handed over, also after the deadline.
+    /// accept from it. One that the program made itself is, also if others listen on its address (`SO_REUSEPORT`): the system resets
+    /// the connections that wait in its queue. Tasks that may run anywhere are handed over, also after the deadline.
     ///
     /// # Errors
     ///
