@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use multikernel::net::{TcpListener, TcpStream};
 use multikernel::runtime::{Builder, CoreLoad, Handle, Placement};
-use multikernel::task::{pin_here, spawn_balanced, yield_now};
+use multikernel::task::{JoinHandle, pin_here, spawn_balanced, spawn_placed, yield_now};
+use multikernel::time::sleep;
 use multikernel::{CoreId, spawn, spawn_local, spawn_on};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -166,6 +167,79 @@ fn policies_say_where_tasks_and_connections_go() {
     assert!(tasks.contains(&100), "{tasks:?}");
     let (tasks, _) = placed(3, Placement::Spread);
     assert!(tasks.iter().all(|tasks| *tasks > 0), "{tasks:?}");
+}
+
+/// A task of a key computes until told to stop, never leaves its core, and says which it was.
+fn by_key(key: u64, stop: &Arc<AtomicBool>) -> JoinHandle<usize> {
+    let stop = stop.clone();
+    spawn_placed(Placement::ByKey(key), async move {
+        let here = CoreId::current();
+        while !stop.load(Ordering::Relaxed) {
+            compute(50);
+            yield_now().await;
+            assert_eq!(CoreId::current(), here);
+        }
+        here.index()
+    })
+}
+
+#[test]
+fn tasks_of_a_key_stay_together_however_busy_their_core() {
+    Builder::new_test()
+        .cores(2)
+        .balancing(true)
+        .run(|| async {
+            let stop = Arc::new(AtomicBool::new(false));
+            let mut key = 0;
+            while spawn_placed(Placement::ByKey(key), async { CoreId::current().index() }).await.unwrap() != 0
+            {
+                key += 1;
+            }
+            let together: Vec<_> = (0..6).map(|_| by_key(key, &stop)).collect();
+            let free = busy(6, &stop);
+            until("none of the others moved", || moved() > 0).await;
+            stop.store(true, Ordering::Relaxed);
+            for task in together {
+                assert_eq!(task.await.unwrap(), 0);
+            }
+            drop(free);
+        })
+        .unwrap();
+}
+
+#[test]
+fn tasks_of_a_key_leave_a_core_that_retires_for_where_the_next_ones_go() {
+    const KEYS: u64 = 8;
+    Builder::new_test()
+        .cores(4)
+        .balancing(true)
+        .run(|| async {
+            let stop = Arc::new(AtomicBool::new(false));
+            let at: Vec<_> = (0..2 * KEYS).map(|_| Arc::new(AtomicUsize::new(usize::MAX))).collect();
+            for (index, at) in at.iter().enumerate() {
+                let (stop, at) = (stop.clone(), at.clone());
+                drop(spawn_placed(Placement::ByKey(index as u64 % KEYS), async move {
+                    while !stop.load(Ordering::Relaxed) {
+                        at.store(CoreId::current().index(), Ordering::Relaxed);
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                }));
+            }
+            let core = |index: usize| at[index].load(Ordering::Relaxed);
+            for retired in 1..4 {
+                Handle::current().retire(CoreId::new(retired)).await.unwrap();
+                let takes = |core: usize| core == 0 || (retired + 1..4).contains(&core);
+                until("some are nowhere", || (0..at.len()).all(|index| takes(core(index)))).await;
+                for key in 0..KEYS {
+                    let newest = spawn_placed(Placement::ByKey(key), async { CoreId::current().index() });
+                    let newest = newest.await.unwrap();
+                    let (one, other) = (core(key as usize), core((key + KEYS) as usize));
+                    assert_eq!((one, other), (newest, newest), "key {key} without core {retired}");
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        })
+        .unwrap();
 }
 
 /// An index that is none, and a core that takes no tasks.

@@ -118,7 +118,7 @@ const LOCKS: &[(&str, &str)] = &[
         "the end of a Machine, which the thread that follows the CPUs waits for",
     ),
     ("runtime/src/machine/mod.rs", "the end of a Machine"),
-    ("runtime/src/machine/pinning.rs", "the start and the end of a Machine"),
+    ("runtime/src/machine/pinning.rs", "a Machine or a core that comes or goes, and CPUs that do"),
     ("runtime/src/machine/registry.rs", "cancelling or registering on a core that may have ended"),
     ("runtime/src/machine/runtime.rs", "the end of a Machine"),
     ("runtime/src/machine/stack.rs", "those who watch for stalls, when a core is stuck"),

@@ -1,14 +1,21 @@
 //! Cores that leave by plan and come back, on real cores.
 #![cfg(not(loom))]
 
+mod support;
+
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use multikernel::net::{TcpListener, TcpStream};
 use multikernel::replicate::{CoreId, Replicated, StateMachine};
 use multikernel::runtime::{Builder, Handle, RetireError, ReviveError};
-use multikernel::task::yield_now;
-use multikernel::{on_each_core, spawn_balanced, spawn_on};
+use multikernel::task::{JoinSet, yield_now};
+use multikernel::{on_each_core, spawn, spawn_balanced, spawn_on};
+
+use crate::support::{on_both, read, read_exact, write_all};
 
 /// What was committed, in order.
 #[derive(Default)]
@@ -73,6 +80,74 @@ fn a_core_retires_and_comes_back_with_all_that_is_replicated() {
             let expected: Vec<_> = [1].into_iter().chain((0..=turn).map(|turn| 10 + turn as u64)).collect();
             assert!(logs(&log).await.iter().all(|log| *log == expected));
         }
+    });
+}
+
+async fn echo(stream: TcpStream) -> io::Result<()> {
+    let mut buf = [0; 8];
+    loop {
+        match read(&stream, &mut buf).await? {
+            0 => return Ok(()),
+            got => write_all(&stream, &buf[..got]).await?,
+        }
+    }
+}
+
+/// Asks on one connection until told to stop, and counts the answers.
+async fn ask(to: SocketAddr, stop: Arc<AtomicBool>, answers: Arc<AtomicU64>) -> io::Result<()> {
+    let stream = TcpStream::connect(to).await?;
+    for number in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        write_all(&stream, &number.to_le_bytes()).await?;
+        let mut answer = [0; 8];
+        read_exact(&stream, &mut answer).await?;
+        assert_eq!(u64::from_le_bytes(answer), number);
+        answers.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_machine_is_resized_under_load_and_loses_nothing() {
+    on_both(4, || async {
+        let machine = Handle::current();
+        for cores in [0, 5] {
+            assert_eq!(machine.resize(cores).await.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let (address, mut clients) = (listener.local_addr()?, JoinSet::new());
+        let serving = spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                drop(spawn(echo(stream)));
+            }
+        });
+        let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        for _ in 0..16 {
+            clients.spawn(ask(address, stop.clone(), answers.clone()));
+        }
+        for cores in [1, 4, 2, 3, 3, 1, 4] {
+            machine.resize(cores).await?;
+            let serve = on_each_core(|| async { CoreId::current().index() });
+            assert_eq!(serve.len(), cores);
+            for (index, core) in serve.into_iter().enumerate() {
+                assert_eq!(core.await.unwrap(), index, "the highest go, the lowest come first");
+            }
+            let before = answers.load(Ordering::Relaxed);
+            while answers.load(Ordering::Relaxed) < before + 160 {
+                if let Some(ended) = clients.try_join_next() {
+                    panic!("nobody has told it to stop: {ended:?}");
+                }
+                yield_now().await;
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        while let Some(client) = clients.join_next().await {
+            client.unwrap()?;
+        }
+        serving.abort();
+        Ok(())
     });
 }
 

@@ -55,8 +55,12 @@ impl Sharing {
     pub(super) fn new(machine: &Machine, index: usize) -> Self {
         let cores = machine.cores.len();
         let shares = machine.balancing && cores > 1;
+        let balancer = || match machine.placement {
+            Placement::Pack { micros } => Balancer::new(cores, index).packing(micros),
+            _ => Balancer::new(cores, index),
+        };
         Self {
-            balancer: shares.then(|| RefCell::new(Balancer::new(cores, index))),
+            balancer: shares.then(|| RefCell::new(balancer())),
             placer: RefCell::new(Placer::new(cores, index)),
             giving: RefCell::default(),
             polls: Cell::new(0),
@@ -111,11 +115,15 @@ impl Core {
             decision = balancer.more(self.random());
         }
         if let Decision::Ask { from } = decision {
-            // Refused: it has ended.
-            let _ = call::post(&self.machine.cores[from], |_| {
-                super::with(|core| core.expect("delivered on a core").asked_for_work());
-            });
+            self.ask_for_work(from);
         }
+    }
+
+    fn ask_for_work(&self, from: usize) {
+        // Refused: it has ended.
+        let _ = call::post(&self.machine.cores[from], |_| {
+            super::with(|core| core.expect("delivered on a core").asked_for_work());
+        });
     }
 
     /// What a task counts for at least. Soon after a load begins it is not known whose it is; but those that wait now are likely
@@ -193,7 +201,15 @@ impl Core {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::Giving;
+    use super::*;
+    use crate::limits::LOOK_PAUSE;
+    use crate::machine::CoreId;
+    use crate::machine::builder::Builder;
+    use crate::machine::policy::CoreLoad;
+    use crate::machine::runtime::Handle;
+    use crate::spawn_on;
+    use crate::task::{JoinSet, yield_now};
+    use crate::time::{Duration, timeout};
 
     fn taken(tasks: u32, share: u32, shares: &[u32]) -> Vec<u32> {
         let mut group = Giving { to: 1, left: tasks, share, each: share / tasks, until: 0 };
@@ -218,5 +234,55 @@ mod tests {
     #[test]
     fn of_those_that_do_little_as_many_go_as_was_said() {
         assert_eq!(taken(3, 300, &[0; 9]), [0; 3]);
+    }
+
+    /// Of a core that is always busy, beside one that sleeps, and does not look again for an hour unless it is asked to.
+    fn patient() -> Balancer {
+        let mut balancer = Balancer::new(2, 0);
+        let (look, mut own) = (LOOK_PAUSE.as_nanos() as u64, CoreLoad::default());
+        own.takes_tasks = true;
+        let other = CoreLoad { parked: true, ..own };
+        let later = Instant::system().as_nanos() + 3_600_000_000_000;
+        for number in 0..100 {
+            (own.busy, own.polls) = (own.busy + look, own.polls + 100);
+            let load = |core: usize| if core == 0 { own } else { other };
+            // It has nothing that it could give.
+            assert_eq!(balancer.look(later + number * look, 0, load, 0), Decision::Stay);
+        }
+        balancer
+    }
+
+    #[test]
+    fn a_core_that_is_asked_for_work_gives_some() {
+        let run = Builder::new_test().cores(2).balancing(true).run(|| async {
+            crate::executor::with(|core| {
+                let balancer = core.expect("on a core").sharing.balancer.as_ref();
+                *balancer.expect("this Machine shares").borrow_mut() = patient();
+            });
+            let mut tasks = JoinSet::new();
+            for _ in 0..8 {
+                tasks.spawn(async {
+                    loop {
+                        yield_now().await;
+                    }
+                });
+            }
+            let moved = || Handle::current().metrics().core(CoreId::new(0)).moved;
+            for _ in 0..10_000 {
+                yield_now().await;
+            }
+            assert_eq!(moved(), 0, "nobody has asked");
+            let ask = || async {
+                crate::executor::with(|core| core.expect("on a core").ask_for_work(0));
+            };
+            spawn_on(CoreId::new(1), ask).await.expect("it asks");
+            let gives = async {
+                while moved() == 0 {
+                    yield_now().await;
+                }
+            };
+            timeout(Duration::from_secs(60), gives).await.expect("it gives nothing");
+        });
+        run.expect("a Machine");
     }
 }

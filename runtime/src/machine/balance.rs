@@ -68,6 +68,8 @@ pub struct Balancer {
     /// Tasks of the core that could move and were polled lately.
     active: u32,
     looked: bool,
+    /// Loads need not be alike as long as tasks wait for no longer, in nanoseconds.
+    packed_to: Option<f64>,
 }
 
 impl Balancer {
@@ -96,7 +98,13 @@ impl Balancer {
             crowded: true,
             active: 0,
             looked: false,
+            packed_to: None,
         }
+    }
+
+    /// For a Machine that fills few cores: this one gives only while tasks wait here for more than so many microseconds.
+    pub fn packing(self, micros: u32) -> Self {
+        Self { packed_to: Some(f64::from(micros) * 1000.0), ..self }
     }
 
     /// When to look again, in nanoseconds of the caller's clock. Before that, [`look`](Self::look) says
@@ -198,6 +206,9 @@ impl Balancer {
         if self.active < 2 || self.is_reserved(self.now) && own.demand < ROOMY {
             return Decision::Stay;
         }
+        if let Some(wait) = self.packed_to {
+            return self.overflow(wait, random);
+        }
         let (mean, excess_of_all) = self.mean_and_excess();
         let excess = own.demand - mean;
         let error = (own.error(&self.tuning) + self.mean_error()) * self.tuning.sigmas;
@@ -213,6 +224,22 @@ impl Balancer {
             }
         }
         self.even_out(random)
+    }
+
+    /// What makes tasks wait for longer than `most` goes to the first core that has room, so that few are filled. If the core is
+    /// not always busy, that is tried slowly.
+    fn overflow(&mut self, most: f64, random: u32) -> Decision {
+        let own = self.seen[self.own];
+        // The mean is slow to tell that it has helped.
+        let wait = own.wait.min(own.load.delay as f64 + own.poll);
+        if wait <= most || own.demand < FULL && self.now < self.next_even {
+            return Decision::Stay;
+        }
+        let targets = self.targets(|seen| if seen.wait <= most { ROOMY - seen.demand } else { 0.0 });
+        let first = targets.into_iter().min_by_key(|(core, _)| *core);
+        let work = (own.demand - ROOMY).max(own.demand * MOST_EVENED);
+        self.next_even = self.now + limits::EVEN_PAUSE.as_nanos() as u64;
+        self.hand_over(first.as_slice(), work, ROUND_UP, random).unwrap_or(Decision::Stay)
     }
 
     /// Of a core that is always busy, demand does not tell how much it has too much: who waits for an answer sends no further
@@ -341,7 +368,7 @@ const HALF: f64 = 0.5;
 /// A core that is drained fills others up to here and no further: beyond, their queues would be worse than half a CPU.
 pub(super) const ROOMY: f64 = 0.8;
 
-/// The share of its tasks that a busy core gives at once to make waits alike.
+/// The share of its tasks that a core gives at once because they wait, but for what is too much for any core.
 const MOST_EVENED: f64 = 0.15;
 
 /// A task that fits in but for so much of itself may go: estimates are not exact.

@@ -157,6 +157,29 @@ fn busy_cores_make_waits_alike_and_leave_it_there() {
     }
 }
 
+/// All tasks begin on the first of three cores that are filled one after the other.
+fn packed(tasks: usize, micros: u32) -> Model {
+    let mut model = Model::new(vec![vec![10; tasks], vec![], vec![]], 1, false, 8);
+    model.balancers = (0..3).map(|own| Balancer::new(3, own).packing(micros)).collect();
+    model.run(1000);
+    model
+}
+
+#[test]
+fn what_was_packed_stays_until_it_waits_for_too_long() {
+    assert!(packed(80, 200).moves.is_empty());
+    assert!(packed(140, 1_000_000).moves.is_empty(), "that long was said to be all right");
+    let (one, more) = (packed(140, 200), packed(250, 200));
+    // While what has queued up is done, a little more goes than had to.
+    assert!((600..=1000).contains(&one.demands()[0]), "{:?} {:?}", one.demands(), one.moves);
+    assert!(one.tasks[2].is_empty(), "{:?} {:?}", one.demands(), one.moves);
+    assert!(more.demands().iter().all(|demand| *demand <= 1000), "{:?} {:?}", more.demands(), more.moves);
+    for model in [one, more] {
+        let last = model.moves.last().expect("too much for one").0;
+        assert!(last < 400 * Tuning::default().look, "it comes to rest: {:?}", model.moves);
+    }
+}
+
 #[test]
 fn heavy_tasks_spread_whether_or_not_weights_are_known() {
     for known in [true, false] {

@@ -24,7 +24,7 @@ use crate::time::clock::Clock;
 use crate::time::{Instant, Timers};
 
 /// Decides what the builder left open, and makes the parts that all cores share.
-fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, pinning::Plan<'static>, Option<JoinHandle<()>>)> {
+fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, Option<JoinHandle<()>>)> {
     let driver = driver::select(builder.driver)?;
     let available = pinning::available();
     let default = || if builder.start_paused { 1 } else { available.count().min(crate::limits::CORES) };
@@ -44,7 +44,7 @@ fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, pinning::Plan<'static>, 
         clock.pause().map_err(|refusal| io::Error::new(io::ErrorKind::InvalidInput, refusal.text()))?;
     }
     mailboxes.iter().for_each(registry::enlist);
-    let pins = pinning::plan(builder.pinning, cores, &available, &pinning::REGISTRY);
+    let pins = pinning::plan(builder.pinning, cores, &available, pinning::order, &pinning::REGISTRY);
     let cpus = pins.pins().then(|| available.cpus.clone());
     let blocking = Blocking::new(blocking::Settings {
         limit: builder.max_blocking_threads,
@@ -54,16 +54,15 @@ fn plan(builder: &Builder) -> io::Result<(Arc<Machine>, pinning::Plan<'static>, 
         hooks: builder.hooks.clone(),
         clock: clock.clone(),
     });
-    let machine = Machine::new(mailboxes, driver, polling, blocking, clock, builder);
+    let machine = Machine::new(mailboxes, driver, polling, blocking, clock, pins, builder);
     let follows = builder.following && (2..=available.count()).contains(&cores);
-    let tied = (0..cores).map(|core| pins.cpu(core)).collect();
-    let follower = follows.then(|| follow::start(&machine, available, tied, &builder.thread_name)).flatten();
-    Ok((machine, pins, follower))
+    let follower = follows.then(|| follow::start(&machine, available, &builder.thread_name)).flatten();
+    Ok((machine, follower))
 }
 
 /// On the core's own thread: opens its driver.
-fn open(machine: &Arc<Machine>, index: usize, cpu: Option<usize>) -> io::Result<Core> {
-    if let Some(cpu) = cpu
+fn open(machine: &Arc<Machine>, index: usize) -> io::Result<Core> {
+    if let Some(cpu) = machine.pins.cpu(index)
         && let Err(error) = pinning::pin_current_thread(cpu)
     {
         tracing::warn!(core = index, cpu, %error, "the core stays unpinned");
@@ -81,8 +80,8 @@ fn open(machine: &Arc<Machine>, index: usize, cpu: Option<usize>) -> io::Result<
 }
 
 /// A core's thread, from its first line to its last.
-fn core_thread(machine: Arc<Machine>, index: usize, cpu: Option<usize>, ready: mpsc::Sender<io::Result<()>>) {
-    let core = match open(&machine, index, cpu) {
+fn core_thread(machine: Arc<Machine>, index: usize, ready: mpsc::Sender<io::Result<()>>) {
+    let core = match open(&machine, index) {
         Ok(core) => core,
         Err(error) => {
             machine.stop();
@@ -102,23 +101,18 @@ fn core_thread(machine: Arc<Machine>, index: usize, cpu: Option<usize>, ready: m
 }
 
 /// Starts the threads of the cores `from..`, and waits until each has its driver.
-fn start(
-    machine: &Arc<Machine>,
-    pins: &pinning::Plan<'_>,
-    builder: &Builder,
-    from: usize,
-) -> io::Result<Vec<JoinHandle<()>>> {
+fn start(machine: &Arc<Machine>, builder: &Builder, from: usize) -> io::Result<Vec<JoinHandle<()>>> {
     let (ready, started) = mpsc::channel();
     let mut threads = Vec::new();
     let mut failed = None;
     for index in from..machine.cores.len() {
-        let (machine, ready, cpu) = (machine.clone(), ready.clone(), pins.cpu(index));
+        let (machine, ready) = (machine.clone(), ready.clone());
         let name = builder.hooks.thread_name(format!("{}-{index}", builder.thread_name));
         let mut thread = thread::Builder::new().name(name);
         if let Some(bytes) = builder.thread_stack_size {
             thread = thread.stack_size(bytes);
         }
-        match thread.spawn(move || core_thread(machine, index, cpu, ready)) {
+        match thread.spawn(move || core_thread(machine, index, ready)) {
             Ok(thread) => threads.push(thread),
             Err(error) => {
                 failed = Some(error);
@@ -147,20 +141,17 @@ fn start(
 }
 
 pub(crate) fn build(builder: &Builder) -> io::Result<Runtime> {
-    let (machine, pins, follower) = plan(builder)?;
-    let mut threads = start(&machine, &pins, builder, 0)?;
+    let (machine, follower) = plan(builder)?;
+    let mut threads = start(&machine, builder, 0)?;
     threads.extend(follower);
     threads.extend(watch::start(&machine, &builder.thread_name));
-    Ok(Runtime::of(machine, threads, pins))
+    Ok(Runtime::of(machine, threads))
 }
 
-/// Makes the calling thread the first core, on `cpu` if that is given, until the first part of the result is dropped.
-fn tie_and_open(
-    machine: &Arc<Machine>,
-    cpu: Option<usize>,
-) -> io::Result<(Option<pinning::KeepAffinity>, Core)> {
-    let mask = cpu.map(|_| pinning::KeepAffinity::of_current_thread()).transpose()?;
-    Ok((mask, open(machine, 0, cpu)?))
+/// Makes the calling thread the first core, on its CPU if it is to be pinned, until the first part of the result is dropped.
+fn tie_and_open(machine: &Arc<Machine>) -> io::Result<(Option<pinning::KeepAffinity>, Core)> {
+    let mask = machine.pins.cpu(0).map(|_| pinning::KeepAffinity::of_current_thread()).transpose()?;
+    Ok((mask, open(machine, 0)?))
 }
 
 pub(crate) fn run<F, Fut>(builder: &Builder, main: F) -> io::Result<Fut::Output>
@@ -173,8 +164,8 @@ where
         executor::with(|core| core.is_none()),
         "cannot start a runtime and wait for it on a core of another"
     );
-    let (machine, pins, follower) = plan(builder)?;
-    let (_mask, core) = match tie_and_open(&machine, pins.cpu(0)) {
+    let (machine, follower) = plan(builder)?;
+    let (_mask, core) = match tie_and_open(&machine) {
         Ok(opened) => opened,
         Err(error) => {
             machine.cores.iter().for_each(|core| registry::strike(core.uid));
@@ -182,7 +173,7 @@ where
             return Err(error);
         }
     };
-    let mut threads = start(&machine, &pins, builder, 1)?;
+    let mut threads = start(&machine, builder, 1)?;
     threads.extend(follower);
     threads.extend(watch::start(&machine, &builder.thread_name));
     machine.hooks.started();

@@ -315,7 +315,8 @@ impl Builder {
     /// [`new_test`](Self::new_test).
     ///
     /// Tasks go that are `Send` and were not given a core by name ([`spawn_on`](crate::spawn_on)); one that wants to stay
-    /// says so with [`pin_here`](crate::task::pin_here). Their sockets, sleeps and wakers go along. A core that retires, or
+    /// says so with [`pin_here`](crate::task::pin_here), and those placed [by key](Placement::ByKey) stay together. Their sockets,
+    /// sleeps and wakers go along. A core that retires, or
     /// blocks, hands its tasks over in any case.
     ///
     /// A core also sends its other tasks away before it polls one whose polls are known to take five milliseconds or more, if there
@@ -343,8 +344,8 @@ impl Builder {
     /// Once a second the runtime looks whether its affinity, cpuset or quota has changed, as a container's may. If there are
     /// fewer CPUs than cores, the highest cores [retire](crate::runtime::Handle::retire): they hand over what may go, and what
     /// stays shares a CPU with another core. When the CPUs are back, so are the cores; there are never more than at the
-    /// start. Cores that were tied to a CPU are tied to one that is left. It does nothing for a runtime that began with more
-    /// cores than it had CPUs.
+    /// start. Cores that were tied to a CPU are tied to one that is left. It does nothing for a runtime that began with one core,
+    /// or with more than it had CPUs.
     ///
     /// # Examples
     /// ```

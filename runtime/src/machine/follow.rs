@@ -6,16 +6,17 @@
 //! there, also if somebody has reset its mask, as the CPU manager of Kubernetes does.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
-use multikernel_channels::sync::{Arc, Ordering};
+use multikernel_channels::sync::Arc;
 
 use crate::limits::FOLLOW_PAUSE;
 use crate::machine::cpus::{self, Available};
 use crate::machine::mailbox::Standing;
 use crate::machine::runtime::Handle;
-use crate::machine::{CoreId, Machine};
+use crate::machine::{CoreId, Machine, pinning};
 use crate::task::JoinHandle;
 
 /// Tells the thread that follows that the Machine ends.
@@ -39,29 +40,32 @@ impl Following {
     }
 }
 
-/// Starts the thread. To be called before the calling thread is tied to a CPU, which it would inherit.
+/// Starts the thread. `available` is what the cores were started for.
 pub(crate) fn start(
     machine: &Arc<Machine>,
     available: Available,
-    pins: Vec<Option<usize>>,
     name: &str,
 ) -> Option<thread::JoinHandle<()>> {
-    let follower = Follower { machine: machine.clone(), available, pins, gone: BTreeMap::new() };
+    let follower = Follower { machine: machine.clone(), root: "/".into(), available, gone: BTreeMap::new() };
     let started = thread::Builder::new().name(format!("{name}-cpus")).spawn(move || follower.run());
     started.inspect_err(|error| tracing::warn!(%error, "nobody follows which CPUs the process may use")).ok()
 }
 
 struct Follower {
     machine: Arc<Machine>,
+    /// Below which the files of the system are.
+    root: PathBuf,
     available: Available,
-    /// By core, the CPU that it is to be tied to.
-    pins: Vec<Option<usize>>,
     /// Cores that this has sent away, with what does it.
     gone: BTreeMap<usize, Option<JoinHandle<()>>>,
 }
 
 impl Follower {
     fn run(mut self) {
+        // The mask that it has inherited is that of one CPU if a core has started it, and its mask is what tells.
+        if let Err(error) = pinning::unpin_current_thread() {
+            return tracing::warn!(%error, "nobody follows which CPUs the process may use");
+        }
         while self.machine.following.pause() {
             self.look();
         }
@@ -70,7 +74,7 @@ impl Follower {
 
     fn look(&mut self) {
         let Ok(affinity) = cpus::affinity() else { return };
-        let now = Available::here(affinity);
+        let now = Available::read(&self.root, affinity);
         if now != self.available {
             let (before, after) = (&self.available.cpus, &now.cpus);
             tracing::info!(
@@ -79,36 +83,17 @@ impl Follower {
                 cores = self.serving(&now),
                 "the CPUs of this process have changed"
             );
+            let serves = |core: usize| self.machine.cores[core].load.standing() == Standing::Member;
+            self.machine.pins.choose_again(&now, pinning::order, serves);
             self.available = now;
-            self.assign();
         }
-        self.tie();
+        self.machine.tie_cores();
         self.fit(self.serving(&self.available));
     }
 
     /// How many cores are to serve.
     fn serving(&self, available: &Available) -> usize {
         available.count().min(self.machine.cores.len())
-    }
-
-    /// Ties the cores to the CPUs that are left, those that retire among them.
-    fn assign(&mut self) {
-        let mut cpus = self.available.cpus.iter().cycle();
-        for pin in self.pins.iter_mut().flatten() {
-            *pin = *cpus.next().expect("a process has a CPU");
-        }
-    }
-
-    fn tie(&self) {
-        for (core, pin) in self.machine.cores.iter().zip(&self.pins) {
-            let thread = core.thread.load(Ordering::Relaxed); // a number, which nothing hangs on
-            let Some(pin) = pin.filter(|_| thread != 0 && core.load.standing().lives()) else { continue };
-            if cpus::affinity_of(thread).is_ok_and(|mask| mask != [pin])
-                && let Err(error) = cpus::set_affinity_of(thread, &[pin])
-            {
-                tracing::warn!(core = core.index, cpu = pin, %error, "the core is not tied to its CPU");
-            }
-        }
     }
 
     /// Has cores retire or come back until `wanted` serve. Those that somebody else has sent away stay away.
@@ -152,3 +137,7 @@ impl Follower {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+#[path = "follow_tests.rs"]
+mod tests;

@@ -117,7 +117,8 @@ impl Handle {
     /// (another core becomes home of what it was home of), and its thread sleeps. [`revive`](Self::revive) brings it back.
     ///
     /// Tasks that may run anywhere (by [`spawn`](crate::spawn) and the like) are handed over to other cores, with all that
-    /// they wait for. This waits for the others to end. What is sent there by [`spawn_on`](crate::spawn_on) after it has left is
+    /// they wait for. This waits for the others to end; if the core was [pinned](crate::runtime::Pinning), they run on the CPUs
+    /// of the cores that serve. What is sent there by [`spawn_on`](crate::spawn_on) after it has left is
     /// cancelled.
     ///
     /// # Errors
@@ -155,7 +156,8 @@ impl Handle {
     /// Each is aborted as by [`JoinHandle::abort`](crate::task::JoinHandle::abort): its future is dropped on its core, after the
     /// poll that is under way, and its handle says that it was cancelled. What such tasks hold goes with them: connections that
     /// they serve are closed. A listener of [`bind_each_core`](crate::net::TcpListener::bind_each_core) is not; other cores
-    /// accept from it. Tasks that may run anywhere are handed over, also after the deadline.
+    /// accept from it. One that the program made itself is, also if others listen on its address (`SO_REUSEPORT`): the system resets
+    /// the connections that wait in its queue. Tasks that may run anywhere are handed over, also after the deadline.
     ///
     /// # Errors
     ///
@@ -204,7 +206,11 @@ impl Handle {
     fn begin_leave(&self, core: CoreId) -> Result<&Mailbox, RetireError> {
         let target = self.machine.cores.get(core.index()).ok_or(RetireError::NotThere)?;
         let was_member = target.load.change_standing(Standing::Member, Standing::Leaving);
-        was_member.then_some(&**target).ok_or(RetireError::NotThere)
+        if !was_member {
+            return Err(RetireError::NotThere);
+        }
+        self.machine.tie_cores();
+        Ok(target)
     }
 
     /// Brings a core back that has retired: it gets all replicated objects, and tasks again.
@@ -324,7 +330,7 @@ impl Core {
         if another_stays && !self.keeps_main.get() {
             self.evicted.set(Some(0));
         } else if let Some(retiring) = self.retiring.take() {
-            self.home.mailbox().load.set_standing(Standing::Member);
+            self.serve_again();
             let _ = retiring.reply.send(Err(RetireError::Refused));
         }
     }
@@ -343,7 +349,7 @@ impl Core {
         let gave_up = |retiring: &Retiring| retiring.reply.is_closed() && self.evicted.get().is_none();
         if self.retiring.borrow().as_ref().is_some_and(gave_up) {
             self.retiring.take();
-            return self.home.mailbox().load.set_standing(Standing::Member);
+            return self.serve_again();
         }
         if self.home.pending() > 0 {
             self.move_out();
@@ -368,22 +374,30 @@ impl Core {
 
     /// Hands over what may go. The rest ends here, in its own time.
     fn move_out(&self) {
-        self.home.hand_all_over(|| {
-            let target = placement::balanced(&self.machine, self.random());
-            target.load.would_take_tasks().then_some(target)
+        self.home.hand_all_over(|key| {
+            let Some(key) = key else {
+                let target = placement::balanced(&self.machine, self.random());
+                return target.load.would_take_tasks().then_some(target);
+            };
+            placement::of_key(&self.machine, key)
         });
     }
 
     fn end_leave(&self, has_left: bool) {
-        let load = &self.home.mailbox().load;
         if has_left {
             // Before the ends are closed: see `Load::standing`.
-            load.set_standing(Standing::Retired);
+            self.home.mailbox().load.set_standing(Standing::Retired);
             self.seat.vacate();
         } else {
             self.home.shut(false);
-            load.set_standing(Standing::Member);
+            self.serve_again();
         }
+    }
+
+    /// It gets tasks again, and runs on its own CPU.
+    fn serve_again(&self) {
+        self.home.mailbox().load.set_standing(Standing::Member);
+        self.machine.tie_cores();
     }
 
     fn rejoin(&self, reply: oneshot::Sender<Result<(), ReviveError>>) {
@@ -393,12 +407,11 @@ impl Core {
     }
 
     fn end_join(&self, has_joined: bool, reply: oneshot::Sender<Result<(), ReviveError>>) {
-        let load = &self.home.mailbox().load;
         if has_joined {
             self.home.shut(false);
-            load.set_standing(Standing::Member);
+            self.serve_again();
         } else {
-            load.set_standing(Standing::Retired);
+            self.home.mailbox().load.set_standing(Standing::Retired);
             self.seat.vacate();
         }
         let _ = reply.send(if has_joined { Ok(()) } else { Err(ReviveError::Refused) });

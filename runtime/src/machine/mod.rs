@@ -119,6 +119,8 @@ pub(crate) struct Machine {
     /// Whether cores hand tasks over to make their loads alike.
     pub(crate) balancing: bool,
     pub(crate) following: Following,
+    /// Which CPU each core runs on.
+    pub(crate) pins: pinning::Plan<'static>,
     stopping: AtomicBool,
     /// Cores that hold no futures any more.
     quiet: AtomicUsize,
@@ -134,6 +136,7 @@ impl Machine {
         polling: Option<Duration>,
         blocking: Blocking,
         clock: Arc<Clock>,
+        pins: pinning::Plan<'static>,
         builder: &Builder,
     ) -> Arc<Self> {
         let machine = Arc::new_cyclic(|this| Self {
@@ -153,6 +156,7 @@ impl Machine {
             placement: builder.placement,
             balancing: builder.balancing,
             following: Following::default(),
+            pins,
             stopping: AtomicBool::new(false),
             quiet: AtomicUsize::new(0),
             ended: Mutex::new(0),
@@ -178,6 +182,11 @@ impl Machine {
         }
     }
 
+    /// A core has come or gone.
+    pub(crate) fn tie_cores(&self) {
+        self.pins.tie(&self.cores);
+    }
+
     pub(crate) fn ring_all(&self) {
         for core in &self.cores {
             if core.doorbell.must_ring() {
@@ -201,10 +210,12 @@ impl Machine {
     /// A core has closed its driver; its thread is about to end.
     pub(crate) fn report_end(&self, index: usize) {
         registry::strike(self.cores[index].uid);
+        self.pins.let_go(&self.cores[index]);
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         *ended += 1;
         if *ended == self.cores.len() {
             self.watch.iter().for_each(Watch::end);
+            self.pins.give_back(); // handles may keep the Machine for long
         }
         self.all_ended.notify_all();
     }

@@ -8,10 +8,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::slice;
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use multikernel_channels::sync::{Arc, Ordering};
+
 use super::cpus::{self, Available, Share};
+use super::mailbox::{Mailbox, Standing};
+use super::topology::topology;
 
 /// Whether each core stays on one CPU.
 ///
@@ -38,6 +43,9 @@ pub enum Pinning {
     Auto,
     /// Pin every core, whoever else uses the CPUs. CPUs that no other Machine of this process has claimed come
     /// first; with more cores than CPUs, they are dealt round robin.
+    ///
+    /// Of several, a Machine takes the faster ones first, and one hardware thread of each physical core before it takes second
+    /// ones, as [`Topology::by_capacity`](crate::machine::Topology::by_capacity) has them; of those that are alike, near ones.
     Always,
     /// Never pin.
     Never,
@@ -92,14 +100,44 @@ impl std::error::Error for ParsePinningError {}
 /// The CPUs that Machines of this process have claimed.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    claims: Mutex<BTreeMap<usize, Claim>>,
+    claims: Mutex<Claims>,
 }
+
+/// By CPU.
+#[derive(Debug)]
+struct Claims(BTreeMap<usize, Claim>);
 
 #[derive(Debug)]
 struct Claim {
     cores: usize,
-    /// The CPUs that the first claimant could choose from.
+    /// The CPUs that the first claimant could choose from, or whoever has chosen anew since.
     from: Vec<usize>,
+}
+
+impl Claims {
+    fn of(&self, cpu: usize) -> usize {
+        self.0.get(&cpu).map_or(0, |claim| claim.cores)
+    }
+
+    fn add(&mut self, cpu: usize, from: &[usize]) -> &mut Claim {
+        let claim = self.0.entry(cpu).or_insert_with(|| Claim { cores: 0, from: from.to_vec() });
+        claim.cores += 1;
+        claim
+    }
+
+    fn give_back(&mut self, cpu: usize) {
+        if let Some(claim) = self.0.get_mut(&cpu) {
+            claim.cores -= 1;
+            if claim.cores == 0 {
+                self.0.remove(&cpu);
+            }
+        }
+    }
+
+    /// The first in this order of those that the fewest cores have claimed.
+    fn least(&self, order: &[usize]) -> usize {
+        *order.iter().min_by_key(|cpu| self.of(**cpu)).expect("a process has a CPU")
+    }
 }
 
 /// The one registry that matters outside tests.
@@ -107,10 +145,10 @@ pub(crate) static REGISTRY: Registry = Registry::new();
 
 impl Registry {
     pub(crate) const fn new() -> Registry {
-        Registry { claims: Mutex::new(BTreeMap::new()) }
+        Registry { claims: Mutex::new(Claims(BTreeMap::new())) }
     }
 
-    fn claims(&self) -> MutexGuard<'_, BTreeMap<usize, Claim>> {
+    fn claims(&self) -> MutexGuard<'_, Claims> {
         // No code panics between two changes that belong together, so a poisoned map is still a right one.
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,7 +159,7 @@ impl Registry {
     /// believe that the computer has one CPU, and that this one is taken.
     pub(crate) fn widen(&self, affinity: Vec<usize>) -> Vec<usize> {
         match affinity.as_slice() {
-            [cpu] => self.claims().get(cpu).map(|claim| claim.from.clone()).unwrap_or(affinity),
+            [cpu] => self.claims().0.get(cpu).map(|claim| claim.from.clone()).unwrap_or(affinity),
             _ => affinity,
         }
     }
@@ -144,6 +182,11 @@ pub(crate) fn unpinned() -> Option<Vec<usize>> {
     (wider != affinity).then_some(wider)
 }
 
+/// Undoes our own narrowing of the mask that the calling thread has inherited.
+pub(crate) fn unpin_current_thread() -> io::Result<()> {
+    unpinned().as_deref().map_or(Ok(()), cpus::set_affinity)
+}
+
 /// Calls `f`, which starts a process, with the mask that the thread had before we pinned it: the process inherits it, and
 /// may go by it when it decides on its number of threads.
 pub(crate) fn while_unpinned<R>(f: impl FnOnce() -> R) -> R {
@@ -162,70 +205,156 @@ pub(crate) fn while_unpinned<R>(f: impl FnOnce() -> R) -> R {
     }
 }
 
-/// A CPU for each core, or none. The CPUs stay claimed until this is dropped.
+/// A CPU for each core of a Machine, or none. The CPUs stay claimed until they are given back.
 #[derive(Debug)]
 pub(crate) struct Plan<'r> {
-    cpus: Vec<Option<usize>>,
+    ties: Mutex<Vec<Tie>>,
     registry: &'r Registry,
 }
 
+/// Of one core.
+#[derive(Clone, Debug, Default)]
+struct Tie {
+    cpu: Option<usize>,
+    /// The system has refused it, and that has been said.
+    is_refused: bool,
+}
+
 impl Plan<'_> {
+    fn ties(&self) -> MutexGuard<'_, Vec<Tie>> {
+        self.ties.lock().unwrap_or_else(PoisonError::into_inner) // as the claims
+    }
+
     /// The CPU that core `core` is to be pinned to.
     pub(crate) fn cpu(&self, core: usize) -> Option<usize> {
-        self.cpus.get(core).copied().flatten()
+        self.ties().get(core).and_then(|tie| tie.cpu)
     }
 
     /// Whether any core is to be pinned.
     pub(crate) fn pins(&self) -> bool {
-        self.cpus.iter().any(Option::is_some)
+        self.ties().iter().any(|tie| tie.cpu.is_some())
+    }
+
+    /// Chooses anew for the cores that were pinned, because `available` has changed. Who serves chooses first.
+    ///
+    /// A core keeps its CPU if that is there and nobody else's. The others get those that the fewest cores have claimed,
+    /// of this Machine or another.
+    pub(crate) fn choose_again(
+        &self,
+        available: &Available,
+        order: impl FnOnce(&[usize]) -> Vec<usize>,
+        serves: impl Fn(usize) -> bool,
+    ) {
+        let order = if self.pins() { order(&available.cpus) } else { return };
+        let mut ties = self.ties();
+        let mut claims = self.registry.claims();
+        ties.iter().filter_map(|tie| tie.cpu).for_each(|cpu| claims.give_back(cpu));
+        let mut pinned: Vec<_> =
+            ties.iter_mut().enumerate().filter_map(|(core, tie)| Some((core, tie.cpu.as_mut()?))).collect();
+        pinned.sort_by_key(|(core, _)| !serves(*core));
+        let take = |claims: &mut Claims, cpu| {
+            claims.add(cpu, &available.cpus).from.clone_from(&available.cpus);
+        };
+        pinned.retain(|(_, cpu)| {
+            let keeps = available.cpus.contains(cpu) && claims.of(**cpu) == 0;
+            if keeps {
+                take(&mut claims, **cpu);
+            }
+            !keeps
+        });
+        for (_, cpu) in pinned {
+            *cpu = claims.least(&order);
+            take(&mut claims, *cpu);
+        }
+    }
+
+    /// Has the threads of the cores run where they are to: on the CPU of each, or, if it leaves or has left, on those of the
+    /// cores that serve.
+    pub(crate) fn tie(&self, cores: &[Arc<Mailbox>]) {
+        let mut ties = self.ties();
+        let is_pinned = ties.iter().any(|tie| tie.cpu.is_some());
+        if !is_pinned {
+            return;
+        }
+        let members = cores.iter().zip(&*ties).filter(|(core, _)| core.load.standing() == Standing::Member);
+        let mut serving: Vec<_> = members.filter_map(|(_, tie)| tie.cpu).collect();
+        serving.sort_unstable();
+        serving.dedup();
+        for (core, tie) in cores.iter().zip(&mut *ties) {
+            let (standing, thread) = (core.load.standing(), core.thread.load(Ordering::Relaxed)); // the lock orders it
+            let Some(cpu) = tie.cpu.filter(|_| thread != 0 && standing.lives()) else { continue };
+            let is_away = matches!(standing, Standing::Leaving | Standing::Retired) && !serving.is_empty();
+            let wanted = if is_away { &serving } else { slice::from_ref(&cpu) };
+            tie.put(core, thread, wanted);
+        }
+    }
+
+    /// The thread of a core is about to end, or to be something else: its mask is not ours any more.
+    pub(crate) fn let_go(&self, core: &Mailbox) {
+        let _nobody_ties = self.ties();
+        core.thread.store(0, Ordering::Relaxed); // the lock orders it
+    }
+
+    /// No core is pinned any more.
+    pub(crate) fn give_back(&self) {
+        let mut ties = self.ties();
+        let mut claims = self.registry.claims();
+        ties.iter_mut().filter_map(|tie| tie.cpu.take()).for_each(|cpu| claims.give_back(cpu));
+    }
+}
+
+impl Tie {
+    fn put(&mut self, core: &Mailbox, thread: libc::pid_t, cpus: &[usize]) {
+        let is_off = cpus::affinity_of(thread).is_ok_and(|mask| mask != cpus);
+        let put = if is_off { cpus::set_affinity_of(thread, cpus) } else { Ok(()) };
+        let was_refused = std::mem::replace(&mut self.is_refused, put.is_err());
+        if let Err(error) = put
+            && !was_refused
+        {
+            tracing::warn!(core = core.index, ?cpus, %error, "the core cannot be tied to its CPUs");
+        }
     }
 }
 
 impl Drop for Plan<'_> {
     fn drop(&mut self) {
-        let mut claims = self.registry.claims();
-        for cpu in self.cpus.iter().flatten() {
-            if let Some(claim) = claims.get_mut(cpu) {
-                claim.cores -= 1;
-                if claim.cores == 0 {
-                    claims.remove(cpu);
-                }
-            }
-        }
+        self.give_back();
     }
 }
 
-/// Chooses the CPUs of `cores` cores and claims them in `registry`.
+/// In which order cores are given `cpus`: the fast ones first, and one thread of each physical core before the second, which
+/// would share it; then those that are near. As they are numbered, where the system does not tell.
+pub(crate) fn order(cpus: &[usize]) -> Vec<usize> {
+    topology().map_or_else(
+        |error| {
+            tracing::debug!(%error, "cores are pinned to CPUs in the order of their numbers");
+            cpus.to_vec()
+        },
+        |topology| topology.for_cores(cpus),
+    )
+}
+
+/// Chooses the CPUs of `cores` cores, in the order that `order` gives to those there are, and claims them in `registry`.
 pub(crate) fn plan<'r>(
     policy: Pinning,
     cores: usize,
     available: &Available,
+    order: impl FnOnce(&[usize]) -> Vec<usize>,
     registry: &'r Registry,
 ) -> Plan<'r> {
+    let may = policy == Pinning::Always || policy == Pinning::Auto && ours(cores, available);
+    let order = if may { order(&available.cpus) } else { Vec::new() };
     // Held from looking to claiming, so that two Machines that start at once see each other.
     let mut claims = registry.claims();
-    let load = |cpu: &usize| claims.get(cpu).map_or(0, |claim| claim.cores);
-    let chosen: Option<Vec<usize>> = match policy {
-        Pinning::Never => None,
-        Pinning::Auto => {
-            let free = available.cpus.iter().copied().filter(|cpu| load(cpu) == 0);
-            let cpus: Vec<usize> = free.take(cores).collect();
-            (cpus.len() == cores && ours(cores, available)).then_some(cpus)
-        }
-        Pinning::Always => {
-            let mut cpus = available.cpus.clone();
-            // Stable: among equally loaded CPUs the lower number stays first.
-            cpus.sort_by_key(load);
-            Some(cpus.into_iter().cycle().take(cores).collect())
-        }
+    let free = order.iter().filter(|cpu| claims.of(**cpu) == 0).count();
+    let pins = may && (policy == Pinning::Always || free >= cores);
+    let choose = |_| {
+        let cpu = pins.then(|| claims.least(&order));
+        cpu.iter().for_each(|cpu| _ = claims.add(*cpu, &available.cpus));
+        Tie { cpu, is_refused: false }
     };
-    for cpu in chosen.iter().flatten() {
-        let fresh = || Claim { cores: 0, from: available.cpus.clone() };
-        claims.entry(*cpu).or_insert_with(fresh).cores += 1;
-    }
-    drop(claims);
-    let cpus = chosen.map_or_else(|| vec![None; cores], |cpus| cpus.into_iter().map(Some).collect());
-    Plan { cpus, registry }
+    let ties = Mutex::new((0..cores).map(choose).collect());
+    Plan { ties, registry }
 }
 
 /// Whether a Machine of `cores` cores has its CPUs for itself; see [`Pinning::Auto`].

@@ -1,18 +1,32 @@
 //! The policies on made-up machines, and pinning of real threads.
 
+use std::process::Command;
+use std::sync::atomic::AtomicUsize;
+
+use tracing::subscriber::with_default;
+use tracing::{Event, Level, Metadata, Subscriber, span};
+
 use super::super::cgroup::Quota;
+use super::super::fixture::Fixture;
+use super::super::registry::new_uid;
+use super::super::topology::Topology;
 use super::*;
+
+/// As they are numbered.
+fn plan<'r>(policy: Pinning, cores: usize, available: &Available, registry: &'r Registry) -> Plan<'r> {
+    super::plan(policy, cores, available, <[usize]>::to_vec, registry)
+}
 
 fn machine(cpus: usize, share: Share) -> Available {
     Available { cpus: (0..cpus).collect(), quota: None, share }
 }
 
 fn cpus_of(plan: &Plan<'_>) -> Vec<Option<usize>> {
-    plan.cpus.clone()
+    plan.ties().iter().map(|tie| tie.cpu).collect()
 }
 
 fn pinned(plan: &Plan<'_>) -> Vec<usize> {
-    plan.cpus.iter().copied().flatten().collect()
+    cpus_of(plan).into_iter().flatten().collect()
 }
 
 #[test]
@@ -67,7 +81,7 @@ fn auto_claims_no_cpu_twice_and_gives_claims_back() {
     assert!(!plan(Pinning::Auto, 3, &four, &registry).pins(), "half a Machine is not pinned");
     drop(second);
     assert_eq!(pinned(&plan(Pinning::Auto, 4, &four, &registry)), [0, 1, 2, 3]);
-    assert!(registry.claims().is_empty());
+    assert!(registry.claims().0.is_empty());
 }
 
 #[test]
@@ -81,7 +95,7 @@ fn always_deals_round_robin_from_the_least_claimed() {
     drop(first);
     assert_eq!(pinned(&plan(Pinning::Always, 1, &shared, &registry)), [1]);
     drop(second);
-    assert!(registry.claims().is_empty());
+    assert!(registry.claims().0.is_empty());
 }
 
 #[test]
@@ -89,7 +103,7 @@ fn never_claims_nothing() {
     let registry = Registry::new();
     let plan = plan(Pinning::Never, 2, &machine(2, Share::Exclusive), &registry);
     assert_eq!(cpus_of(&plan), [None, None]);
-    assert!(registry.claims().is_empty());
+    assert!(registry.claims().0.is_empty());
 }
 
 #[test]
@@ -104,6 +118,138 @@ fn machines_that_start_at_once_share_nothing() {
     });
     all.sort_unstable();
     assert_eq!(all, available.cpus);
+}
+
+fn on(cpus: &[usize]) -> Available {
+    Available { cpus: cpus.to_vec(), ..machine(1, Share::Exclusive) }
+}
+
+#[test]
+fn machines_whose_cpus_change_still_share_none() {
+    let registry = Registry::new();
+    let four = machine(4, Share::Exclusive);
+    let machines = [(); 2].map(|()| plan(Pinning::Auto, 2, &four, &registry));
+    let [one, other] = &machines;
+    let after = |cpus: &[usize]| {
+        machines.iter().for_each(|plan| plan.choose_again(&on(cpus), <[usize]>::to_vec, |_| true));
+        [pinned(one), pinned(other)]
+    };
+    assert_eq!(after(&[0, 1, 2, 3]), [[0, 1], [2, 3]]);
+    assert_eq!(after(&[1, 2, 3, 4]), [[4, 1], [2, 3]], "who can stays");
+    assert_eq!(registry.widen(vec![3]), [1, 2, 3, 4]);
+    assert_eq!(after(&[0, 1]), [[0, 1], [0, 1]], "there are no others");
+    assert_eq!(after(&[0, 1, 2, 3]), [[2, 3], [0, 1]]);
+    other.give_back();
+    assert_eq!(after(&[1, 4]), [vec![1, 4], vec![]]);
+    assert_eq!(pinned(&plan(Pinning::Auto, 1, &four, &registry)), [0]);
+    drop(machines);
+    assert!(registry.claims().0.is_empty());
+}
+
+#[test]
+fn those_that_serve_choose_first() {
+    let registry = Registry::new();
+    let plan = plan(Pinning::Always, 4, &machine(4, Share::Part), &registry);
+    plan.choose_again(&on(&[5, 6]), <[usize]>::to_vec, |core| core % 2 == 1);
+    assert_eq!(pinned(&plan), [5, 5, 6, 6]);
+    let never = self::plan(Pinning::Never, 2, &machine(4, Share::Part), &registry);
+    never.choose_again(&on(&[5, 6]), <[usize]>::to_vec, |_| true);
+    assert!(!never.pins());
+}
+
+/// Counts warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn what_the_system_refuses_is_told_once() {
+    const NOT_THERE: usize = 60_000;
+    let registry = Registry::new();
+    let visit = || {
+        let here = on(&cpus::affinity().expect("the mask"));
+        let plan = plan(Pinning::Always, 1, &on(&[NOT_THERE]), &registry);
+        let mailbox = Mailbox::new(new_uid(), new_uid().0, 0, |_| {}).expect("a mailbox");
+        mailbox.thread.store(cpus::this_thread(), Ordering::Relaxed);
+        let (cores, warnings) = ([mailbox], Warnings::default());
+        with_default(warnings.clone(), || {
+            for told in 1..3 {
+                (0..3).for_each(|_| plan.tie(&cores));
+                assert_eq!(warnings.0.load(Ordering::Relaxed), told);
+                plan.choose_again(&here, <[usize]>::to_vec, |_| true);
+                plan.tie(&cores);
+                assert_eq!(cpus::affinity().expect("the mask"), here.cpus[..1]);
+                plan.choose_again(&on(&[NOT_THERE]), <[usize]>::to_vec, |_| true);
+            }
+        });
+        plan.let_go(&cores[0]);
+        cpus::set_affinity(&here.cpus).expect("our CPUs");
+        plan.choose_again(&here, <[usize]>::to_vec, |_| true);
+        plan.tie(&cores);
+        assert_eq!(cpus::affinity().expect("the mask"), here.cpus, "it is none of ours any more");
+    };
+    std::thread::scope(|scope| scope.spawn(visit).join().expect("the thread ends well"));
+}
+
+/// A computer that was captured, and its CPUs that are online.
+fn captured(name: &str) -> (Topology, Available) {
+    let (archives, fixture) = (concat!(env!("CARGO_MANIFEST_DIR"), "/tests/topologies"), Fixture::new(&[]));
+    let mut tar = Command::new("tar");
+    tar.args(["--extract", "--no-same-owner", "--file", &format!("{archives}/{name}.tar.gz"), "--directory"]);
+    assert!(tar.arg(fixture.root()).status().expect("tar runs").success());
+    let topology = Topology::read_from(&fixture.root().join(name)).expect("it is read");
+    let available = on(&topology.online().map(|cpu| cpu.number).collect::<Vec<_>>());
+    (topology, available)
+}
+
+#[test]
+fn cores_get_fast_cpus_of_their_own_that_are_near() {
+    let registry = Registry::new();
+    let (topology, available) = captured("16em64t-4s2c2t-offlines");
+    let order = |cpus: &[usize]| topology.for_cores(cpus);
+    let first = super::plan(Pinning::Auto, 4, &available, order, &registry);
+    assert_eq!(pinned(&first), [0, 4, 1, 3], "two of one package, and no second thread");
+    let second = super::plan(Pinning::Auto, 8, &available, order, &registry);
+    assert_eq!(pinned(&second), [6, 7, 10, 8, 12, 9, 11, 15], "what is left, second threads last");
+    second.choose_again(&available, order, |_| true);
+    assert_eq!(pinned(&second), [6, 7, 10, 8, 12, 9, 11, 15]);
+    drop((first, second));
+
+    let (topology, available) = captured("20em64t-hybrid-1p6c2t+2ca4co1t");
+    let plan = super::plan(Pinning::Auto, 13, &available, |cpus| topology.for_cores(cpus), &registry);
+    let mut cpus = pinned(&plan);
+    assert_eq!(cpus[12], 12, "small cores come last");
+    cpus[..6].sort_unstable();
+    assert_eq!(cpus[..6], [0, 2, 4, 6, 8, 10]);
+    drop(plan);
+
+    // The numbers go up and down in nearness.
+    let (topology, available) = captured("48amd64-4d2n6c-sparse");
+    let some = on(&available.cpus[6..]);
+    let plan = super::plan(Pinning::Auto, 42, &some, |cpus| topology.for_cores(cpus), &registry);
+    assert_eq!(pinned(&plan), topology.nearest(6, &some.cpus));
+    assert!(!pinned(&plan).is_sorted(), "{:?}", pinned(&plan));
 }
 
 #[test]

@@ -8,7 +8,8 @@ use multikernel_channels::sync::{Arc, Ordering};
 use crate::executor::Core;
 use crate::limits::REMOTE_WAKE;
 use crate::machine::Machine;
-use crate::machine::mailbox::Mailbox;
+use crate::machine::mailbox::{Load, Mailbox};
+use crate::machine::placer::Key;
 use crate::machine::policy::CoreLoad;
 
 /// The core through which a thread that is none registers its sockets and sleeps: the same one each time, while it
@@ -47,6 +48,15 @@ pub(crate) fn balanced(machine: &Machine, random: u32) -> &Mailbox {
     // Until the core publishes its count again, so that a burst does not see one core as the emptiest throughout.
     chosen.load.tasks.fetch_add(1, Ordering::Relaxed);
     chosen
+}
+
+/// Where tasks of a key go that have to leave their core: where [`Placer`](super::placer::Placer) places new ones.
+pub(crate) fn of_key(machine: &Machine, key: Key) -> Option<&Mailbox> {
+    let those = |may: fn(&Load) -> bool| {
+        let cores = machine.cores.iter().enumerate().filter(move |(_, core)| may(&core.load));
+        key.choose(cores.map(|(index, _)| index))
+    };
+    those(Load::takes_tasks).or_else(|| those(Load::would_take_tasks)).map(|index| &*machine.cores[index])
 }
 
 /// Another core, if a task spawned here would wait for so long that sending it pays.

@@ -140,10 +140,26 @@ impl Placer {
         self.loads.iter().position(|load| load.takes_tasks && load.delay <= most)
     }
 
-    /// The core whose own hash with the key's is the highest: if a core goes, no other key moves.
     fn by_key(&self, hash: u64) -> Option<usize> {
-        let takers = (0..self.loads.len()).filter(|core| self.loads[*core].takes_tasks);
-        takers.max_by_key(|core| mix(hash ^ mix(*core as u64 + 1)))
+        Key::of(hash).choose((0..self.loads.len()).filter(|core| self.loads[*core].takes_tasks))
+    }
+}
+
+/// What tasks that are to be together have in common: one of some ten thousands, to which the keys of users are mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key(pub(crate) u16);
+
+impl Key {
+    /// Two less than there are numbers: these mean something else in the header of a task.
+    const KEYS: u64 = u16::MAX as u64 - 1;
+
+    pub(crate) fn of(hash: u64) -> Self {
+        Self((mix(hash) % Self::KEYS) as u16)
+    }
+
+    /// The core whose own hash with the key's is the highest: if a core goes, no other key moves.
+    pub(crate) fn choose(self, cores: impl Iterator<Item = usize>) -> Option<usize> {
+        cores.max_by_key(|core| mix(u64::from(self.0) ^ mix(*core as u64 + 1)))
     }
 }
 

@@ -64,12 +64,19 @@ pub enum Placement {
     Local,
     /// On as few cores as can serve them: the first core on which tasks wait for less than so many microseconds. The rest
     /// sleep, which saves power, and leaves their CPUs to others.
+    ///
+    /// Where a Machine's [`placement`](crate::runtime::Builder::placement) is this, its cores do not make their loads alike: one
+    /// hands tasks over if they wait for longer, and then no more than it has too many.
     Pack {
         /// The longest wait for a poll.
         micros: u32,
     },
     /// Tasks of one key on one core, as long as the same cores take tasks. When one comes or goes, only its share of the
     /// keys changes place. The number is the hash of a key.
+    ///
+    /// Such a task stays where it was placed, however much there is to do, and waits while its core blocks or makes a long
+    /// poll. When the core retires, it goes to where new ones of its key are placed from then on. When a core comes, new ones
+    /// of some keys are placed there, and those that there are stay where they are.
     ByKey(u64),
     /// As the function says, from what all cores publish: the index of a core. If there is none such or it takes no tasks,
     /// as with [`Spread`](Self::Spread).

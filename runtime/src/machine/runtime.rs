@@ -11,10 +11,10 @@ use multikernel_channels::sync::Arc;
 
 use crate::driver::{DriverInfo, is_forked_child};
 use crate::executor;
+use crate::machine::Machine;
 use crate::machine::builder::Builder;
 pub use crate::machine::handle::{EnterGuard, Handle, RuntimeFlavor, TryCurrentError};
 use crate::machine::metrics::RuntimeMetrics;
-use crate::machine::{Machine, pinning};
 use crate::task::JoinHandle;
 
 /// A Machine whose cores all have threads of their own.
@@ -38,12 +38,11 @@ pub struct Runtime {
     handle: Handle,
     /// `None` once the runtime was ended.
     threads: Mutex<Option<Vec<Thread<()>>>>,
-    _pins: pinning::Plan<'static>,
 }
 
 impl Runtime {
-    pub(crate) fn of(machine: Arc<Machine>, threads: Vec<Thread<()>>, pins: pinning::Plan<'static>) -> Self {
-        Self { handle: Handle { machine }, threads: Mutex::new(Some(threads)), _pins: pins }
+    pub(crate) fn of(machine: Arc<Machine>, threads: Vec<Thread<()>>) -> Self {
+        Self { handle: Handle { machine }, threads: Mutex::new(Some(threads)) }
     }
 
     /// One core for each available CPU, each on a thread of its own. As `Builder::new().build()`.

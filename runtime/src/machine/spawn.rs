@@ -5,10 +5,11 @@ use std::panic::Location;
 
 use crate::context;
 use crate::executor::{self, Core};
-use crate::machine::placer::Newcomer;
+use crate::machine::placer::{Key, Newcomer};
 use crate::machine::policy::Placement;
 use crate::machine::runtime::Handle;
 use crate::machine::{CoreId, Machine, placement};
+use crate::task::hand_over::Moves;
 use crate::task::{self, JoinHandle, local_set};
 
 /// Starts a task, here unless there is a reason to go elsewhere.
@@ -57,11 +58,16 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let target = core.place(core.machine.placement, Newcomer::Connection);
-    if target.index == core.home.mailbox().index {
-        task::spawn_movable(&core.home, future, at, true)
-    } else {
-        task::spawn_elsewhere(target, future, at, true)
+    let placement = core.machine.placement;
+    let target = core.place(placement, Newcomer::Connection);
+    task::spawn_chosen(&core.home, target, future, at, true, moves(placement))
+}
+
+/// Whether a task that was placed so may go elsewhere later.
+fn moves(placement: Placement) -> Moves {
+    match placement {
+        Placement::ByKey(hash) => Moves::with(Key::of(hash)),
+        _ => Moves::FREELY,
     }
 }
 
@@ -98,7 +104,7 @@ where
 /// As [`spawn`]; and if a function of [`Placement::Custom`] does.
 ///
 /// # Examples
-/// What belongs to one user runs on one core, and needs no lock that is contended:
+/// What belongs to one user runs on one core, and [stays](Placement::ByKey) there. It needs no lock that is contended:
 /// ```
 /// # multikernel::runtime::Builder::new().cores(4).run(|| async {
 /// use multikernel::CoreId;
@@ -127,12 +133,9 @@ where
 {
     executor::with(|core| {
         let Some(core) = core else { return Handle::current().spawn_at(future, at) };
-        let target = core.place(placement.unwrap_or(core.machine.placement), Newcomer::Task);
-        if target.index == core.home.mailbox().index {
-            task::spawn_movable(&core.home, future, at, false)
-        } else {
-            task::spawn_elsewhere(target, future, at, false)
-        }
+        let placement = placement.unwrap_or(core.machine.placement);
+        let target = core.place(placement, Newcomer::Task);
+        task::spawn_chosen(&core.home, target, future, at, false, moves(placement))
     })
 }
 

@@ -367,17 +367,29 @@ impl Topology {
     /// ```
     pub fn by_capacity(&self, cpus: &[usize]) -> Vec<usize> {
         let mut order = cpus.to_vec();
-        order.sort_by_cached_key(|&number| {
-            let cpu = self.cpu(number).filter(|cpu| cpu.online);
-            let worth = cpu.map(|cpu| {
-                let siblings = cpu.core.and_then(|core| self.cores.get(core));
-                let before = |sibling: &&usize| **sibling < number && cpus.contains(sibling);
-                let thread = siblings.map_or(0, |siblings| siblings.iter().filter(before).count());
-                (cpu.kind, thread, Reverse(cpu.capacity.unwrap_or(0)))
-            });
-            (worth.is_none(), worth, number)
-        });
+        order.sort_by_cached_key(|&number| (self.rank(number, cpus), number));
         order
+    }
+
+    /// The order in which the cores of a Machine take `cpus`: as [`by_capacity`](Self::by_capacity), but among those that are
+    /// alike, the nearer ones to the first.
+    pub(super) fn for_cores(&self, cpus: &[usize]) -> Vec<usize> {
+        let Some(first) = self.by_capacity(cpus).first().copied() else { return Vec::new() };
+        let mut order = self.nearest(first, cpus);
+        order.sort_by_cached_key(|number| self.rank(*number, cpus)); // stable
+        order
+    }
+
+    /// Less is more capable, among `cpus`.
+    fn rank(&self, number: usize, cpus: &[usize]) -> impl Ord + use<> {
+        let cpu = self.cpu(number).filter(|cpu| cpu.online);
+        let worth = cpu.map(|cpu| {
+            let siblings = cpu.core.and_then(|core| self.cores.get(core));
+            let before = |sibling: &&usize| **sibling < number && cpus.contains(sibling);
+            let thread = siblings.map_or(0, |siblings| siblings.iter().filter(before).count());
+            (cpu.kind, thread, Reverse(cpu.capacity.unwrap_or(0)))
+        });
+        (worth.is_none(), worth)
     }
 }
 

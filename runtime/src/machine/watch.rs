@@ -25,7 +25,6 @@
 //!
 //! [`Times::spent_since`]: super::thread_times::Times::spent_since
 
-use std::io;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
@@ -39,7 +38,7 @@ use crate::machine::mailbox::Mailbox;
 use crate::machine::stack::{self, Stack};
 use crate::machine::stall::Stall;
 use crate::machine::thread_times::{ThreadId, Times};
-use crate::machine::{Machine, cpus, pinning};
+use crate::machine::{Machine, pinning};
 use crate::time::Instant;
 
 /// What cores and their watcher share.
@@ -142,7 +141,8 @@ pub(crate) fn start(machine: &Arc<Machine>, name: &str) -> Option<JoinHandle<()>
 fn run(machine: &Arc<Machine>) {
     let watch = machine.watch.as_ref().expect("it was there when this thread was started");
     let _ = watch.watcher.set(thread::current()); // once
-    if let Err(error) = unpin() {
+    // It has inherited the mask of the thread that starts it, which may be a core.
+    if let Err(error) = pinning::unpin_current_thread() {
         tracing::warn!(%error, "the thread that watches for stalls stays on the CPU of the core that started it");
     }
     let period = watch.threshold / LOOKS_PER_STALL;
@@ -168,11 +168,6 @@ fn run(machine: &Arc<Machine>) {
 /// How much of the time since the last look counts. A watcher that comes late has not run, and perhaps nobody has.
 fn witnessed(elapsed: Duration, period: Duration) -> Duration {
     if elapsed <= 2 * period { elapsed } else { Duration::ZERO }
-}
-
-/// A thread inherits the mask of the one that starts it, which may be a core.
-fn unpin() -> io::Result<()> {
-    pinning::unpinned().as_deref().map_or(Ok(()), cpus::set_affinity)
 }
 
 /// The watcher's own.

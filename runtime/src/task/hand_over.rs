@@ -15,8 +15,29 @@
 use multikernel_channels::sync::{Cell, Ordering};
 
 use crate::machine::mailbox::{Arrival, Mailbox};
+use crate::machine::placer::Key;
 use crate::task::header::{Header, Phase, TaskRef, ask, deliver};
 use crate::task::{Home, home as of_this_thread};
+
+/// Whether a task may be handed over: what it holds is `Send` then. As small as what a header has left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moves(u16);
+
+impl Moves {
+    /// It holds what is not `Send`, or somebody has said where it is to be.
+    pub(crate) const NEVER: Self = Self(0);
+    /// Whenever that helps.
+    pub(crate) const FREELY: Self = Self(1);
+
+    /// Only from a core that retires, and to where all others of its key go.
+    pub(crate) fn with(key: Key) -> Self {
+        Self(2 + key.0)
+    }
+
+    fn key(self) -> Option<Key> {
+        self.0.checked_sub(2).map(Key)
+    }
+}
 
 impl TaskRef {
     /// Claims the envelope, to send the task on. False if somebody else's message has it.
@@ -54,7 +75,7 @@ impl Home {
     /// keep their order. The cores are of this home's Machine, and this is none of them. Says how many have gone.
     pub(crate) fn hand_over<'a>(&self, mut choose: impl FnMut() -> Option<&'a Mailbox>) -> u64 {
         // SAFETY: this home's thread, if perhaps within the turn of a set; `self` is borrowed.
-        unsafe { self.visit(|| self.send_queued(u64::MAX, |_| choose())) }
+        unsafe { self.visit(|| self.send_queued(u64::MAX, if_free(|_| choose()))) }
     }
 
     /// As [`hand_over`](Self::hand_over), but `choose` is told what part of this home's polls the task had lately, in
@@ -63,7 +84,8 @@ impl Home {
         let polls = self.queue.popped.get();
         // SAFETY: as in `hand_over`.
         unsafe {
-            self.visit(|| self.send_queued(u64::MAX, |header| choose(header.share.of(&self.windows, polls))))
+            let choose = |header: &Header| choose(header.share.of(&self.windows, polls));
+            self.visit(|| self.send_queued(u64::MAX, if_free(choose)))
         }
     }
 
@@ -77,10 +99,15 @@ impl Home {
         self.windows.begin(self.queue.popped.get());
     }
 
-    /// As [`hand_over`](Self::hand_over), but also those that wait for something: each is polled once where it comes.
-    pub(crate) fn hand_all_over<'a>(&self, choose: impl FnMut() -> Option<&'a Mailbox>) -> u64 {
-        self.wake_movable(u32::MAX);
-        self.hand_over(choose)
+    /// As [`hand_over`](Self::hand_over), but also those that wait for something, each of which is polled once where it comes,
+    /// and those that have a key, for which `choose` is told it.
+    pub(crate) fn hand_all_over<'a>(
+        &self,
+        mut choose: impl FnMut(Option<Key>) -> Option<&'a Mailbox>,
+    ) -> u64 {
+        self.wake_those(u32::MAX, |moves| moves != Moves::NEVER);
+        // SAFETY: as in `hand_over`.
+        unsafe { self.visit(|| self.send_queued(u64::MAX, |header| choose(header.moves.get().key()))) }
     }
 
     /// As [`hand_over`](Self::hand_over), but none goes that is due next or whose polls are long. With them go up to so many
@@ -91,25 +118,25 @@ impl Home {
         mut choose: impl FnMut() -> Option<&'a Mailbox>,
     ) -> u32 {
         let Some(next) = self.take_queued() else { return 0 };
-        let waited = self.wake_movable(wait);
+        let waited = self.wake_those(wait, |moves| moves == Moves::FREELY);
         let others = self.queued() - 1; // it counts the one that was taken out
-        self.send_queued(others, |header| (!header.notes.is_long()).then(&mut choose).flatten());
+        self.send_queued(others, if_free(|header| (!header.notes.is_long()).then(&mut choose).flatten()));
         self.put_first(next);
         waited
     }
 
     /// Hands the task over that is due next. Says whether it has gone.
     pub(crate) fn hand_next_over(&self, target: &Mailbox) -> bool {
-        self.send_queued(1, |_| Some(target)) == 1
+        self.send_queued(1, if_free(|_| Some(target))) == 1
     }
 
-    /// Wakes up to so many that wait for something and may go. Says how many.
-    fn wake_movable(&self, most: u32) -> u32 {
+    /// Wakes up to so many of those that wait for something. Says how many.
+    fn wake_those(&self, most: u32, which: impl Fn(Moves) -> bool) -> u32 {
         let woken = Cell::new(0);
         if most > 0 {
             self.for_each(|task| {
                 let header = task.header();
-                if woken.get() < most && header.phase.get() == Phase::Idle && header.is_movable.get() {
+                if woken.get() < most && header.phase.get() == Phase::Idle && which(header.moves.get()) {
                     woken.set(woken.get() + 1);
                     self.wake(task);
                 }
@@ -128,8 +155,8 @@ impl Home {
         {
             left -= 1;
             let header = task.header();
-            let target =
-                (header.is_movable.get() && !header.notes.is_aborted()).then(|| choose(header)).flatten();
+            let may_go = header.moves.get() != Moves::NEVER && !header.notes.is_aborted();
+            let target = may_go.then(|| choose(header)).flatten();
             let Some(target) = target.filter(|_| task.claim()) else {
                 self.put_queued(task);
                 continue;
@@ -147,9 +174,16 @@ impl Home {
     }
 }
 
+/// Chooses for those tasks only that may go whenever that helps.
+fn if_free<'a>(
+    mut choose: impl FnMut(&Header) -> Option<&'a Mailbox>,
+) -> impl FnMut(&Header) -> Option<&'a Mailbox> {
+    move |header| (header.moves.get() == Moves::FREELY).then(|| choose(header)).flatten()
+}
+
 /// The task that the thread's home is polling stays there for good.
 pub(crate) fn pin_current() {
     if let Some(header) = of_this_thread::current_header() {
-        header.is_movable.set(false);
+        header.moves.set(Moves::NEVER);
     }
 }

@@ -11,6 +11,7 @@ use multikernel_channels::sync::{
 };
 
 use crate::machine::mailbox::{Arrival, Envelope, Mailbox};
+use crate::task::hand_over::Moves;
 use crate::task::home::{self, Home};
 use crate::task::id::LazyId;
 use crate::task::notes::Notes;
@@ -99,8 +100,7 @@ pub(crate) struct Header {
     merged: Cell<bool>,
     /// Counts as a connection in the home's published load.
     pub(crate) connection: Cell<bool>,
-    /// May be handed over to another core: what it holds is `Send`, and nobody has said where it is to be.
-    pub(crate) is_movable: Cell<bool>,
+    pub(crate) moves: Cell<Moves>,
 
     // Everyone's fields: atomic.
     pub(crate) done: AtomicBool, // in what the flags leave of their word
@@ -134,7 +134,7 @@ impl Header {
             joined_elsewhere: Cell::new(false),
             merged: Cell::new(false),
             connection: Cell::new(false),
-            is_movable: Cell::new(false),
+            moves: Cell::new(Moves::NEVER),
             id: LazyId::new(),
             done: AtomicBool::new(false),
             remote: AtomicUsize::new(0),

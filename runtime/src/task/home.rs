@@ -11,6 +11,7 @@ use multikernel_channels::inbox::Batch;
 use multikernel_channels::sync::{Arc, Cell, Ordering, per_thread};
 
 use crate::machine::mailbox::{Arrival, Envelope, Mailbox};
+use crate::task::hand_over::Moves;
 use crate::task::header::{Header, Phase, TaskRef};
 use crate::task::id::Id;
 use crate::task::notes::Notes;
@@ -396,7 +397,7 @@ impl Home {
 
     /// Whether the task that is due next may go to another core.
     pub(crate) fn next_is_movable(&self) -> bool {
-        self.queue.head().is_some_and(|task| task.header().is_movable.get())
+        self.queue.head().is_some_and(|task| task.header().moves.get() == Moves::FREELY)
     }
 
     /// What is noted of the task that was polled last, if it lives and is still here. Between two polls.
@@ -474,7 +475,7 @@ impl Home {
         let count = Cell::new(0);
         self.for_each(|task| {
             let header = task.header();
-            if !header.is_movable.get() && !header.notes.is_aborted() {
+            if header.moves.get() == Moves::NEVER && !header.notes.is_aborted() {
                 header.notes.set_aborted(true);
                 count.set(count.get() + 1);
                 self.wake(task);

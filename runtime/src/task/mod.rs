@@ -68,7 +68,7 @@
 //
 // | field of the header | written | read |
 // |---|---|---|
-// | `phase`, `run_next`, `list_*`, `joiner`, `wanted`, `notes`, `is_movable`, `local_refs` | home | home |
+// | `phase`, `run_next`, `list_*`, `joiner`, `wanted`, `notes`, `moves`, `local_refs` | home | home |
 // | the future | home | home |
 // | the output | home, before `done` | whoever holds the join handle, after `done` (home: after `Complete`) |
 // | `done` | home, once, Release | anyone, Acquire |
@@ -157,6 +157,7 @@ pub use tracked::{TaskTrackerToken, TaskTrackerWaitFuture, TrackedFuture};
 pub use tracker::TaskTracker;
 pub use yield_now::{YieldNow, yield_now};
 
+use hand_over::Moves;
 use header::TaskRef;
 pub(crate) use home::Home;
 pub(crate) use raw::Revoke;
@@ -204,7 +205,31 @@ where
     F::Output: Send + 'static,
 {
     let task = new_at_home(home, future, at, connection);
-    task.header().is_movable.set(true); // both the future and its output are `Send`
+    task.header().moves.set(Moves::FREELY); // both the future and its output are `Send`
+    home.adopt(task);
+    // SAFETY: the second of the two references a task is born with.
+    unsafe { JoinHandle::new(task) }
+}
+
+/// Spawns on the core that was chosen for the task, be it the thread's own or another.
+pub(crate) fn spawn_chosen<F>(
+    home: &Home,
+    target: &Mailbox,
+    future: F,
+    at: &'static Location<'static>,
+    connection: bool,
+    moves: Moves,
+) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    if target.uid != home.mailbox().uid {
+        // SAFETY: the future is `Send`.
+        return unsafe { post_new(target, future, at, connection, moves) };
+    }
+    let task = new_at_home(home, future, at, connection);
+    task.header().moves.set(moves); // both the future and its output are `Send`
     home.adopt(task);
     // SAFETY: the second of the two references a task is born with.
     unsafe { JoinHandle::new(task) }
@@ -249,7 +274,7 @@ where
     F::Output: Send + 'static,
 {
     // SAFETY: the future is `Send`.
-    unsafe { post_new(target, future, at, connection, true) }
+    unsafe { post_new(target, future, at, connection, Moves::FREELY) }
 }
 
 /// Sends a closure to another core, which makes a future of it there.
@@ -265,7 +290,7 @@ where
 {
     // SAFETY: until its first poll, which happens there, a `Lazy` holds nothing but the closure, which is `Send`;
     // from then on it never leaves.
-    unsafe { post_new(target, lazy::Lazy::new(make), at, false, false) }
+    unsafe { post_new(target, lazy::Lazy::new(make), at, false, Moves::NEVER) }
 }
 
 /// What is spawned at a home that has closed: a task that is cancelled at once.
@@ -297,7 +322,7 @@ where
     F::Output: Send + 'static,
 {
     let task = raw::allocate_call(target, call, at);
-    task.header().is_movable.set(true); // both the call and its output are `Send`
+    task.header().moves.set(Moves::FREELY); // both the call and its output are `Send`
     match home {
         Some(home) => home.adopt(task),
         // SAFETY: newborn, and what it holds is `Send`.
@@ -308,20 +333,20 @@ where
 }
 
 /// # Safety
-/// What `future` holds now may be sent to another thread; if it is movable, so may what it ever holds.
+/// What `future` holds now may be sent to another thread; if it ever moves, so may what it ever holds.
 unsafe fn post_new<F>(
     target: &Mailbox,
     future: F,
     at: &'static Location<'static>,
     connection: bool,
-    is_movable: bool,
+    moves: Moves,
 ) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: Send + 'static,
 {
     let task = raw::allocate(target, future, at);
-    task.header().is_movable.set(is_movable);
+    task.header().moves.set(moves);
     if connection {
         task.header().connection.set(true);
         target.load.connections.fetch_add(1, Ordering::Relaxed); // a figure
