@@ -2,15 +2,17 @@
 #![cfg(not(loom))]
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Waker};
 
 use futures::executor::block_on;
-use multikernel::replicate::{Closed, Committed, CoreId, ProposeError, Replicated, StateMachine};
+use multikernel::replicate::{
+    Closed, Committed, CoreId, ProposeError, Replicated, ReplicatedCounter, StateMachine,
+};
 use multikernel::runtime::{Builder, Placement, Runtime};
 use multikernel::task::{block_in_place, yield_now};
-use multikernel::time::machine::{CancelError, once};
+use multikernel::time::machine::{CancelError, every, on_each, once};
 use multikernel::time::{Duration, Instant};
 use multikernel::{spawn, spawn_on};
 use support::poll_once;
@@ -168,4 +170,103 @@ fn a_timer_is_armed_once_though_the_core_dies_that_was_asked() {
         runs.recv().unwrap();
     }
     assert_eq!(runs.load(Ordering::SeqCst), 1);
+}
+
+#[derive(Default)]
+struct Runs([AtomicU64; 4]);
+
+impl Runs {
+    fn add_here(&self) {
+        self.0[CoreId::current().index()].fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn on(&self, core: usize) -> u64 {
+        self.0[core].load(Ordering::SeqCst)
+    }
+
+    fn reach(&self, core: usize, runs: u64) {
+        while self.on(core) < runs {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn a_timer_that_repeats_goes_on_when_its_core_dies_and_runs_each_tick_once() {
+    const PERIOD: Duration = Duration::from_millis(1);
+    let runtime = Builder::new_test().cores(4).build().unwrap();
+    let (runs, begun) = (Arc::new(Runs::default()), Instant::now());
+    let counted = runs.clone();
+    let beat = on(&runtime, CoreId::new(0), move || async move {
+        every(PERIOD, move || counted.add_here()).await.unwrap()
+    });
+    // The home each time.
+    for core in 0..3 {
+        runs.reach(core, 3);
+        kill(&runtime, CoreId::new(core));
+    }
+    runs.reach(3, 3);
+    block_on(beat.cancel()).unwrap();
+    let all: u64 = (0..4).map(|core| runs.on(core)).sum();
+    assert!(u128::from(all) <= begun.elapsed().as_nanos() / PERIOD.as_nanos(), "{all} ticks");
+}
+
+/// Sets it when it is dropped.
+struct SetOnDrop(Arc<AtomicBool>);
+
+impl Drop for SetOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_timer_for_each_core_runs_on_those_that_live_and_waits_for_no_dead_one() {
+    let runtime = Builder::new_test().cores(4).build().unwrap();
+    let mut living = vec![0, 1, 2, 3];
+    // Before it is due, about when it is, and after.
+    for (dies, due) in [(2, 20), (0, 1), (1, 0)] {
+        let (runs, is_dropped) = (Arc::new(Runs::default()), Arc::new(AtomicBool::new(false)));
+        let (counted, held) = (runs.clone(), SetOnDrop(is_dropped.clone()));
+        let deadline = Instant::now() + Duration::from_millis(due);
+        on(&runtime, CoreId::new(dies), move || async move {
+            let run = move || {
+                let _held = &held;
+                counted.add_here();
+            };
+            on_each(deadline, run).await.unwrap();
+        });
+        kill(&runtime, CoreId::new(dies));
+        living.retain(|core| *core != dies);
+        living.iter().for_each(|core| runs.reach(*core, 1));
+        while !is_dropped.load(Ordering::SeqCst) {
+            // One that sleeps hears that all have started it when it wakes.
+            living.iter().for_each(|core| on(&runtime, CoreId::new(*core), || async {}));
+        }
+        assert!((0..4).all(|core| runs.on(core) <= 1));
+    }
+}
+
+#[test]
+fn what_a_dead_core_held_of_a_counter_is_released() {
+    let runtime = Builder::new_test().cores(3).build().unwrap();
+    let [here, dies, other] = [0, 1, 2].map(CoreId::new);
+    let places = on(&runtime, here, || async { ReplicatedCounter::with_bound(5).await.unwrap() });
+    for (core, amount) in [(dies, 3), (other, 2)] {
+        let places = places.clone();
+        on(&runtime, core, move || async move { places.add(amount).await.unwrap() });
+    }
+    kill(&runtime, dies);
+    on(&runtime, here, move || async move {
+        loop {
+            let changed = places.changed();
+            if places.value() == 2 {
+                break;
+            }
+            changed.await.unwrap();
+        }
+        places.add(3).await.unwrap();
+        assert!(places.add(1).await.is_err(), "what the other core holds is held");
+        assert_eq!((places.value(), places.held_here()), (5, 3));
+    });
 }
