@@ -110,11 +110,9 @@ impl Inboxes {
 }
 
 impl Gateway for Inboxes {
-    fn run(&self, job: Job) {
+    fn run(&self, job: Job) -> bool {
         let member = self.0.lock().unwrap().iter().find(|(_, inbox)| inbox.is_member).map(|(core, _)| *core);
-        if let Some(core) = member {
-            self.run_on(core, job);
-        }
+        member.is_some_and(|core| self.run_on(core, job))
     }
 
     fn run_on(&self, core: CoreId, job: Job) -> bool {

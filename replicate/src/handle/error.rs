@@ -26,7 +26,8 @@ pub struct Committed {
     pub version: Version,
 }
 
-/// Why a proposal came to nothing, with the command. It was committed nowhere, unless it is [`Closed`](Self::Closed).
+/// Why a proposal came to nothing, with the command. It is committed nowhere and will not be, unless the outcome is
+/// [`Unknown`](Self::Unknown).
 ///
 /// ```
 /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
@@ -71,15 +72,24 @@ pub enum ProposeError<S: StateMachine> {
         /// The command.
         command: Proposal<S::Command>,
     },
-    /// The object is closed, or its Machine has ended. In the second case the command may have been committed just before.
+    /// The object is closed, or its Machine has ended.
     Closed {
+        /// The command.
+        command: Proposal<S::Command>,
+    },
+    /// The core that had taken the proposal has ended, by itself or with its Machine: the command may be committed, on all cores,
+    /// and may still be.
+    ///
+    /// Only a proposal that another core takes comes to this: that of a thread that is no core, and that of a task which is
+    /// handed over to another core while it waits.
+    Unknown {
         /// The command.
         command: Proposal<S::Command>,
     },
 }
 
 impl<S: StateMachine> ProposeError<S> {
-    /// The command that was not committed.
+    /// The command, to be proposed again. Where the outcome is [`Unknown`](Self::Unknown), it may then be committed twice.
     ///
     /// ```
     /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
@@ -96,7 +106,8 @@ impl<S: StateMachine> ProposeError<S> {
             Self::Refused { command, .. }
             | Self::Panicked { command, .. }
             | Self::Stalled { command, .. }
-            | Self::Closed { command } => command,
+            | Self::Closed { command }
+            | Self::Unknown { command } => command,
         }
     }
 
@@ -137,6 +148,9 @@ impl<S: StateMachine> fmt::Display for ProposeError<S> {
                 }
             }
             Self::Closed { .. } => f.write_str("the replicated object is closed"),
+            Self::Unknown { .. } => {
+                f.write_str("the core that had taken the command has ended; it may be committed, or not")
+            }
         }
     }
 }
@@ -152,6 +166,7 @@ impl<S: StateMachine> fmt::Debug for ProposeError<S> {
                 f.field("core", core).field("waited", waited).field("task", task).finish_non_exhaustive()
             }
             Self::Closed { .. } => f.debug_struct("Closed").finish_non_exhaustive(),
+            Self::Unknown { .. } => f.debug_struct("Unknown").finish_non_exhaustive(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod counter;
 mod error;
 mod map;
 mod proposal;
+mod shared;
 mod watch;
 
 use std::fmt;
@@ -12,17 +13,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use multikernel_channels::oneshot;
-
 pub use cell::{CellError, ReplicatedCell};
 pub use counter::{CounterError, ReplicatedCounter};
 pub use error::{AnnounceError, Closed, Committed, CreateError, ProposeError};
 pub use map::{MapError, ReplicatedMap};
 pub use proposal::Proposal;
 use proposal::Proposals;
+use shared::Shared;
 pub use watch::Changes;
 
-use crate::host::{self, Answer, Failure, Gateway, Host, Job};
+use crate::host::{self, Answer, Failure};
 use crate::limits::{ANNOUNCEMENTS, FIXED_OBJECTS};
 use crate::slots::Spot;
 use crate::{Command, Denial, ObjectId, StateMachine, Time, Version};
@@ -57,32 +57,6 @@ pub struct Replicated<S: StateMachine> {
     shared: Arc<Shared>,
     /// Nothing, if the object ended before its creator looked.
     spot: Option<Spot<S>>,
-}
-
-/// What all handles of one object have in common. The last one ends the object.
-struct Shared {
-    id: ObjectId,
-    gateway: Arc<dyn Gateway>,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if self.id.0 < FIXED_OBJECTS {
-            return;
-        }
-        let destroy = Command::destroy(self.id);
-        self.on_a_core(move |host| host.announce(destroy));
-    }
-}
-
-impl Shared {
-    /// Runs `job` here, if this is a core of the object's Machine, else on some core that is. Dropped if the Machine has ended.
-    fn on_a_core(&self, job: impl FnOnce(&Host) + Send + 'static) {
-        host::with(|host| match host.filter(|host| Arc::ptr_eq(host.gateway(), &self.gateway)) {
-            Some(host) => job(host),
-            None => self.gateway.run(Job::new(job)),
-        });
-    }
 }
 
 impl<S: StateMachine> Clone for Replicated<S> {
@@ -162,15 +136,18 @@ impl<S: StateMachine> Replicated<S> {
         if let Some(spot) = spot() {
             return Ok(Self { shared, spot: Some(spot) });
         }
-        let (reply, answer) = oneshot::channel();
         let create = Command::create(id, factory);
-        shared.on_a_core(move |host| host.propose(create, None, reply));
-        match answer.await {
-            Ok(Ok(_) | Err(Failure::Refused { denial: Denial::Exists, .. })) => {
-                Ok(Self { shared, spot: spot() })
+        loop {
+            let create = create.clone();
+            match shared.ask(move |host, reply| host.propose(create, None, reply)).await.flatten() {
+                Ok(_) | Err(Failure::Refused { denial: Denial::Exists, .. }) => {
+                    return Ok(Self { shared, spot: spot() });
+                }
+                Err(Failure::Refused { by, .. }) => return Err(CreateError::Panicked { by }),
+                Err(Failure::Stalled { .. } | Failure::Closed) => return Err(CreateError::Closed),
+                // However often it is asked for, there is one.
+                Err(Failure::Unknown) => {}
             }
-            Ok(Err(Failure::Refused { by, .. })) => Err(CreateError::Panicked { by }),
-            Ok(Err(Failure::Stalled { .. } | Failure::Closed)) | Err(_) => Err(CreateError::Closed),
         }
     }
 
@@ -304,15 +281,13 @@ impl<S: StateMachine> Replicated<S> {
         command: Proposal<S::Command>,
         patience: Option<Duration>,
     ) -> Result<Committed, ProposeError<S>> {
-        let (reply, answer) = oneshot::channel();
         let order = Command::change::<S>(self.shared.id, command.clone());
-        self.shared.on_a_core(move |host| {
+        let answer = self.shared.ask(move |host, reply| {
             let patience = patience.map(|patience| u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
             let deadline = patience.map(|patience| Time(host.now().0.saturating_add(patience)));
             host.propose(order, deadline, reply);
         });
-        let answer = answer.await.unwrap_or(Err(Failure::Closed));
-        outcome(answer, || command, patience)
+        outcome(answer.await.flatten(), || command, patience)
     }
 
     /// Proposes many commands at once. They are committed or refused one by one, in order; other proposals may come between.
@@ -347,11 +322,10 @@ impl<S: StateMachine> Replicated<S> {
         }
         let id = self.shared.id;
         let orders = commands.iter().map(|command| Command::change::<S>(id, command)).collect();
-        let (reply, answers) = oneshot::channel();
-        self.shared.on_a_core(move |host| host.propose_all(orders, reply));
-        let answers = answers.await.unwrap_or_default();
-        let answers = answers.into_iter().chain(std::iter::repeat_with(|| Err(Failure::Closed)));
-        let answers = answers.take(commands.len()).enumerate();
+        let answers = self.shared.ask(move |host, reply| host.propose_all(orders, reply)).await;
+        let answers =
+            answers.unwrap_or_else(|failure| commands.iter().map(|_| Err(failure.clone())).collect());
+        let answers = answers.into_iter().enumerate();
         answers.map(|(at, answer)| outcome(answer, || commands.get(at), None)).collect()
     }
 
@@ -430,10 +404,16 @@ impl<S: StateMachine> Replicated<S> {
     ///
     /// If it was closed already.
     pub async fn close(self) -> Result<(), Closed> {
-        let (reply, answer) = oneshot::channel();
-        let destroy = Command::destroy(self.shared.id);
-        self.shared.on_a_core(move |host| host.propose(destroy, None, reply));
-        answer.await.unwrap_or(Err(Failure::Closed)).map(drop).map_err(|_| Closed)
+        let mut is_asked = false;
+        loop {
+            let destroy = Command::destroy(self.shared.id);
+            match self.shared.ask(move |host, reply| host.propose(destroy, None, reply)).await.flatten() {
+                Ok(_) => return Ok(()),
+                // It is closed, whoever did it.
+                Err(Failure::Unknown) => is_asked = true,
+                Err(_) => return if is_asked { Ok(()) } else { Err(Closed) },
+            }
+        }
     }
 }
 
@@ -471,5 +451,6 @@ fn outcome<S: StateMachine>(
         Failure::Refused { denial: Denial::Closed | Denial::Exists, .. } | Failure::Closed => {
             ProposeError::Closed { command }
         }
+        Failure::Unknown => ProposeError::Unknown { command },
     })
 }

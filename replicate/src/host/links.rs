@@ -55,8 +55,8 @@ pub trait Links {
 /// assert_eq!(host.core(), a);
 /// ```
 pub trait Gateway: Send + Sync {
-    /// Runs the job on some core that is a member, soon. Drops it if the Machine has ended.
-    fn run(&self, job: Job);
+    /// Runs the job on some core that is a member, soon. False, and the job is dropped, if the Machine has ended.
+    fn run(&self, job: Job) -> bool;
 
     /// Runs the job on that core, soon, member or not. False, and the job is dropped, if there is no such core or it has ended.
     fn run_on(&self, core: CoreId, job: Job) -> bool;
@@ -70,8 +70,9 @@ pub trait Gateway: Send + Sync {
 /// struct Desk(std::sync::Mutex<Vec<Job>>);
 ///
 /// impl Gateway for Desk {
-///     fn run(&self, job: Job) {
+///     fn run(&self, job: Job) -> bool {
 ///         self.0.lock().unwrap().push(job);
+///         true
 ///     }
 ///     // ..
 ///     # fn run_on(&self, _core: CoreId, _job: Job) -> bool { false }
@@ -97,7 +98,7 @@ impl Job {
     #[doc = include_str!("../../doc/host.md")]
     /// # struct Desk(std::sync::Mutex<Vec<Job>>);
     /// # impl Gateway for Desk {
-    /// #     fn run(&self, job: Job) { self.0.lock().unwrap().push(job) }
+    /// #     fn run(&self, job: Job) -> bool { self.0.lock().unwrap().push(job); true }
     /// #     fn run_on(&self, _core: CoreId, _job: Job) -> bool { false }
     /// # }
     /// # let desk = Arc::new(Desk(Default::default()));

@@ -380,7 +380,7 @@ impl Host {
             order(self);
             self.catch_up();
         } else {
-            self.gateway.run(Job::new(move |host| host.enter_order(order)));
+            let _has_ended = !self.gateway.run(Job::new(move |host| host.enter_order(order)));
         }
     }
 

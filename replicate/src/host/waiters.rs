@@ -9,12 +9,20 @@ use multikernel_channels::oneshot;
 use crate::host::Links;
 use crate::{CoreId, Denial, ObjectId, Outcome, Refusal, Seq, Version};
 
-/// Why a proposal came to nothing.
-#[derive(Debug)]
+/// Why a proposal came to nothing, or nobody knows what it came to.
+#[derive(Clone, Debug)]
 pub(crate) enum Failure {
-    Refused { by: CoreId, denial: Denial },
-    Stalled { core: CoreId, task: Option<&'static Location<'static>> },
+    Refused {
+        by: CoreId,
+        denial: Denial,
+    },
+    Stalled {
+        core: CoreId,
+        task: Option<&'static Location<'static>>,
+    },
     Closed,
+    /// The core that had taken it has ended.
+    Unknown,
 }
 
 /// What becomes of a proposal.

@@ -172,7 +172,7 @@ impl<T: Send + 'static> Parcel<T> {
         match leg {
             // If that core has ended, the job is dropped and the parcel goes on.
             Leg::To { core: to, .. } | Leg::Back { to, .. } => _ = gateway.run_on(to, job),
-            Leg::Any { .. } => gateway.run(job),
+            Leg::Any { .. } => _ = gateway.run(job),
         }
     }
 

@@ -97,7 +97,7 @@ pub enum OpenError {
         /// Why.
         error: io::Error,
     },
-    /// The Machine is ending.
+    /// The Machine is ending, or the core that was asked has died: then it may be open until the Machine ends.
     Ended,
 }
 
@@ -122,7 +122,7 @@ impl fmt::Display for OpenError {
             OpenError::Io(error) => error.fmt(f),
             OpenError::Full { by, limit } => write!(f, "{by} has {limit} files already, and takes no more"),
             OpenError::Register { by, error } => write!(f, "{by} could not register the file: {error}"),
-            OpenError::Ended => f.write_str("the runtime is ending"),
+            OpenError::Ended => f.write_str("the runtime is ending, or the core that was asked has died"),
         }
     }
 }
@@ -163,7 +163,7 @@ pub enum CloseError {
     },
     /// It is closed already, or was opened by another Machine.
     Closed,
-    /// The Machine is ending.
+    /// The Machine is ending, or the core that was asked has died: then it may be closed or not.
     Ended,
 }
 
@@ -186,7 +186,7 @@ impl fmt::Display for CloseError {
                 write!(f, "{core} has {in_flight} operations in flight on the file")
             }
             CloseError::Closed => f.write_str("the file is closed already"),
-            CloseError::Ended => f.write_str("the runtime is ending"),
+            CloseError::Ended => f.write_str("the runtime is ending, or the core that was asked has died"),
         }
     }
 }

@@ -204,8 +204,8 @@ impl Links for Wires {
 struct ToACore(Weak<Machine>);
 
 impl Gateway for ToACore {
-    fn run(&self, job: Job) {
-        let Some(machine) = self.0.upgrade() else { return };
+    fn run(&self, job: Job) -> bool {
+        let Some(machine) = self.0.upgrade() else { return false };
         let first = placement::delegate(&machine).index as usize;
         let cores = machine.cores.iter().cycle().skip(first).take(machine.cores.len());
         let cores = cores.filter(|core| core.load.standing().is_part());
@@ -215,10 +215,11 @@ impl Gateway for ToACore {
         };
         for core in cores {
             match call::post(core, task) {
-                Ok(()) => return,
+                Ok(()) => return true,
                 Err(refused) => task = refused,
             }
         }
+        false
     }
 
     fn run_on(&self, core: CoreId, job: Job) -> bool {

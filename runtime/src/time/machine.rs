@@ -35,6 +35,7 @@
 //! ```
 
 use std::panic::Location;
+use std::sync::Arc;
 use std::{error, fmt, io};
 
 use multikernel_replicate::{CoreId, ProposeError, Replicated};
@@ -74,6 +75,7 @@ impl Timer {
     /// # Errors
     ///
     /// [`CancelError::HasStarted`]: it runs, or has run. One of [`on_each`] has started on some core, and will on the others.
+    /// [`CancelError::Unknown`] where the core that was asked has died meanwhile.
     ///
     /// # Cancel safety
     ///
@@ -93,10 +95,16 @@ impl Timer {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn cancel(self) -> Result<(), CancelError> {
-        match self.object.propose(Order::Cancel(self.id)).await {
-            Ok(_) => Ok(()),
-            Err(ProposeError::Refused { .. }) => Err(CancelError::HasStarted),
-            Err(_) => Err(CancelError::Closed),
+        let mut is_asked = false;
+        loop {
+            match self.object.propose(Order::Cancel(self.id)).await {
+                Ok(_) => return Ok(()),
+                Err(ProposeError::Unknown { .. }) => is_asked = true,
+                // Perhaps by what was asked for first.
+                Err(ProposeError::Refused { .. }) if is_asked => return Err(CancelError::Unknown),
+                Err(ProposeError::Refused { .. }) => return Err(CancelError::HasStarted),
+                Err(_) => return Err(CancelError::Closed),
+            }
         }
     }
 }
@@ -236,10 +244,16 @@ async fn arm(due: Instant, kind: Kind, at: &'static Location<'static>) -> Result
     let owner = CoreId::try_current();
     let owner = owner.expect("a timer of the Machine must be armed on a core of a multikernel runtime");
     let object = Replicated::fixed(objects::TIMERS, Timers::new).await.map_err(|_| Closed)?;
-    let plan = Plan::new(due, kind, at, object.clone());
+    let plan = Arc::new(Plan::new(due, kind, at, object.clone()));
     let id = plan.id;
-    object.propose(Order::Arm { plan: plan.into(), owner }).await.map_err(|_| Closed)?;
-    Ok(Timer { id, object })
+    loop {
+        match object.propose(Order::Arm { plan: plan.clone(), owner }).await {
+            // Refused: it is armed, but the core died that was to say so.
+            Ok(_) | Err(ProposeError::Refused { .. }) => return Ok(Timer { id, object }),
+            Err(ProposeError::Unknown { .. }) => {}
+            Err(_) => return Err(Closed),
+        }
+    }
 }
 
 /// A timer was not armed: the Machine ends.
@@ -281,6 +295,9 @@ pub enum CancelError {
     HasStarted,
     /// The Machine has ended: it does not start any more, if it has not.
     Closed,
+    /// It was cancelled, or has started: the core died that was to say which. What has not started does not start any more, but
+    /// one of [`on_each`] that has starts on all cores.
+    Unknown,
 }
 
 impl fmt::Display for CancelError {
@@ -288,6 +305,7 @@ impl fmt::Display for CancelError {
         match self {
             Self::HasStarted => f.write_str("the timer has started"),
             Self::Closed => Closed.fmt(f),
+            Self::Unknown => f.write_str("the timer was cancelled, or has started"),
         }
     }
 }

@@ -122,6 +122,27 @@ fn a_timer_that_may_be_cancelled_waits_for_the_decision() {
 }
 
 #[test]
+fn what_is_armed_is_not_armed_again_and_what_has_run_does_not_run_again() {
+    on_a_core(|| async {
+        for kind in [once, each] {
+            let mut cores = Cores::new().await;
+            let deadline = soon();
+            let plan = cores.arm(deadline, 1, kind);
+            let again = Order::Arm { plan: plan.clone(), owner: c(1) };
+            assert!(cores.replicas.iter_mut().all(|replica| replica.prepare(&again) == Err(HasStarted)));
+            pass(deadline).await;
+            let runs = if plan.is_for_each() { 3 } else { 1 };
+            assert_eq!(cores.runs(), runs);
+            (0..3).for_each(|core| cores.commit(&Order::Done { id: plan.id, by: c(core) }));
+            assert_eq!(cores.owners(plan.id), [None; 3]);
+            cores.commit(&again);
+            pass(Instant::now()).await;
+            assert_eq!(cores.runs(), runs);
+        }
+    });
+}
+
+#[test]
 fn who_has_started_refuses_to_cancel() {
     on_a_core(|| async {
         for kind in [once, each] {

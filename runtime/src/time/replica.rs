@@ -2,7 +2,7 @@
 //!
 //! | a command | prepared | committed |
 //! |---|---|---|
-//! | `Arm` | the owner, or each core, starts an alarm, which is held | it is released |
+//! | `Arm` | refused if it is known; the owner, or each core, starts an alarm, which is held | it is released |
 //! | `Cancel` | refused if it has started; alarms are held | alarms end |
 //! | `Done` | (it is announced) | the timer is forgotten, if no core has to start it any more |
 //!
@@ -27,7 +27,7 @@ pub(super) enum Order {
     Done { id: u64, by: CoreId },
 }
 
-/// Why a timer is not cancelled: it has started somewhere.
+/// Why a timer is not cancelled, or not armed once more: it has started somewhere, or is armed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct HasStarted;
 
@@ -151,6 +151,10 @@ impl StateMachine for Timers {
     fn prepare(&mut self, order: &Order) -> Result<(), HasStarted> {
         match order {
             Order::Arm { plan, owner } => {
+                // It was asked for twice, because nobody knew whether it was.
+                if self.entries.contains_key(&plan.id) || self.alarms.contains_key(&plan.id) {
+                    return Err(HasStarted);
+                }
                 if self.is_mine(plan, heir(self.members, *owner)) {
                     self.alarms.insert(plan.id, Alarm::start(plan.clone(), self.me, true));
                 }

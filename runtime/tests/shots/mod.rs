@@ -64,7 +64,9 @@ impl Shot {
         match timer.cancel().await {
             Ok(()) => *self.cancelled.lock().unwrap() = Some(self.sum()),
             Err(CancelError::HasStarted) => {}
-            Err(CancelError::Closed) => panic!("the Machine is still there"),
+            Err(error @ (CancelError::Closed | CancelError::Unknown)) => {
+                panic!("all are still there: {error}")
+            }
         }
     }
 
