@@ -2,13 +2,13 @@
 #![cfg(not(loom))]
 
 use std::fmt::{Debug, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use multikernel::replicate::limits::STALL;
+use multikernel::replicate::limits::{PROPOSALS, STALL};
 use multikernel::replicate::{
     Closed, CoreId, ProposeError, Replicated, ReplicatedCell, StateMachine, Version,
 };
@@ -47,6 +47,10 @@ impl Stuck {
             yield_now().await;
         }
         stuck
+    }
+
+    fn is_of(&self, task: &Location<'_>) -> bool {
+        (task.file(), task.line()) == (file!(), self.spawned)
     }
 }
 
@@ -146,6 +150,37 @@ impl StateMachine for Sum {
 
 fn sum(sum: &Sum) -> i64 {
     sum.sum
+}
+
+#[test]
+fn who_holds_up_a_proposal_that_waits_for_its_turn_is_named() {
+    const PATIENCE: Duration = Duration::from_millis(20);
+    /// Fills the room at the home, and gives up one more. Says who was waited for.
+    async fn give_up(total: &Replicated<Sum>, stuck: Option<&Stuck>) -> CoreId {
+        let mut many = pin!(total.propose_all([1; PROPOSALS + 1]));
+        assert!(poll_once(&mut many).await.is_pending());
+        match total.propose_within(1000, PATIENCE).await.unwrap_err() {
+            ProposeError::Stalled { core, waited, task, .. } => {
+                assert!(waited > PATIENCE, "{waited:?} is what was given, not what it took");
+                assert!(stuck.is_none_or(|stuck| stuck.is_of(task.unwrap())));
+                core
+            }
+            other => panic!("{other}"),
+        }
+    }
+    on_cores(3, || async {
+        let total = Sum::new().await;
+        let stuck = Stuck::on(CoreId::new(1)).await;
+        assert_eq!(give_up(&total, Some(&stuck)).await, CoreId::new(1));
+        // Another core knows only that the home has not taken it.
+        let there = total.clone();
+        let told = spawn_on(CoreId::new(2), move || async move { give_up(&there, None).await });
+        assert_eq!(told.await.unwrap(), CoreId::new(0));
+        drop(stuck);
+        let there = total.clone();
+        spawn_on(CoreId::new(2), move || async move { there.propose(0).await.unwrap() }).await.unwrap();
+        assert_eq!(total.read(sum), 2 * (PROPOSALS as i64 + 1), "what was given up is committed nowhere");
+    });
 }
 
 /// The home finds out by itself, for nothing else happens; and says so once.
