@@ -205,9 +205,11 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
     /// assert!(matches!(world.answers[0].1, Outcome::Stalled(core) if core == b), "it has not voted");
     /// ```
     pub fn tick(&mut self, now: Time, fx: &mut impl Effects<O>) {
+        // Before a round is undone, for then everyone is waited for.
+        let stalled = self.waiting_for().first().unwrap_or(self.lead.home);
         self.expire_at_home(now, fx);
         while let Some(seq) = self.origin.next_expired(now) {
-            fx.answer(seq, Outcome::Stalled(self.lead.home));
+            fx.answer(seq, Outcome::Stalled(stalled));
         }
         self.rest(fx);
     }

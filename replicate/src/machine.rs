@@ -93,7 +93,45 @@ pub trait StateMachine: Sized + 'static {
     /// A refusal: the core does not join.
     fn restore(snapshot: &Self::Snapshot) -> Result<Self, Self::Refusal>;
 
-    /// A sum over the state, the same on every core at the same version. Compared where the policy says so.
+    /// A sum over the state, the same on every core at the same version.
+    ///
+    /// In debug builds the home compares it with that of each core that has just committed, and the runtime logs an error with
+    /// the core and the version where they differ: some command has looked at a clock, at chance or at the order of a hash map.
+    /// All objects of a core are compared as one sum, so the log does not name the object. It is computed after each round, so
+    /// it should be cheap, and must not itself depend on such an order. Release builds do not call it.
+    ///
+    /// ```
+    /// use std::collections::HashSet;
+    /// use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+    ///
+    /// use multikernel_replicate::StateMachine;
+    ///
+    /// #[derive(Default)]
+    /// struct Names(HashSet<String>);
+    ///
+    /// impl StateMachine for Names {
+    ///     // ..
+    ///     # type Command = String;
+    ///     # type Refusal = ();
+    ///     # type Snapshot = HashSet<String>;
+    ///     # const VETO: bool = false;
+    ///     # fn prepare(&mut self, _: &String) -> Result<(), ()> { Ok(()) }
+    ///     # fn commit(&mut self, name: &String) { self.0.insert(name.clone()); }
+    ///     # fn abort(&mut self, _: &String) {}
+    ///     # fn snapshot(&self) -> HashSet<String> { self.0.clone() }
+    ///     # fn restore(names: &HashSet<String>) -> Result<Self, ()> { Ok(Self(names.clone())) }
+    ///     fn digest(&self) -> Option<u64> {
+    ///         // The same keys on every core, and a sum that no order changes.
+    ///         let hasher = BuildHasherDefault::<DefaultHasher>::default();
+    ///         Some(self.0.iter().fold(0, |sum: u64, name| sum.wrapping_add(hasher.hash_one(name))))
+    ///     }
+    /// }
+    ///
+    /// let (mut here, mut there) = (Names::default(), Names::default());
+    /// ["ada", "bob"].iter().for_each(|name| here.commit(&(*name).to_owned()));
+    /// ["bob", "ada"].iter().for_each(|name| there.commit(&(*name).to_owned()));
+    /// assert_eq!(here.digest(), there.digest());
+    /// ```
     fn digest(&self) -> Option<u64> {
         None
     }

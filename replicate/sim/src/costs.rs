@@ -15,7 +15,8 @@ pub enum Costs {
     /// The machine of the HotOS 2009 paper, its table 1: cores in pairs that share a cache, pairs in fours, those one or two hops
     /// apart. A message is one line that is fetched once.
     HotOs,
-    /// Two sockets, with the occupancies that Smelt measured on them, and some time on the way so that links differ.
+    /// Two sockets, with the occupancies that Smelt measured on them. The time on the way is assumed, not measured: it has links
+    /// differ, and messages of different cores overtake each other.
     TwoSockets,
     /// Anything goes: each message takes its own time. Not a machine, but it reorders most.
     Wild,

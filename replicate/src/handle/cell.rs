@@ -134,8 +134,12 @@ impl<T: Send + Sync + 'static> ReplicatedCell<T> {
         self.propose(Cell::compare_and_set(expected, value)).await
     }
 
-    /// Replaces the value by what `f` makes of it. It runs once or on several cores, one after the other or at the same time, on the
-    /// same value, and one result is kept: it must depend on nothing else.
+    /// Replaces the value by what `f` makes of it. It must depend on nothing else.
+    ///
+    /// `f` runs in the commit: on the first core that commits, which is the home as a rule, and on others that commit at the same
+    /// time, on the same value. One result is kept, and all cores take that. While `f` runs its core does nothing else, and it
+    /// must not read a replicated object. The closure has no say, for a commit cannot fail: to refuse, read the value and
+    /// [`compare_and_set`](Self::compare_and_set).
     ///
     /// ```
     /// # multikernel::runtime::Builder::new_test().cores(2).run(|| async {
@@ -150,6 +154,11 @@ impl<T: Send + Sync + 'static> ReplicatedCell<T> {
     /// # Errors
     ///
     /// As [`Replicated::propose`], as for dropping the future.
+    ///
+    /// # Panics
+    ///
+    /// It does not, but a panic of `f` on one core closes the cell on every core, as any panic in a commit. The update itself may be
+    /// answered with `Ok`, and what comes after it finds the cell closed.
     pub async fn update(
         &self,
         f: impl Fn(&T) -> T + Send + Sync + 'static,

@@ -63,9 +63,11 @@ pub enum ProposeError<S: StateMachine> {
     },
     /// The time was up before every core had voted.
     Stalled {
-        /// A core that was waited for.
+        /// A core that was waited for. The home, if the proposal has waited on another core for its turn there: it has
+        /// [`PROPOSALS`](crate::limits::PROPOSALS) at the home at most.
         core: CoreId,
-        /// For how long this proposal has waited.
+        /// For how long this proposal has waited, from the call to the answer. Longer than it was given, if the home or the core
+        /// that asked was in a long poll when the time was up.
         waited: Duration,
         /// Where the task was spawned that kept that core busy, if it was known.
         task: Option<&'static Location<'static>>,

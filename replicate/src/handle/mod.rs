@@ -11,7 +11,7 @@ mod watch;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use cell::{CellError, ReplicatedCell};
 pub use counter::{CounterError, ReplicatedCounter};
@@ -265,6 +265,9 @@ impl<S: StateMachine> Replicated<S> {
     /// As there, and [`ProposeError::Stalled`] when the time is up: then the command is committed nowhere and will not be. A round
     /// that has all its votes by then is committed.
     ///
+    /// What the home has been sent, only the home can give up. If it is the home that is stuck in a long poll, the answer comes
+    /// when the poll is over, and may be that it is committed.
+    ///
     /// # Cancel safety
     ///
     /// As for [`propose`](Self::propose).
@@ -282,12 +285,13 @@ impl<S: StateMachine> Replicated<S> {
         patience: Option<Duration>,
     ) -> Result<Committed, ProposeError<S>> {
         let order = Command::change::<S>(self.shared.id, command.clone());
+        let began = patience.map(|_| Instant::now());
         let answer = self.shared.ask(move |host, reply| {
             let patience = patience.map(|patience| u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
             let deadline = patience.map(|patience| Time(host.now().0.saturating_add(patience)));
             host.propose(order, deadline, reply);
         });
-        outcome(answer.await.flatten(), || command, patience)
+        outcome(answer.await.flatten(), || command, began)
     }
 
     /// Proposes many commands at once. They are committed or refused one by one, in order; other proposals may come between.
@@ -432,7 +436,7 @@ fn no_core() -> ! {
 fn outcome<S: StateMachine>(
     answer: Answer,
     command: impl FnOnce() -> Proposal<S::Command>,
-    patience: Option<Duration>,
+    began: Option<Instant>,
 ) -> Result<Committed, ProposeError<S>> {
     let failure = match answer {
         Ok(version) => return Ok(Committed { version }),
@@ -446,7 +450,8 @@ fn outcome<S: StateMachine>(
         },
         Failure::Refused { by, denial: Denial::Panicked } => ProposeError::Panicked { by, command },
         Failure::Stalled { core, task } => {
-            ProposeError::Stalled { core, waited: patience.unwrap_or_default(), task, command }
+            let waited = began.map_or(Duration::ZERO, |began| began.elapsed());
+            ProposeError::Stalled { core, waited, task, command }
         }
         Failure::Refused { denial: Denial::Closed | Denial::Exists, .. } | Failure::Closed => {
             ProposeError::Closed { command }

@@ -263,7 +263,7 @@ impl<T> Cell<T> {
     /// Replaces the value by what `f` makes of it when its turn has come. Nobody can come between, so it needs no version.
     ///
     /// `f` is called on the first core that commits, and on others that commit at the same time; all take the result of the same
-    /// call. A panic in it closes the object on every core.
+    /// call. A panic in it is one in the commit: it closes the object on every core.
     ///
     /// ```
     /// use multikernel_replicate::StateMachine;
