@@ -210,7 +210,8 @@ fn who_follows_for_a_machine_built_on_a_pinned_core_sees_all_cpus() {
 fn nobody_follows_where_nobody_is_to() {
     let Some(setting) = Setting::new(Pinning::Never) else { return };
     let build = |follows: bool, name: &str| {
-        let builder = Builder::new_test().cores(2).pinning(Pinning::Always).following(follows);
+        let mut builder = Builder::new_test();
+        builder.cores(2).pinning(Pinning::Always).following(follows);
         builder.thread_name(name).build().expect("a Machine")
     };
     let (with, without) = (build(true, "led"), build(false, "free"));
