@@ -37,6 +37,10 @@ impl ModelBell {
 }
 
 impl scenarios::Bell for ModelBell {
+    fn set_polling(&self) {
+        self.word.set_polling();
+    }
+
     fn prepare_park(&self) {
         self.word.prepare_park();
     }
@@ -107,6 +111,12 @@ fn ring_producer_goes() {
 }
 
 #[test]
+fn ring_passes_batches() {
+    model(2, || scenarios::ring_passes_batches(2, 3, 1));
+    model(2, || scenarios::ring_passes_batches(3, 4, 2));
+}
+
+#[test]
 fn ring_consumer_goes() {
     for popped in 0..=2 {
         model(3, move || scenarios::ring_tells_the_producer(2, 4, popped));
@@ -115,12 +125,17 @@ fn ring_consumer_goes() {
 
 #[test]
 fn doorbell_one_sender() {
-    model(5, || scenarios::no_wake_is_lost(ModelBell::new(), 1, 3));
+    model(5, || scenarios::no_wake_is_lost(ModelBell::new(), false, 1, 3));
 }
 
 #[test]
 fn doorbell_two_senders() {
-    model(3, || scenarios::no_wake_is_lost(ModelBell::new(), 2, 1));
+    model(3, || scenarios::no_wake_is_lost(ModelBell::new(), false, 2, 1));
+}
+
+#[test]
+fn doorbell_of_one_who_polls() {
+    model(4, || scenarios::no_wake_is_lost(ModelBell::new(), true, 1, 2));
 }
 
 #[test]
@@ -155,6 +170,12 @@ fn spsc_waits_for_room() {
     for runners in RUNNERS {
         model(2, move || ports::spsc_passes_all_then_closes(ModelBell::new, runners, 1, 3));
     }
+}
+
+#[test]
+fn spsc_passes_batches() {
+    model(2, || ports::spsc_passes_batches(ModelBell::new, RUNNERS[0], 2, 3));
+    model(2, || ports::spsc_passes_batches(ModelBell::new, RUNNERS[3], 2, 3));
 }
 
 #[test]

@@ -15,6 +15,10 @@ use scenarios::mpsc;
 use scenarios::ports::{self, RUNNERS, Runner};
 
 impl scenarios::Bell for Doorbell {
+    fn set_polling(&self) {
+        Doorbell::set_polling(self);
+    }
+
     fn prepare_park(&self) {
         Doorbell::prepare_park(self);
     }
@@ -84,6 +88,13 @@ fn ring_passes_all_then_closes() {
 }
 
 #[test]
+fn ring_passes_batches() {
+    for (capacity, most) in [(1, 1), (3, 2), (64, 10), (64, 100)] {
+        scenarios::ring_passes_batches(capacity, few(50_000), most);
+    }
+}
+
+#[test]
 fn ring_tells_the_producer() {
     for popped in 0..few(200) {
         scenarios::ring_tells_the_producer(4, 100_000, popped);
@@ -92,8 +103,10 @@ fn ring_tells_the_producer() {
 
 #[test]
 fn no_wake_is_lost() {
-    scenarios::no_wake_is_lost(doorbell(), 1, few(20_000));
-    scenarios::no_wake_is_lost(doorbell(), 3, few(10_000));
+    for polls in [false, true] {
+        scenarios::no_wake_is_lost(doorbell(), polls, 1, few(20_000));
+        scenarios::no_wake_is_lost(doorbell(), polls, 3, few(10_000));
+    }
 }
 
 #[test]
@@ -128,6 +141,15 @@ fn spsc_passes_all_then_closes() {
     for runners in RUNNERS {
         for capacity in [1, 2, 64] {
             ports::spsc_passes_all_then_closes(doorbell, runners, capacity, few(20_000));
+        }
+    }
+}
+
+#[test]
+fn spsc_passes_batches() {
+    for runners in RUNNERS {
+        for capacity in [1, 3, 64] {
+            ports::spsc_passes_batches(doorbell, runners, capacity, few(5_000));
         }
     }
 }

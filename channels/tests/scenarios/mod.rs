@@ -232,6 +232,43 @@ pub fn ring_passes_all_then_closes(capacity: usize, messages: usize) {
     assert_nothing_left(&token);
 }
 
+/// As [`ring_passes_all_then_closes`], but many at once: as many as there is room for, and `most` of those that wait,
+/// though there may be one more in the chunk.
+pub fn ring_passes_batches(capacity: usize, messages: usize, most: usize) {
+    let (mut tx, mut rx) = ring(capacity);
+    let producer = thread::spawn(move || {
+        let numbers: Vec<usize> = (0..messages).collect();
+        let mut rest = &numbers[..];
+        while !rest.is_empty() {
+            match tx.push_slice(rest).expect("the consumer is there") {
+                0 => thread::yield_now(),
+                pushed => rest = &rest[pushed..],
+            }
+        }
+    });
+
+    let mut expected = 0;
+    loop {
+        let before = expected;
+        for number in rx.pop_chunk(most + 1).take(most) {
+            assert_eq!(number, expected);
+            expected += 1;
+        }
+        if expected == before {
+            match rx.try_pop() {
+                Ok(number) => {
+                    assert_eq!(number, expected);
+                    expected += 1;
+                }
+                Err(PopError::Empty) => thread::yield_now(),
+                Err(PopError::Closed) => break,
+            }
+        }
+    }
+    assert_eq!(expected, messages, "closed comes after the last message");
+    producer.join().unwrap();
+}
+
 /// The consumer goes after some messages: the producer is told, and every message is dropped once, by someone.
 pub fn ring_tells_the_producer(capacity: usize, messages: usize, popped: usize) {
     let token = Token::new(());
@@ -267,6 +304,7 @@ pub fn ring_tells_the_producer(capacity: usize, messages: usize, popped: usize) 
 
 /// A doorbell whose sleep the scenario's runner can see: loom's condition variable, or a real descriptor.
 pub trait Bell: Send + Sync + 'static {
+    fn set_polling(&self);
     fn prepare_park(&self);
     fn unpark(&self) -> bool;
     fn must_ring(&self) -> bool;
@@ -295,8 +333,8 @@ pub trait Bell: Send + Sync + 'static {
     }
 }
 
-/// The owner of an inbox parks whenever it is empty, and still receives everything.
-pub fn no_wake_is_lost(bell: impl Bell, senders: usize, each: usize) {
+/// The owner of an inbox parks whenever it is empty, or first watches it for a look, and still receives everything.
+pub fn no_wake_is_lost(bell: impl Bell, polls: bool, senders: usize, each: usize) {
     let token = Token::new(());
     let shared = Arc::new((Inbox::new(), bell));
     let threads: Vec<_> = (0..senders)
@@ -316,7 +354,12 @@ pub fn no_wake_is_lost(bell: impl Bell, senders: usize, each: usize) {
     let (inbox, bell) = &*shared;
     let mut ledger = Ledger::new(senders);
     while ledger.total() < senders * each {
-        bell.park(|| inbox.is_empty());
+        if polls {
+            bell.set_polling();
+        }
+        if !polls || inbox.is_empty() {
+            bell.park(|| inbox.is_empty());
+        }
         bell.unpark();
         // SAFETY: this thread is the owner.
         ledger.receive(unsafe { inbox.take() });

@@ -129,6 +129,36 @@ pub fn spsc_passes_all_then_closes<B: Bell>(
     assert_nothing_left(&token);
 }
 
+/// The same, many at once.
+pub fn spsc_passes_batches<B: Bell>(
+    bell: fn() -> B,
+    [sending, receiving]: [Runner; 2],
+    capacity: usize,
+    messages: usize,
+) {
+    let token = Token::new(());
+    let (mut tx, mut rx) = spsc::channel(capacity);
+    let sender = thread::spawn({
+        let token = Token::clone(&token);
+        move || {
+            let mut all = (0..messages).map(|number| (number, Token::clone(&token)));
+            assert_eq!(run(sending, bell(), tx.send_many(&mut all)), Ok(messages));
+        }
+    });
+    run(receiving, bell(), async move {
+        let (mut expected, mut batch) = (0, Vec::new());
+        while rx.recv_many(&mut batch, 2).await > 0 {
+            for (number, _token) in batch.drain(..) {
+                assert_eq!(number, expected);
+                expected += 1;
+            }
+        }
+        assert_eq!(expected, messages);
+    });
+    sender.join().unwrap();
+    assert_nothing_left(&token);
+}
+
 /// A receiver that goes wakes a sender that waits for room, which gets its message back.
 pub fn spsc_tells_the_sender<B: Bell>(bell: fn() -> B, [sending, receiving]: [Runner; 2], received: usize) {
     let token = Token::new(());
