@@ -139,8 +139,8 @@ fn a_timer_is_armed_once_though_the_core_dies_that_was_asked() {
     on(&runtime, dies, || async { once(Instant::now() + HOUR, || {}).await.unwrap() });
     let stuck = Stuck::on(&runtime, blocked);
     let runs = Arc::new(AtomicU64::new(0));
-    let counted = runs.clone();
-    let armed = on(&runtime, dies, move || async move {
+    let (counted, (gives, given)) = (runs.clone(), mpsc::channel());
+    on(&runtime, dies, move || async move {
         let (says, moved) = mpsc::channel();
         let armed = spawn(async move {
             let mut armed = pin!(once(Instant::now(), move || _ = counted.fetch_add(1, Ordering::SeqCst)));
@@ -153,11 +153,11 @@ fn a_timer_is_armed_once_though_the_core_dies_that_was_asked() {
         });
         yield_now().await; // it has asked
         assert_eq!(block_in_place(|| moved.recv().unwrap()), next);
-        armed
+        gives.send(armed).unwrap();
     });
     kill(&runtime, dies);
     drop(stuck);
-    let timer = runtime.block_on(armed).unwrap().unwrap();
+    let timer = runtime.block_on(given.recv().unwrap()).unwrap().unwrap();
     while runs.load(Ordering::SeqCst) == 0 {
         std::thread::yield_now();
     }
