@@ -4,11 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use multikernel::io::AsyncReadExt;
+use multikernel::CoreId;
 use multikernel::runtime::Builder;
 use multikernel::signal::unix::{SignalKind, signal};
+use multikernel::task::spawn_blocking;
 use multikernel::time::{sleep, timeout};
-use multikernel::{CoreId, io};
 
 use crate::common::*;
 
@@ -52,7 +52,7 @@ fn be_stopped_in_a_poll(computes: bool) {
         if computes {
             run_for(LONG / 5);
             // The parent looks at the watcher, which ends with the core.
-            io::stdin().read_exact(&mut [0]).await.unwrap();
+            spawn_blocking(|| std::io::stdin().read_exact(&mut [0])).await.unwrap().unwrap();
         } else {
             std::io::stdin().read_exact(&mut [0]).unwrap();
         }
