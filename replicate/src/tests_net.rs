@@ -173,6 +173,8 @@ pub(crate) struct Net {
     pub(crate) rng: Rng,
     /// Cores that read nothing of the agreement.
     pub(crate) deaf: CoreSet,
+    /// Cores that run no jobs.
+    pub(crate) idle: CoreSet,
 }
 
 impl Net {
@@ -189,7 +191,8 @@ impl Net {
             Core { host, standing: Rc::new(Cell::new(Standing::Member)) }
         };
         let cores = founders.iter().map(found).collect();
-        Self { rings, inboxes, cores, tasks: Vec::new(), rng: Rng::new(seed), deaf: CoreSet::EMPTY }
+        let (deaf, idle) = (CoreSet::EMPTY, CoreSet::EMPTY);
+        Self { rings, inboxes, cores, tasks: Vec::new(), rng: Rng::new(seed), deaf, idle }
     }
 
     pub(crate) fn standing(&self, core: CoreId) -> Standing {
@@ -237,7 +240,8 @@ impl Net {
         let rings = rings.iter().filter(|((_, to), news)| !news.is_empty() && !self.deaf.contains(*to));
         let mut events: Vec<_> = rings.map(|((from, to), _)| Event::Read(*from, *to)).collect();
         let inboxes = self.inboxes.0.lock().unwrap();
-        let full = inboxes.iter().filter(|(_, inbox)| !inbox.jobs.is_empty());
+        let full =
+            inboxes.iter().filter(|(core, inbox)| !inbox.jobs.is_empty() && !self.idle.contains(**core));
         events.extend(full.map(|(core, _)| Event::Run(*core)));
         let woken = |task: &Task| task.future.is_some() && task.flag.0.load(Ordering::Acquire);
         events.extend(

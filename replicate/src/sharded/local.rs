@@ -50,7 +50,7 @@ impl<T: Send + 'static> Local<T> {
         let object = common.object;
         let (parked, owed, stranded) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         let bound = common.queue;
-        let state = State { table, views: 0, bound, is_closed: false, seats, parked, owed, stranded };
+        let state = State { table, bound, is_closed: false, seats, parked, owed, stranded };
         let local = Rc::new(Self { common, me, state: RefCell::new(state) });
         let entry: Rc<dyn Any> = local.clone();
         LOCALS.with(|locals| locals.borrow_mut().insert((object, me), entry));
@@ -79,7 +79,7 @@ impl<T: Send + 'static> Local<T> {
     }
 
     fn send(&self, to: CoreId, mail: Mail<T>) {
-        Parcel::send(&self.common, self.me, self.state.borrow().views, to, mail);
+        Parcel::send(&self.common, self.me, self.state.borrow().table.views(), to, mail);
     }
 
     fn send_all(&self, outgoing: Outgoing<T>) {
@@ -216,7 +216,7 @@ impl<T: Send + 'static> Local<T> {
     /// since, it will, and until then nobody can take it.
     pub(crate) fn take_back(&self, mail: Mail<T>, views: Option<u64>) {
         let mut state = self.state.borrow_mut();
-        if Some(state.views) == views {
+        if Some(state.table.views()) == views {
             state.stranded.push(mail);
         } else {
             drop(state);
@@ -299,7 +299,6 @@ impl<T: Send + 'static> Local<T> {
         {
             let mut state = self.state.borrow_mut();
             let state = &mut *state;
-            state.views += 1;
             for moved in state.table.commit(change) {
                 let (slot, spot) = (moved.slot, state.table.spot(moved.slot));
                 let seat = &mut state.seats[slot];

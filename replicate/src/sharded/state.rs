@@ -32,8 +32,6 @@ pub(crate) struct Taken<T> {
 
 pub(super) struct State<T> {
     pub(super) table: Table,
-    /// How often the view has changed here.
-    pub(super) views: u64,
     /// How many requests wait for one slot.
     pub(super) bound: usize,
     /// The replica is gone.

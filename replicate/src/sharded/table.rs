@@ -27,6 +27,9 @@ pub(crate) struct Moved {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Table {
     members: CoreSet,
+    /// How often the view has changed since the object was made. A core that comes again goes on from there: two of its lives never
+    /// take one view for another.
+    views: u64,
     spots: Box<[Spot]>,
     /// The owners after a change of the view that is prepared.
     next: Option<Box<[CoreId]>>,
@@ -37,7 +40,7 @@ impl Table {
     pub(crate) fn new(slots: usize, members: CoreSet) -> Self {
         let owners = assign(std::iter::repeat_n(None, slots), members);
         let spots = owners.iter().map(|owner| Spot { owner: *owner, life: 0, turn: 0, trail: Vec::new() });
-        Self { members, spots: spots.collect(), next: None }
+        Self { members, views: 0, spots: spots.collect(), next: None }
     }
 
     /// This without what is only prepared.
@@ -47,6 +50,10 @@ impl Table {
 
     pub(crate) fn members(&self) -> CoreSet {
         self.members
+    }
+
+    pub(crate) fn views(&self) -> u64 {
+        self.views
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -89,6 +96,7 @@ impl Table {
     pub(crate) fn commit(&mut self, change: &Change) -> Vec<Moved> {
         let next = self.next.take().unwrap_or_else(|| self.plan(change));
         self.members = self.members_after(change);
+        self.views += 1;
         let mut moved = Vec::new();
         for (slot, (spot, owner)) in self.spots.iter_mut().zip(next).enumerate() {
             // What was on its way from a dead core, or through one, may have died with it.

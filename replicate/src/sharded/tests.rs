@@ -404,6 +404,34 @@ fn what_has_arrived_is_not_lost_with_the_core_it_came_from() {
 }
 
 #[test]
+fn what_comes_back_to_a_later_life_of_its_sender_is_sent_again() {
+    let [zero, one, two] = [0, 1, 2].map(CoreId::new);
+    for seed in 0..50 {
+        let mut net = Net::new(4, seed);
+        let (sharded, _) = make(&mut net, 4, QUEUE);
+        // Core 0 has seen one change of the view when it sends, as it will have in its next life.
+        net.retire(CoreId::new(3));
+        net.run();
+        let slot = (0..4).find(|slot| owner(&net, &sharded, zero, *slot) == one).unwrap();
+        net.idle = CoreSet::only(one);
+        let answers = Answers::default();
+        net.spawn_outside(ask(sharded.clone(), slot, 0, answers.clone()));
+        net.run();
+        for core in [one, zero] {
+            net.retire(core);
+            net.run();
+        }
+        assert!(net.revive(zero));
+        net.run();
+        assert_eq!(net.all(Standing::Member), [zero, two]);
+        // Only now core 1, which has left, finds what core 0 has sent.
+        net.idle = CoreSet::EMPTY;
+        net.run();
+        assert!(answers.borrow()[&0].is_ok(), "{answers:?}");
+    }
+}
+
+#[test]
 fn a_part_that_is_taken_for_lost_is_not_taken_for_another() {
     let [zero, one] = [0, 1].map(CoreId::new);
     some_seed(|seed| {
