@@ -235,6 +235,9 @@ pub(crate) const STDIO_BYTES: usize = 64 * 1024;
 /// Bytes that a copy between two streams reads at once, as in tokio, unless its caller says otherwise.
 pub(crate) const COPY_BYTES: usize = 8192;
 
+/// Bytes that a copy from a file reads at once.
+pub(crate) const COPY_FILE_BYTES: usize = 64 * 1024;
+
 /// Bytes that one direction of a copy may have in its pipe. What Linux gives a pipe to begin with, so that a pipe costs
 /// one system call; one user's pipes of that size may be 1,024 until Linux makes them smaller.
 pub(crate) const PIPE_BYTES: usize = 64 * 1024;
@@ -288,6 +291,7 @@ pub(crate) const LONGEST_TRANSFER: usize = 0x7fff_f000;
 const _: () = assert!(FILES >= 1 && FILES <= 1 << 15);
 const _: () = assert!(LONGEST_TRANSFER <= i32::MAX as usize);
 const _: () = assert!(COPY_BYTES < PIPE_BYTES && PIPE_BYTES < COPY_BYTES_PER_POLL);
+const _: () = assert!(COPY_BYTES < COPY_FILE_BYTES && COPY_FILE_BYTES <= FILE_BUFFER_BYTES);
 const _: () = assert!(POLLS_PER_TURN.is_multiple_of(POLLS_PER_LOOK));
 const _: () =
     assert!(RECYCLED_TASK_BYTES.is_multiple_of(64) && RECYCLED_TASK_BYTES < RECYCLED_BYTES_PER_CLASS);

@@ -274,31 +274,42 @@ impl Stream {
         cx: &mut Context<'_>,
         room: &mut [MaybeUninit<u8>],
     ) -> Poll<io::Result<usize>> {
+        let unread = ready!(self.poll_unread(cx, room.len()))?;
+        let count = unread.len().min(room.len());
+        room[..count].write_copy_of_slice(&unread[..count]);
+        self.take(count);
+        Poll::Ready(Ok(count))
+    }
+
+    /// What comes next; nothing at the end. If it has yet to be read, at most `most` is, which may be 0.
+    pub(crate) fn poll_unread(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<&[u8]>> {
         let progress = ready!(context::poll_proceed(cx));
         loop {
             if let State::Reading(read) = &mut self.state {
                 let (result, work) = ready!(read.poll_now(cx));
                 if self.read_ended(result, work)? == 0 {
                     progress.made();
-                    return Poll::Ready(Ok(0));
+                    return Poll::Ready(Ok(&[]));
                 }
             }
             ready!(self.poll_idle(cx));
-            if self.ahead() > 0 || room.is_empty() {
-                let count = self.ahead().min(room.len());
-                room[..count].write_copy_of_slice(&self.unread[self.taken..self.taken + count]);
-                self.taken += count;
+            if self.ahead() > 0 || most == 0 {
                 progress.made();
-                return Poll::Ready(Ok(count));
+                return Poll::Ready(Ok(&self.unread[self.taken..]));
             }
             let work = Take {
                 bytes: std::mem::take(&mut self.unread),
-                most: room.len().min(self.most),
+                most: most.min(self.most),
                 at: self.place.at(),
             };
             self.taken = 0;
             self.state = State::Reading(self.transfer(work));
         }
+    }
+
+    /// Says that so many of the bytes that come next have been handed out.
+    pub(crate) fn take(&mut self, count: usize) {
+        self.taken += count;
     }
 
     /// Takes some of `bytes`, and begins to write them. Reports the error of the write before.

@@ -3,13 +3,15 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
+use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::pump::Pump;
-use crate::limits::COPY_BYTES;
+use crate::fs::File;
+use crate::limits::{COPY_BYTES, COPY_FILE_BYTES};
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::net::{StreamIo, TcpStream, UnixStream, unix};
 
@@ -44,10 +46,21 @@ streams!(
     unix::OwnedWriteHalf
 );
 
+/// `end`, if it is one of our files.
+fn file<T: ?Sized>(end: &mut T) -> Option<&mut File> {
+    let is = typeid::of::<T>() == typeid::of::<File>();
+    // SAFETY: the ids are equal, and a file has no lifetimes to differ in, so the two types are the same.
+    is.then(|| unsafe { &mut *ptr::from_mut(end).cast::<File>() })
+}
+
 /// Copies all that `reader` has to `writer`, and says how many bytes that were. As tokio's.
 ///
 /// From one of our streams to another, TCP or Unix, or between halves of them, large amounts are moved through a pipe by the
 /// system and not copied at all; see [`copy_bidirectional`].
+///
+/// From a [`File`], the bytes are written out of the file's own buffer, which takes up to 64 KiB at once, or as much as
+/// [`set_max_buf_size`](File::set_max_buf_size) says if that is less. The system is not told to send the file by itself: what
+/// somebody then wrote to the file after the copy could still reach the peer. Where that does no harm, see [`File::send_to`].
 ///
 /// # Errors
 ///
@@ -56,7 +69,7 @@ streams!(
 /// # Cancel safety
 ///
 /// Bytes that were read and not yet written are lost when the future is dropped, as in tokio: at most a buffer of 8 KiB,
-/// or 64 KiB in a pipe.
+/// or 64 KiB in a pipe. From a [`File`], none are: its position is right behind what was written.
 ///
 /// # Examples
 ///
@@ -77,7 +90,52 @@ where
         let mut pump = Pump::new(COPY_BYTES);
         return poll_fn(|cx| pump.poll(cx, from, to)).await;
     }
+    if let Some(file) = file(reader) {
+        return copy_file(file, Pin::new(writer)).await;
+    }
     tokio::io::copy(reader, writer).await
+}
+
+/// Copies a file without a buffer of its own, so that nothing is lost with the future.
+async fn copy_file<W>(file: &mut File, mut writer: Pin<&mut W>) -> io::Result<u64>
+where
+    W: AsyncWrite + ?Sized,
+{
+    let file = file.stream_mut();
+    let (mut copied, mut is_flushed, mut has_ended) = (0, true, false);
+    poll_fn(|cx| {
+        while !has_ended {
+            let bytes = match file.poll_unread(cx, COPY_FILE_BYTES) {
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Poll::Ready(bytes) => bytes?,
+                Poll::Pending => {
+                    // What there is may be what others wait for before they write more.
+                    if !is_flushed {
+                        ready!(writer.as_mut().poll_flush(cx))?;
+                        is_flushed = true;
+                    }
+                    return Poll::Pending;
+                }
+            };
+            if bytes.is_empty() {
+                has_ended = true;
+                break;
+            }
+            match ready!(writer.as_mut().poll_write(cx, bytes)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(count) => {
+                    file.take(count);
+                    copied += count as u64;
+                    is_flushed = false;
+                }
+            }
+        }
+        ready!(writer.as_mut().poll_flush(cx))?;
+        Poll::Ready(Ok(copied))
+    })
+    .await
 }
 
 /// Copies both ways between two streams until both have ended: what a proxy does. As tokio's.

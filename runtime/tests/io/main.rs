@@ -5,6 +5,8 @@ mod common;
 #[cfg(feature = "tokio")]
 mod copy;
 #[cfg(feature = "tokio")]
+mod copy_file;
+#[cfg(feature = "tokio")]
 mod copy_unix;
 mod interest;
 #[cfg(feature = "tokio")]
