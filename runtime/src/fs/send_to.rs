@@ -30,6 +30,9 @@ impl File {
     /// not in memory is read on a thread for calls that block. The file's position plays no part; flush before, if you have
     /// written through the stream.
     ///
+    /// Until the peer has received them, the bytes are the file's own: what is written to that part of the file meanwhile, even after
+    /// this has returned, may reach the peer instead. `io::copy` reads the file first.
+    ///
     /// # Errors
     ///
     /// Those of the connection and of the file; `InvalidInput` for a file that sendfile(2) does not take. `offset` says how far it
