@@ -15,7 +15,7 @@ use crate::sharded::mail::{Common, Mail, Parcel, Request, Token, discard};
 use crate::sharded::owners::{Arrived, Owners};
 use crate::sharded::state::{Outgoing, Seat, State, Taken, Verdict};
 use crate::sharded::table::Table;
-use crate::{Change, Command, CoreId, CoreSet, ObjectId};
+use crate::{Change, Command, CoreId, ObjectId};
 
 thread_local! {
     /// What the cores of this thread have; more than one core only where a test runs several on one thread.
@@ -55,10 +55,6 @@ impl<T: Send + 'static> Local<T> {
         let entry: Rc<dyn Any> = local.clone();
         LOCALS.with(|locals| locals.borrow_mut().insert((object, me), entry));
         local
-    }
-
-    pub(crate) fn members(&self) -> CoreSet {
-        self.state.borrow().table.members()
     }
 
     pub(crate) fn owner(&self, slot: usize) -> CoreId {

@@ -17,10 +17,10 @@ use multikernel_channels::oneshot;
 
 pub use error::ShardError;
 
+use crate::CoreId;
 use crate::handle::{Closed, CreateError, Replicated, new_object};
 use crate::host;
 use crate::limits::{SLOT_QUEUE, SLOTS};
-use crate::{CoreId, CoreSet};
 use local::Local;
 use mail::{Ask, Common, Factory, Mail, Parcel, Request};
 use owners::Owners;
@@ -144,22 +144,14 @@ impl<T: Send + 'static> Sharded<T> {
 
     async fn bounded(slots: usize, queue: usize, factory: Arc<Factory<T>>) -> Result<Self, CreateError> {
         assert!((1..=SLOTS).contains(&slots), "a sharded object has from 1 to {SLOTS} slots");
-        loop {
-            let (members, gateway) =
-                host::with(|host| host.map(|h| (h.members(), Arc::clone(h.gateway())))).expect(NO_CORE);
-            let (object, factory) = (new_object(), Arc::clone(&factory));
-            let common = Arc::new(Common { object, slots, queue, gateway, factory });
-            let found = {
-                let common = Arc::clone(&common);
-                move || Owners::found(&common, members)
-            };
-            let owners = Replicated::create(common.object, found).await?;
-            let local = local::find::<T>(common.object).ok_or(CreateError::Closed)?;
-            if Some(local.members()) == members_here() {
-                return Ok(Self { owners, common });
-            }
-            // The view has changed between the look at it and the creation, so the object is ignorant of that. Again.
-        }
+        let gateway = host::with(|host| host.map(|host| Arc::clone(host.gateway()))).expect(NO_CORE);
+        let common = Arc::new(Common { object: new_object(), slots, queue, gateway, factory });
+        let found = {
+            let common = Arc::clone(&common);
+            move || Owners::found(&common)
+        };
+        let owners = Replicated::create(common.object, found).await?;
+        Ok(Self { owners, common })
     }
 
     /// How many slots there are.
@@ -452,8 +444,4 @@ where
 {
     let (reply, answer) = oneshot::channel();
     (Request { slot, origin: None, errand: Box::new(Ask { f, reply }) }, answer)
-}
-
-fn members_here() -> Option<CoreSet> {
-    host::with(|host| host.map(host::Host::members))
 }

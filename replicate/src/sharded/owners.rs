@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::sharded::local::Local;
 use crate::sharded::mail::Common;
 use crate::sharded::table::Table;
-use crate::{Change, CoreSet, StateMachine};
+use crate::{Change, CoreId, CoreSet, StateMachine};
 
 /// Slots whose owners have got what the slot holds, each with its turn.
 pub(crate) struct Arrived(pub(crate) Vec<(usize, u32)>);
@@ -20,9 +20,10 @@ pub(crate) struct Owners<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Owners<T> {
-    /// The first replica of the calling core.
-    pub(crate) fn found(common: &Arc<Common<T>>, members: CoreSet) -> Self {
-        Self { local: Local::new(Arc::clone(common), Table::new(common.slots, members), true) }
+    /// The first replica of the calling core. It makes no part before it is told of the members.
+    pub(crate) fn found(common: &Arc<Common<T>>) -> Self {
+        let alone = Table::new(common.slots, CoreSet::only(CoreId::current()));
+        Self { local: Local::new(Arc::clone(common), alone, false) }
     }
 }
 
@@ -37,6 +38,12 @@ impl<T: Send + 'static> StateMachine for Owners<T> {
     type Refusal = Infallible;
     type Snapshot = Saved<T>;
     const VETO: bool = false;
+
+    fn begin(&mut self, members: CoreSet) {
+        let common = Arc::clone(self.local.common());
+        let table = Table::new(common.slots, members);
+        self.local = Local::new(common, table, true);
+    }
 
     fn prepare(&mut self, _: &Arrived) -> Result<(), Infallible> {
         Ok(())

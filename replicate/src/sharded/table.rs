@@ -48,10 +48,6 @@ impl Table {
         Self { next: None, ..self.clone() }
     }
 
-    pub(crate) fn members(&self) -> CoreSet {
-        self.members
-    }
-
     pub(crate) fn views(&self) -> u64 {
         self.views
     }
