@@ -9,8 +9,8 @@ use crate::executor::Core;
 use crate::limits::REMOTE_WAKE;
 use crate::machine::Machine;
 use crate::machine::mailbox::{Load, Mailbox};
-use crate::machine::placer::Key;
 use crate::machine::policy::CoreLoad;
+use crate::task::key::Key;
 
 /// The core through which a thread that is none registers its sockets and sleeps: the same one each time, while it
 /// lives and serves.

@@ -5,11 +5,12 @@ use std::panic::Location;
 
 use crate::context;
 use crate::executor::{self, Core};
-use crate::machine::placer::{Key, Newcomer};
+use crate::machine::placer::Newcomer;
 use crate::machine::policy::Placement;
 use crate::machine::runtime::Handle;
 use crate::machine::{CoreId, Machine, placement};
 use crate::task::hand_over::Moves;
+use crate::task::key::Key;
 use crate::task::{self, JoinHandle, local_set};
 
 /// Starts a task, here unless there is a reason to go elsewhere.

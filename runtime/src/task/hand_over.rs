@@ -15,8 +15,8 @@
 use multikernel_channels::sync::{Cell, Ordering};
 
 use crate::machine::mailbox::{Arrival, Mailbox};
-use crate::machine::placer::Key;
 use crate::task::header::{Header, Phase, TaskRef, ask, deliver};
+use crate::task::key::Key;
 use crate::task::{Home, home as of_this_thread};
 
 /// Whether a task may be handed over: what it holds is `Send` then. As small as what a header has left.

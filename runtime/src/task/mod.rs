@@ -104,6 +104,7 @@ pub(crate) mod id;
 mod join;
 #[cfg(not(loom))]
 pub mod join_set;
+pub(crate) mod key;
 mod lazy;
 #[cfg(not(loom))]
 mod local_key;
