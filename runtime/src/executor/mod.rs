@@ -223,11 +223,17 @@ impl Core {
         }
     }
 
-    fn park_between_hooks(&self, longest: Wait) {
-        self.machine.hooks.parking();
-        self.tend_channels(); // the hook may have sent
-        self.park(if self.home.has_runnable() { Wait::No } else { longest });
-        self.machine.hooks.unparked();
+    fn park_between_hooks(&self, mut longest: Wait) {
+        let hooks = &self.machine.hooks;
+        if hooks.park.is_some() {
+            hooks.parking();
+            self.tend_channels(); // the hook may have sent
+            if self.home.has_runnable() {
+                longest = Wait::No;
+            }
+        }
+        self.park(longest);
+        hooks.unparked();
     }
 
     fn mailbox(&self) -> &Mailbox {

@@ -258,12 +258,11 @@ impl Blocking {
             loop {
                 crate::time::sleep(BLOCKING_RETRY).await;
                 let mut state = pool.0.lock();
-                if !state.closed && state.has_jobs() {
+                let is_needed = !state.closed && state.has_jobs();
+                if is_needed {
                     state = pool.grow(state);
-                    state.starved = state.threads == 0;
-                } else {
-                    state.starved = false;
                 }
+                state.starved = is_needed && state.threads == 0;
                 if !state.starved {
                     return;
                 }

@@ -180,7 +180,7 @@ where
     core.keeps_main.set(true);
     let output = core.enter(|| {
         let main = catch_unwind(AssertUnwindSafe(main))?;
-        let handle = task::spawn_at_home(&core.home, main, Location::caller(), false);
+        let handle = task::spawn_at_home(&core.home, main, Location::caller());
         core.run(|| handle.is_finished());
         context::begin_poll(); // the last task polled may have left no budget
         let taken = pin!(handle).poll(&mut Context::from_waker(Waker::noop()));

@@ -112,9 +112,9 @@ impl Handle {
     {
         executor::with(|core| match core {
             Some(core) if Arc::ptr_eq(&core.machine, &self.machine) => {
-                task::spawn_movable(&core.home, future, at, false)
+                task::spawn_movable(&core.home, future, at)
             }
-            _ => task::spawn_elsewhere(placement::balanced(&self.machine, 0), future, at, false),
+            _ => task::spawn_elsewhere(placement::balanced(&self.machine, 0), future, at),
         })
     }
 

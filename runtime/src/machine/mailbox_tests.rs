@@ -38,7 +38,6 @@ fn a_mailbox_outlives_its_core_until_the_last_poster_has_rung() {
             Poll::<()>::Pending
         }),
         Location::caller(),
-        false,
     );
     assert!(home.run_one());
     let waker = waker.take().expect("it was polled");

@@ -48,8 +48,8 @@ where
             return spawn_connection(core, future, at);
         }
         match placement::less_delayed(&core.machine, core) {
-            Some(target) => task::spawn_elsewhere(target, future, at, false),
-            None => task::spawn_movable(&core.home, future, at, false),
+            Some(target) => task::spawn_elsewhere(target, future, at),
+            None => task::spawn_movable(&core.home, future, at),
         }
     })
 }
@@ -170,7 +170,7 @@ where
     executor::with(|core| {
         let core =
             core.expect("spawn_local must be called on a core of a multikernel runtime, or in a LocalSet");
-        task::spawn_at_home(&core.home, future, at, false)
+        task::spawn_at_home(&core.home, future, at)
     })
 }
 

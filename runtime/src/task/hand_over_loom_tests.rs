@@ -21,7 +21,7 @@ fn newborn(preemptions: usize, then: impl Fn(&Home, JoinHandle<Token>) + Send + 
         let target = to.clone();
         let token = tokens.token();
         let there = at_home(from, |home| {
-            let handle = spawn_movable(home, async move { token }, Location::caller(), false);
+            let handle = spawn_movable(home, async move { token }, Location::caller());
             let there = thread::spawn(move || at_home(to, |home| then(home, handle)));
             home.hand_over(|| Some(&target));
             turn(home);
@@ -64,7 +64,7 @@ fn begun(home: &Home, token: Token, asked: Arc<AtomicUsize>) -> (JoinHandle<Toke
         .await;
         token
     };
-    let handle = spawn_movable(home, future, Location::caller(), false);
+    let handle = spawn_movable(home, future, Location::caller());
     assert!(home.run_one());
     let waker = slot.lock().unwrap().take().expect("it was polled");
     waker.wake_by_ref();
@@ -147,7 +147,7 @@ fn loom_a_wake_meets_a_task_that_makes_way_for_another() {
         let (third, second) = at_home(from, |home| {
             let (handle, waker) = begun(home, token, asked.clone());
             assert!(home.run_one()); // it waits now
-            let due = spawn_movable(home, async move { other }, Location::caller(), false);
+            let due = spawn_movable(home, async move { other }, Location::caller());
             let third = thread::spawn(move || {
                 asked.store(1, Ordering::Relaxed); // the wake brings it
                 waker.wake();
@@ -229,7 +229,7 @@ fn loom_a_task_comes_back() {
                 pending::<()>().await;
                 token
             };
-            let handle = spawn_movable(home, future, Location::caller(), false);
+            let handle = spawn_movable(home, future, Location::caller());
             let abort = handle.abort_handle();
             drop(handle);
             let third = thread::spawn(move || abort.abort());

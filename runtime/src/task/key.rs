@@ -1,6 +1,6 @@
 //! What tasks that are to be on one core have in common.
 
-/// What tasks that are to be together have in common: one of some ten thousands, to which the keys of users are mapped.
+/// One of some ten thousands, to which the keys of users are mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(pub(crate) u16);
 

@@ -134,7 +134,7 @@ impl Set {
         if self.home.is_shut() {
             return task::spawn_refused(&self.home, future, at);
         }
-        let task = task::spawn_at_home(&self.home, future, at, false);
+        let task = task::spawn_at_home(&self.home, future, at);
         if !self.is_polled.get() {
             self.mailbox().poller.wake();
         }

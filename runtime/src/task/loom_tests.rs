@@ -111,7 +111,7 @@ pub(super) fn turns_until(home: &Home, done: impl Fn() -> bool) {
 }
 
 fn spawn<F: Future + 'static>(home: &Home, future: F) -> JoinHandle<F::Output> {
-    spawn_at_home(home, future, Location::caller(), false)
+    spawn_at_home(home, future, Location::caller())
 }
 
 /// A task that never ends by itself, and its waker.
@@ -365,7 +365,7 @@ fn newborn(preemptions: usize, then: impl Fn(JoinHandle<Token>) + Send + Sync + 
         let token = tokens.token();
         let there = thread::spawn(move || {
             let future = async move { token };
-            then(spawn_elsewhere(&machine, future, Location::caller(), false));
+            then(spawn_elsewhere(&machine, future, Location::caller()));
         });
         at_home(target, turn);
         there.join().unwrap();
@@ -409,7 +409,7 @@ fn loom_what_is_left_in_the_inbox_lets_go_of_other_tasks() {
                     let _both = (token, handle, waker);
                     pending::<()>().await;
                 };
-                drop(spawn_elsewhere(&machine, future, Location::caller(), false));
+                drop(spawn_elsewhere(&machine, future, Location::caller()));
             });
             (spawner, thread::spawn(move || other.wake()))
         });
@@ -428,8 +428,7 @@ fn loom_a_handle_overtakes_its_newborn() {
             let token = tokens.token();
             at_home(target, |home| {
                 let future = async move { token };
-                let there =
-                    thread::spawn(move || spawn_elsewhere(&machine, future, Location::caller(), false));
+                let there = thread::spawn(move || spawn_elsewhere(&machine, future, Location::caller()));
                 then(home, there.join().unwrap());
             });
         });

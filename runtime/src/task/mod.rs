@@ -159,7 +159,6 @@ pub use tracker::TaskTracker;
 pub use yield_now::{YieldNow, yield_now};
 
 use hand_over::Moves;
-use header::TaskRef;
 pub(crate) use home::Home;
 pub(crate) use raw::Revoke;
 
@@ -182,16 +181,12 @@ pub(crate) fn spawn_at_home<F>(
     home: &Home,
     future: F,
     at: &'static Location<'static>,
-    connection: bool,
 ) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let task = new_at_home(home, future, at, connection);
-    home.adopt(task);
-    // SAFETY: the second of the two references a task is born with.
-    unsafe { JoinHandle::new(task) }
+    adopt_new(home, future, at, false, Moves::NEVER)
 }
 
 /// As [`spawn_at_home`], for a task that may be handed over to another core.
@@ -199,17 +194,12 @@ pub(crate) fn spawn_movable<F>(
     home: &Home,
     future: F,
     at: &'static Location<'static>,
-    connection: bool,
 ) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let task = new_at_home(home, future, at, connection);
-    task.header().moves.set(Moves::FREELY); // both the future and its output are `Send`
-    home.adopt(task);
-    // SAFETY: the second of the two references a task is born with.
-    unsafe { JoinHandle::new(task) }
+    adopt_new(home, future, at, false, Moves::FREELY)
 }
 
 /// Spawns on the core that was chosen for the task, be it the thread's own or another.
@@ -225,28 +215,34 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    if target.uid != home.mailbox().uid {
-        // SAFETY: the future is `Send`.
-        return unsafe { post_new(target, future, at, connection, moves) };
+    if target.uid == home.mailbox().uid {
+        return adopt_new(home, future, at, connection, moves);
     }
-    let task = new_at_home(home, future, at, connection);
-    task.header().moves.set(moves); // both the future and its output are `Send`
-    home.adopt(task);
-    // SAFETY: the second of the two references a task is born with.
-    unsafe { JoinHandle::new(task) }
+    // SAFETY: the future is `Send`.
+    unsafe { post_new(target, future, at, connection, moves) }
 }
 
-fn new_at_home<F>(home: &Home, future: F, at: &'static Location<'static>, connection: bool) -> TaskRef
+/// If it ever `moves`, both the future and its output are `Send`.
+fn adopt_new<F>(
+    home: &Home,
+    future: F,
+    at: &'static Location<'static>,
+    connection: bool,
+    moves: Moves,
+) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,
 {
     let task = raw::allocate(home.mailbox(), future, at);
+    task.header().moves.set(moves);
     if connection {
         task.header().connection.set(true);
         home.mailbox().load.connections.fetch_add(1, Ordering::Relaxed); // a figure
     }
-    task
+    home.adopt(task);
+    // SAFETY: the second of the two references a task is born with.
+    unsafe { JoinHandle::new(task) }
 }
 
 /// Spawns the future that `make` returns; it is called at the task's first poll.
@@ -260,7 +256,7 @@ where
     Fut: Future + 'static,
     Fut::Output: 'static,
 {
-    spawn_at_home(home, lazy::Lazy::new(make), at, false)
+    spawn_at_home(home, lazy::Lazy::new(make), at)
 }
 
 /// Spawns on another core, by message. If that core has ended, the task is cancelled at once.
@@ -268,14 +264,13 @@ pub(crate) fn spawn_elsewhere<F>(
     target: &Mailbox,
     future: F,
     at: &'static Location<'static>,
-    connection: bool,
 ) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
     // SAFETY: the future is `Send`.
-    unsafe { post_new(target, future, at, connection, Moves::FREELY) }
+    unsafe { post_new(target, future, at, false, Moves::FREELY) }
 }
 
 /// Sends a closure to another core, which makes a future of it there.

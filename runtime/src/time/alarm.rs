@@ -100,7 +100,7 @@ impl Alarm {
                 return self.wait_until(Instant::now() + TIMER_PAUSE);
             }
             let this = self.clone();
-            let task = task::spawn_at_home(&core.home, async move { this.fire() }, self.plan.at, false);
+            let task = task::spawn_at_home(&core.home, async move { this.fire() }, self.plan.at);
             drop(task);
         });
     }

@@ -174,7 +174,7 @@ impl Drop for Plan {
 
 fn shed(work: impl Send + 'static, at: &'static Location<'static>) {
     executor::with(|core| match core {
-        Some(core) => drop(task::spawn_at_home(&core.home, async move { drop(work) }, at, false)),
+        Some(core) => drop(task::spawn_at_home(&core.home, async move { drop(work) }, at)),
         None => quietly(|| drop(work)),
     });
 }
