@@ -2,9 +2,10 @@
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Poll;
 
 use super::{TcpListener, TcpStream};
@@ -23,8 +24,12 @@ async fn gate_on(core: usize, call: libc::c_long) -> Option<Arc<Gate>> {
     spawn_on(CoreId::new(core), move || async move { gate(call) }).await.unwrap()
 }
 
+/// Of a host that no other test uses, so that it stays free until it is taken here.
 async fn a_free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind_each_core("127.0.0.1:0").await?[0].local_addr()
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let host = Ipv4Addr::new(127, 1 + high % 254, low, NEXT.fetch_add(1, Ordering::Relaxed));
+    TcpListener::bind_each_core((host, 0)).await?[0].local_addr()
 }
 
 async fn assert_nobody_listens(addr: SocketAddr) {

@@ -18,6 +18,7 @@ use crate::common::{
     Alive, Buffer, DRIVERS, PATIENCE, alone, assert_driver, census, poll_once, until_as_before,
 };
 use crate::sockets::pair;
+use crate::support::own_address;
 
 /// More than a socket or a pipe takes without a reader.
 const TOO_MUCH: usize = 16 << 20;
@@ -135,7 +136,7 @@ async fn what_was_sent_before_is_there() -> io::Result<()> {
     }
     assert_eq!(got, 100_000);
     let nobody = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let listener = std::net::TcpListener::bind(own_address())?;
         listener.local_addr()?
     };
     assert_eq!(TcpStream::connect(nobody).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);

@@ -10,6 +10,7 @@ use multikernel::net::UdpSocket;
 use socket2::SockRef;
 
 use crate::common::{give_up_after, on_both, poll_once};
+use crate::support::own_address;
 
 fn connection() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -72,7 +73,7 @@ fn an_attempt_for_urgent_data_that_finds_none_hides_no_end_from_readers() {
 #[test]
 fn errors_are_waited_for_and_stay_until_they_are_fetched() {
     on_both(1, || async {
-        let nobody = std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
+        let nobody = std::net::UdpSocket::bind(own_address())?.local_addr()?;
         let socket = UdpSocket::bind("127.0.0.1:0").await?;
         socket.connect(nobody).await?;
         for is_read in [true, false] {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use multikernel::net::{TcpListener, TcpStream, lookup_host};
 
-use crate::common::{on_both, read_exact, write_all};
+use crate::common::{on_both, own_address, read_exact, write_all};
 
 #[test]
 fn connects_by_name() {
@@ -87,7 +87,7 @@ fn errors_say_what_is_wrong() {
     });
 }
 
-/// Nobody listens there: the port was free a moment ago.
+/// Nobody listens there.
 fn free_address() -> std::io::Result<SocketAddr> {
-    std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()
+    std::net::TcpListener::bind(own_address())?.local_addr()
 }

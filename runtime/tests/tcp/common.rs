@@ -5,7 +5,7 @@ use std::io;
 use multikernel::net::{TcpListener, TcpStream};
 
 pub use crate::support::{
-    DRIVERS, PATIENCE, assert_driver, on_both, pattern, poll_once, read, read_exact, write_all,
+    DRIVERS, PATIENCE, assert_driver, on_both, own_address, pattern, poll_once, read, read_exact, write_all,
 };
 
 /// Both ends of a connection.

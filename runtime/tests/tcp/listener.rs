@@ -10,7 +10,7 @@ use futures::StreamExt;
 use multikernel::net::{TcpListener, TcpStream};
 use multikernel::{CoreId, spawn, spawn_local, spawn_on};
 
-use crate::common::{on_both, poll_once, read, read_exact, write_all};
+use crate::common::{on_both, own_address, poll_once, read, read_exact, write_all};
 
 #[test]
 fn incoming_gives_connections() {
@@ -97,7 +97,7 @@ fn several_cores_accept_from_one_listener() {
 #[test]
 fn a_listener_for_each_core() {
     on_both(4, || async {
-        let listeners = TcpListener::bind_each_core("127.0.0.1:0").await?;
+        let listeners = TcpListener::bind_each_core(own_address()).await?;
         let addr = listeners[0].local_addr()?;
         assert_eq!(listeners.len(), 4);
         // Who comes later gets nothing, shared or not.
@@ -136,7 +136,7 @@ fn a_listener_for_each_core() {
 #[test]
 fn a_listener_dropped_while_another_core_accepts() {
     on_both(2, || async {
-        let listener = Arc::new(TcpListener::bind("127.0.0.1:0").await?);
+        let listener = Arc::new(TcpListener::bind(own_address()).await?);
         let addr = listener.local_addr()?;
         let shared = listener.clone();
         let (tell, waiting) = futures::channel::oneshot::channel();
@@ -244,7 +244,7 @@ mod out_of_descriptors {
 fn an_address_is_free_again_when_its_listener_is_dropped() {
     on_both(1, || async {
         for wait_first in [false, true] {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let listener = TcpListener::bind(own_address()).await?;
             let address = listener.local_addr()?;
             if wait_first {
                 assert!(poll_once(&mut pin!(listener.accept())).await.is_pending());

@@ -1,18 +1,13 @@
 //! Sockets that are set up before they connect or listen.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, IntoRawFd};
 use std::pin::pin;
 
 use multikernel::net::{TcpListener, TcpSocket};
 use socket2::{Domain, Socket, Type};
 
-use crate::common::{on_both, poll_once, read_exact, write_all};
-
-fn any_port() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 0))
-}
+use crate::common::{on_both, own_address, poll_once, read_exact, write_all};
 
 #[test]
 fn options_are_there_from_the_start() {
@@ -20,7 +15,7 @@ fn options_are_there_from_the_start() {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseport(true)?;
         socket.set_nodelay(true)?;
-        socket.bind(any_port())?;
+        socket.bind(own_address())?;
         let addr = socket.local_addr()?;
         let listener = socket.listen(16)?;
         // Another one shares the port; one that did not ask for it may not.
@@ -33,7 +28,7 @@ fn options_are_there_from_the_start() {
         drop(second);
 
         let socket = TcpSocket::new_v4()?;
-        socket.bind(any_port())?;
+        socket.bind(own_address())?;
         let from = socket.local_addr()?;
         let near = socket.connect(addr).await?;
         assert_eq!(near.local_addr()?, from);
@@ -50,7 +45,7 @@ fn sockets_of_other_crates_and_plain_descriptors_are_taken_over() {
     on_both(1, || async {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         let socket = TcpSocket::from_std_stream(socket.into());
-        socket.bind(any_port())?;
+        socket.bind(own_address())?;
         // SAFETY: the descriptor was given up one step before.
         let socket = unsafe { TcpSocket::from_raw_fd(socket.into_raw_fd()) };
         let addr = socket.local_addr()?;
@@ -67,7 +62,7 @@ fn sockets_of_other_crates_and_plain_descriptors_are_taken_over() {
 #[test]
 fn connecting_that_fails_or_is_given_up_leaves_nothing() {
     on_both(1, || async {
-        let listener = TcpListener::bind(any_port()).await?;
+        let listener = TcpListener::bind(own_address()).await?;
         let addr = listener.local_addr()?;
         let given_up = TcpSocket::new_v4()?.connect(addr);
         drop(given_up);

@@ -9,7 +9,7 @@ use multikernel::net::UdpSocket;
 use socket2::SockRef;
 
 use crate::pair;
-use crate::support::{OpenSocket, on_both, pattern, poll_once};
+use crate::support::{OpenSocket, on_both, own_address, pattern, poll_once};
 
 #[test]
 fn datagrams_keep_their_ends_and_tell_their_sender() {
@@ -71,13 +71,13 @@ fn a_look_takes_nothing() {
 #[test]
 fn a_refusal_is_told_once_and_the_socket_works_on() {
     on_both(1, || async {
-        let near = UdpSocket::bind("127.0.0.1:0").await?;
-        let closed = UdpSocket::bind("127.0.0.1:0").await?.local_addr()?;
+        let near = UdpSocket::bind(own_address()).await?;
+        let closed = UdpSocket::bind(own_address()).await?.local_addr()?;
         near.connect(closed).await?;
         near.send(b"anyone?").await?;
         let error = near.recv(&mut [0; 8]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-        let far = UdpSocket::bind("127.0.0.1:0").await?;
+        let far = UdpSocket::bind(own_address()).await?;
         near.connect(far.local_addr()?).await?;
         near.send(b"hello").await?;
         assert_eq!(far.recv(&mut [0; 8]).await?, 5);
@@ -145,7 +145,7 @@ fn a_socket_goes_to_the_standard_library_and_comes_back() {
 fn an_address_is_free_again_when_its_socket_is_dropped() {
     on_both(1, || async {
         for wait_first in [false, true] {
-            let socket = UdpSocket::bind("127.0.0.1:0").await?;
+            let socket = UdpSocket::bind(own_address()).await?;
             let (address, open) = (socket.local_addr()?, OpenSocket::of(&socket));
             if wait_first {
                 assert!(poll_once(&mut pin!(socket.recv(&mut [0; 8]))).await.is_pending());
