@@ -33,6 +33,12 @@ pub(crate) struct Spot<S> {
     state: PhantomData<fn() -> S>,
 }
 
+impl<S> Spot<S> {
+    /// Where there is nothing.
+    pub(crate) const NOWHERE: Self =
+        Self { place: usize::MAX, birth: Birth(NonZeroU64::MAX), state: PhantomData };
+}
+
 impl<S> Clone for Spot<S> {
     fn clone(&self) -> Self {
         *self

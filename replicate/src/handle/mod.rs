@@ -55,8 +55,8 @@ static NEXT: AtomicU64 = AtomicU64::new(FIXED_OBJECTS);
 /// ```
 pub struct Replicated<S: StateMachine> {
     shared: Arc<Shared>,
-    /// Nothing, if the object ended before its creator looked.
-    spot: Option<Spot<S>>,
+    /// Nowhere, if the object ended before its creator looked.
+    spot: Spot<S>,
 }
 
 impl<S: StateMachine> Clone for Replicated<S> {
@@ -134,14 +134,14 @@ impl<S: StateMachine> Replicated<S> {
         let spot = || host::with(|host| host.expect(NO_CORE).spot(id));
         let shared = Arc::new(Shared { id, gateway });
         if let Some(spot) = spot() {
-            return Ok(Self { shared, spot: Some(spot) });
+            return Ok(Self { shared, spot });
         }
         let create = Command::create(id, factory);
         loop {
             let create = create.clone();
             match shared.ask(move |host, reply| host.propose(create, None, reply)).await.flatten() {
                 Ok(_) | Err(Failure::Refused { denial: Denial::Exists, .. }) => {
-                    return Ok(Self { shared, spot: spot() });
+                    return Ok(Self { shared, spot: spot().unwrap_or(Spot::NOWHERE) });
                 }
                 Err(Failure::Refused { by, .. }) => return Err(CreateError::Panicked { by }),
                 Err(Failure::Stalled { .. } | Failure::Closed) => return Err(CreateError::Closed),
@@ -172,10 +172,7 @@ impl<S: StateMachine> Replicated<S> {
     /// Machine, and inside a `prepare`, `commit` or the like, which have `self` to read.
     #[inline]
     pub fn read<R>(&self, f: impl FnOnce(&S) -> R) -> R {
-        match self.try_read(f) {
-            Ok(result) => result,
-            Err(Closed) => not_here(),
-        }
+        self.read_or(f, || not_here())
     }
 
     /// As [`read`](Self::read), but an error where the object is closed.
@@ -202,9 +199,14 @@ impl<S: StateMachine> Replicated<S> {
     /// On a thread that is no core, and inside a `prepare`, `commit` or the like.
     #[inline]
     pub fn try_read<R>(&self, f: impl FnOnce(&S) -> R) -> Result<R, Closed> {
+        self.read_or(|replica| Ok(f(replica)), || Err(Closed))
+    }
+
+    #[inline]
+    fn read_or<R>(&self, f: impl FnOnce(&S) -> R, gone: impl FnOnce() -> R) -> R {
         host::with(|host| {
             let Some(host) = host else { no_core() };
-            self.spot.and_then(|spot| host.read(spot, f)).ok_or(Closed)
+            host.read_or(self.spot, f, gone)
         })
     }
 

@@ -1,8 +1,7 @@
 //! What code may read, within reads too, and change when nobody reads: a `RefCell` whose reads count nothing.
 //!
 //! Most that a core does with the agreement is to read a replica, which should cost about what it costs to read a variable.
-//! The reads of a `RefCell` are a chain: each takes the count that the one before has left in memory, and leaves the next.
-//! A read of this looks at a byte, which no result waits for, and writes constants.
+//! A read of this looks at a byte and writes it twice, and the code that reads is there once, so that it is inlined.
 
 use std::cell::{Cell, UnsafeCell};
 
@@ -20,13 +19,16 @@ pub(super) struct Held<T> {
     value: UnsafeCell<T>,
 }
 
-/// The end of a use, by return or panic.
-struct Free<'a>(&'a Cell<Use>);
+/// A use, which ends by return or panic: then that one goes on within which it began.
+struct Begun<'a> {
+    used: &'a Cell<Use>,
+    within: Use,
+}
 
-impl Drop for Free<'_> {
+impl Drop for Begun<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.set(Use::Nobodys);
+        self.used.set(self.within);
     }
 }
 
@@ -43,25 +45,17 @@ impl<T> Held<T> {
     /// Reads it. Nothing, within a change.
     #[inline]
     pub(super) fn read<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
-        if !self.is_free() {
-            return self.read_within(f);
+        let within = self.used.get();
+        if within == Use::Changed {
+            return None;
         }
         self.used.set(Use::Read);
-        let _free = Free(&self.used);
-        // SAFETY: `change` makes no reference until `_free` is dropped, which is after `f`, and `f` cannot keep the reference:
-        // it must take one of any lifetime. Reads within this one leave the mark alone, and no other can begin, nor one of
-        // those outlast this, since calls of a thread end in the reverse of their order, by return or panic. The type is not
-        // `Sync`, so no other thread is here.
+        let _begun = Begun { used: &self.used, within };
+        // SAFETY: nobody changes the value now, and `change` makes no reference until `_begun` is dropped, which is after `f`;
+        // and `f` cannot keep the reference: it must take one of any lifetime. A read within this one leaves the mark as it
+        // was, and cannot outlast this, since calls of a thread end in the reverse of their order, by return or panic. The
+        // type is not `Sync`, so no other thread is here.
         Some(f(unsafe { &*self.value.get() }))
-    }
-
-    /// Within a read, which goes on after this one, or within a change.
-    #[cold]
-    #[inline(never)]
-    fn read_within<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
-        // SAFETY: the mark is that of a `read` of this thread that is still under way below on the stack, so ends after `f`;
-        // until then, as there, nobody changes the value.
-        (self.used.get() == Use::Read).then(|| f(unsafe { &*self.value.get() }))
     }
 
     /// Changes it.
@@ -72,8 +66,8 @@ impl<T> Held<T> {
     pub(super) fn change<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         assert!(self.is_free(), "the agreement is in use by what calls this");
         self.used.set(Use::Changed);
-        let _free = Free(&self.used);
-        // SAFETY: nobody has a reference, for nobody reads or changes it, and until `_free` is dropped, which is after `f`,
+        let _begun = Begun { used: &self.used, within: Use::Nobodys };
+        // SAFETY: nobody has a reference, for nobody reads or changes it, and until `_begun` is dropped, which is after `f`,
         // nobody gets one. `f` cannot keep this one.
         f(unsafe { &mut *self.value.get() })
     }

@@ -393,17 +393,23 @@ impl Host {
         self.links.now()
     }
 
-    /// Reads a replica. Nothing, if it is not there.
+    /// Reads a replica, or does the other thing if it is not there.
     ///
     /// # Panics
     ///
     /// Inside a `prepare`, a `commit` or the like, of whatever object.
     #[inline]
-    pub(crate) fn read<S: StateMachine, R>(&self, spot: Spot<S>, f: impl FnOnce(&S) -> R) -> Option<R> {
-        match self.part.read(|part| part.objects().at(spot).map(f)) {
-            Some(read) => read,
-            None => within_its_own_change(),
-        }
+    pub(crate) fn read_or<S: StateMachine, R>(
+        &self,
+        spot: Spot<S>,
+        f: impl FnOnce(&S) -> R,
+        gone: impl FnOnce() -> R,
+    ) -> R {
+        let read = self.part.read(|part| match part.objects().at(spot) {
+            Some(replica) => f(replica),
+            None => gone(),
+        });
+        read.unwrap_or_else(|| within_its_own_change())
     }
 
     /// Where an object is, whose replicas are `S`s.
