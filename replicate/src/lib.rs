@@ -59,6 +59,8 @@ mod takeover;
 mod tests;
 #[cfg(test)]
 mod tests_net;
+#[doc(hidden)]
+pub mod timers;
 mod tree;
 #[cfg(test)]
 mod tree_tests;

@@ -43,6 +43,16 @@ pub trait Policy: 'static {
     const PUBLISH_LATE: bool = false;
     /// A core that has prepared handles messages without looking at what is being decided.
     const HANDLE_BLINDLY: bool = false;
+    /// Whoever has a timer of the Machine now starts what was claimed, whether or not somebody has.
+    const CLAIM_AGAIN: bool = false;
+    /// Whoever is asked to cancel a timer says yes, and goes on.
+    const CANCEL_BLINDLY: bool = false;
+    /// Who agrees to cancel a timer keeps only its own core from starting it.
+    const HOLD_ALONE: bool = false;
+    /// A timer may start before all have agreed that there is one.
+    const ARM_EARLY: bool = false;
+    /// Nobody owns what a core owned that is gone.
+    const NO_HEIR: bool = false;
     /// Whether replicas are compared by digest after each round. No mistake, but it costs.
     const COMPARE: bool = false;
     /// Whether steps are reported to [`Effects::step`](crate::Effects::step). Likewise.

@@ -280,10 +280,13 @@ fn no_test_waits_for_luck() {
 const SEALED: [&str; 3] = ["pub enum Request {", "pub trait Resolve {", "pub trait Stream {"];
 
 /// Modules that only the crates of this project use: public, but not documented.
-const HIDDEN: [&str; 7] = [
+const HIDDEN: [&str; 10] = [
     "channels/src/budget.rs",
     "channels/src/epoch.rs",
     "channels/src/hub.rs",
+    "replicate/src/timers/claims.rs",
+    "replicate/src/timers/gate.rs",
+    "replicate/src/timers/mod.rs",
     "runtime/src/machine/balance.rs",
     "runtime/src/machine/estimate.rs",
     "runtime/src/machine/make_way.rs",

@@ -19,6 +19,22 @@ pub enum Told {
     Stalled(CoreId),
 }
 
+/// How often a timer of the Machine starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Once, on some core.
+    Once,
+    /// Once on each core.
+    Each,
+    /// Again after each period, until then.
+    Every {
+        /// How long from one tick to the next, unless it is late.
+        period: u64,
+        /// Whoever has started it then or later declares it done.
+        until: u64,
+    },
+}
+
 /// Something that happens at one core.
 #[derive(Clone, Debug)]
 pub enum What {
@@ -64,6 +80,31 @@ pub enum What {
     Sent(u64),
     /// A thread that is no core has read here, and sends a message.
     SeenBy(u64),
+    /// A task arms a timer of the Machine with its next proposal, whose number is the timer's.
+    Arms {
+        /// That.
+        timer: Id,
+        /// How often it starts.
+        repeat: Repeat,
+        /// When, at first.
+        due: u64,
+    },
+    /// A task cancels a timer with its next proposal.
+    Cancels {
+        /// That proposal.
+        by: Id,
+        /// The timer.
+        timer: Id,
+        /// No core refuses that whatever it is.
+        is_plain: bool,
+    },
+    /// A timer starts.
+    Fires {
+        /// That.
+        timer: Id,
+        /// When what starts was due.
+        tick: u64,
+    },
     /// A task handles a message.
     Handled(u64),
     /// A task wants to read what is settled.
@@ -130,7 +171,7 @@ impl Journal {
         if self.traces && !matches!(what, What::Pushed(..)) {
             println!("{:>12}  {core}  {what:?}", self.now);
         }
-        if let Err(failure) = self.checks.see(core, &what) {
+        if let Err(failure) = self.checks.see(self.now, core, &what) {
             self.fail(format!("{core} {what:?}: {failure}"));
         }
     }

@@ -13,9 +13,10 @@ mod objects;
 mod plan;
 mod rng;
 mod tasks;
+mod timers;
 mod world;
 
-pub use journal::{Journal, Told, What};
+pub use journal::{Journal, Repeat, Told, What};
 
 use std::collections::BTreeSet;
 use std::ops::Range;

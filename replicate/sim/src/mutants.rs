@@ -43,4 +43,14 @@ mutants! {
     PublishesLate { PUBLISH_LATE }
     /// A core that has prepared handles messages without looking at what is being decided.
     HandlesBlindly { HANDLE_BLINDLY }
+    /// Whoever has a timer of the Machine now starts what was claimed, whether or not somebody has.
+    ClaimsAgain { CLAIM_AGAIN }
+    /// Whoever is asked to cancel a timer says yes, and goes on.
+    CancelsBlindly { CANCEL_BLINDLY }
+    /// Who agrees to cancel a timer keeps only its own core from starting it.
+    HoldsAlone { HOLD_ALONE }
+    /// A timer may start before all have agreed that there is one.
+    ArmsEarly { ARM_EARLY }
+    /// Nobody owns what a core owned that is gone.
+    LosesTimers { NO_HEIR }
 }

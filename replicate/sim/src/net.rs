@@ -36,6 +36,8 @@ pub(crate) enum Event {
     Wake(CoreId, u64),
     /// A deadline of the protocol.
     Tick(CoreId),
+    /// An alarm of the core's timers, in the order in which they began to wait.
+    Alarm(CoreId, usize),
     /// The next line of the plan.
     Plan(usize),
     /// A core that is doomed dies, if it is still that one.
@@ -167,6 +169,8 @@ pub(crate) struct SimEffects<'a> {
     pub(crate) net: &'a mut Net,
     pub(crate) me: CoreId,
     pub(crate) pushes_left: Option<u32>,
+    /// The number of its wish to leave, until it is refused.
+    pub(crate) leaves: Option<Seq>,
     pub(crate) has_left: bool,
     /// It may not join, and gives up.
     pub(crate) is_refused: bool,
@@ -233,7 +237,10 @@ impl Effects<Witness> for SimEffects<'_> {
     }
 
     fn answer(&mut self, seq: Seq, outcome: Outcome<Denial>) {
-        self.is_refused |= seq == Seq::NONE && matches!(outcome, Outcome::Refused { .. });
+        if matches!(outcome, Outcome::Refused { .. }) {
+            self.is_refused |= seq == Seq::NONE;
+            self.leaves = self.leaves.filter(|leave| *leave != seq);
+        }
         self.note(What::Answered(seq, told(&outcome)));
     }
 

@@ -6,15 +6,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use multikernel_replicate::{
-    Asker, Change, Command, CoreId, CoreSet, Denial, ObjectId, Objects, Replicas, Saved, StateMachine,
+    Asker, Change, Command, CoreId, CoreSet, Denial, ObjectId, Objects, Policy, Replicas, Saved, StateMachine,
 };
 
+use multikernel_replicate::timers::Timers;
+
 use crate::journal::{Journal, What};
+use crate::timers::Alarm;
 
 /// The object with a veto that is there from the start.
 pub const LEDGER: ObjectId = ObjectId(1);
 /// The object without a veto that is there from the start.
 pub const TALLY: ObjectId = ObjectId(2);
+
+/// The timers of the Machine, which are there from the start.
+pub const TIMERS: ObjectId = ObjectId(3);
 
 /// The number of a command in one run. Each is proposed once.
 pub type Id = u64;
@@ -89,8 +95,13 @@ pub enum Count {
 }
 
 thread_local! {
-    /// The core that runs, for the command that panics at some.
+    /// The core that runs.
     static RUNNING: Cell<CoreId> = const { Cell::new(CoreId::new(0)) };
+}
+
+/// The core whose replicas run.
+pub(crate) fn running() -> CoreId {
+    RUNNING.get()
 }
 
 impl StateMachine for Tally {
@@ -160,16 +171,27 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// The replicas of a core: the two objects that are there from the start, or none.
-    pub fn new(me: CoreId, journal: Rc<RefCell<Journal>>, founds: bool, is_stubborn: bool) -> Self {
-        let mut inner = Replicas::default();
-        if founds {
-            for command in [Command::create(LEDGER, Ledger::default), Command::create(TALLY, Tally::default)]
-            {
-                inner.commit(&command);
-            }
-        }
-        Self { me, inner, journal, is_stubborn }
+    /// The replicas of a core that joins: none yet.
+    pub(crate) fn new(me: CoreId, journal: Rc<RefCell<Journal>>, is_stubborn: bool) -> Self {
+        Self { me, inner: Replicas::default(), journal, is_stubborn }
+    }
+
+    /// The replicas of a core that is there from the start, with these others, and the objects that are.
+    pub(crate) fn founder<P: Policy>(me: CoreId, founders: CoreSet, journal: Rc<RefCell<Journal>>) -> Self {
+        let mut witness = Self { inner: Replicas::among(founders), ..Self::new(me, journal, false) };
+        let objects = [
+            Command::create(LEDGER, Ledger::default),
+            Command::create(TALLY, Tally::default),
+            Command::create(TIMERS, Timers::<Alarm, P>::new),
+        ];
+        RUNNING.set(me);
+        objects.iter().for_each(|command| witness.inner.commit(command));
+        witness
+    }
+
+    /// How many timers of the Machine this core knows, and how many of them wait here.
+    pub(crate) fn timers<P: Policy>(&self) -> Option<(usize, usize)> {
+        self.inner.read(TIMERS, Timers::<Alarm, P>::count)
     }
 
     fn note(&self, what: What) {
@@ -203,6 +225,7 @@ impl Objects for Witness {
     }
 
     fn abort(&mut self, command: &Tagged) {
+        RUNNING.set(self.me);
         self.note(What::Aborted(command.id));
         self.inner.abort(&command.command);
     }
@@ -231,6 +254,7 @@ impl Objects for Witness {
         if self.is_stubborn {
             return Err(Denial::Refused(Arc::new("stubborn")));
         }
+        RUNNING.set(self.me);
         self.note(What::Restored);
         self.inner.restore(snapshot)
     }

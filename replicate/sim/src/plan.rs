@@ -3,6 +3,7 @@
 use multikernel_replicate::{CoreId, CoreSet};
 
 use crate::costs::Costs;
+use crate::journal::Repeat;
 use crate::rng::Rng;
 
 /// One thing that happens to a core.
@@ -22,6 +23,10 @@ pub(crate) enum Act {
     Send(CoreId),
     /// A thread that is no core reads here and sends a letter to that core.
     Foreign(CoreId),
+    /// A task arms a timer of the Machine, due after so long. One that repeats does so for so long.
+    Arm { repeat: Repeat, after: u64, veto: CoreSet },
+    /// A task cancels a timer.
+    Cancel { deadline: Option<u64>, veto: CoreSet },
     /// A task reads what is settled.
     Read,
     /// The core parks for so long, if it may.
@@ -66,15 +71,19 @@ impl Mix {
         (0..1 + rng.index(2)).map(|_| CoreId::new(rng.index(self.cores))).collect()
     }
 
+    fn veto(&self, rng: &mut Rng) -> CoreSet {
+        if rng.percent(self.vetoes) { self.some_cores(rng) } else { CoreSet::EMPTY }
+    }
+
     fn deadline(&self, rng: &mut Rng) -> Option<u64> {
         rng.percent(self.deadlines).then(|| 200 + rng.below(self.spread * 4))
     }
 
     fn act(&self, rng: &mut Rng) -> Act {
         let core = CoreId::new(rng.index(self.cores));
-        match rng.below(100) {
+        match rng.below(115) {
             0..30 => {
-                let veto = if rng.percent(self.vetoes) { self.some_cores(rng) } else { CoreSet::EMPTY };
+                let veto = self.veto(rng);
                 Act::Propose { burst: 1 + u32::from(rng.percent(40)) * 4, deadline: self.deadline(rng), veto }
             }
             30..48 => {
@@ -88,6 +97,13 @@ impl Mix {
             73..77 => Act::Foreign(core),
             77..82 => Act::Read,
             82..95 => Act::Sleep(1 + rng.below(self.spread * 6)),
+            95..105 => {
+                let (period, until) =
+                    (1 + self.spread / 2 + rng.below(self.spread), rng.below(self.spread * 10));
+                let repeat = rng.one_of(&[Repeat::Once, Repeat::Each, Repeat::Every { period, until }]);
+                Act::Arm { repeat, after: rng.below(self.spread * 4), veto: self.veto(rng) }
+            }
+            105..110 => Act::Cancel { deadline: self.deadline(rng), veto: self.veto(rng) },
             _ => Act::Stall(1 + rng.below(self.long)),
         }
     }

@@ -15,8 +15,8 @@ impl<P: Policy> World<P> {
         let is_idle = state.part.as_ref().is_some_and(|part| part.unanswered() == 0 && part.is_member());
         if state.wants_to_leave && is_idle {
             state.wants_to_leave = false;
-            state.has_asked_to_leave = true;
             let seq = self.next_seq(core);
+            self.cores[core.index()].leaves = Some(seq);
             self.note(core, What::Leaves(seq));
             self.with(core, |part, fx| part.leave(fx));
         }
@@ -33,7 +33,7 @@ impl<P: Policy> World<P> {
         Seq(state.last_seq)
     }
 
-    fn propose(
+    pub(crate) fn propose(
         &mut self,
         core: CoreId,
         veto: CoreSet,
@@ -55,7 +55,7 @@ impl<P: Policy> World<P> {
     /// Whether tasks run on that core, and will.
     fn runs_tasks(&self, core: CoreId) -> bool {
         let state = &self.cores[core.index()];
-        let is_going = state.wants_to_leave || state.has_asked_to_leave;
+        let is_going = state.wants_to_leave || state.leaves.is_some();
         !is_going && state.part.as_ref().is_some_and(Agreement::is_member)
     }
 
@@ -77,12 +77,7 @@ impl<P: Policy> World<P> {
                 }
             }
             Act::Announce => {
-                self.last_id += 1;
-                self.next_seq(core);
-                self.note(core, What::Announced(self.last_id));
-                let command = Command::change::<Tally>(TALLY, Count::Add(1));
-                let tagged = Tagged { id: self.last_id, veto: CoreSet::EMPTY, command };
-                self.with(core, |part, fx| part.announce(tagged, fx).is_ok());
+                self.announce(core, Command::change::<Tally>(TALLY, Count::Add(1)));
             }
             Act::Object => self.use_object(core, None),
             Act::Boom(at) => self.use_object(core, Some(at)),
@@ -92,6 +87,7 @@ impl<P: Policy> World<P> {
                 self.note(core, What::SeenBy(self.last_letter));
                 self.post_letter(FOREIGN, to);
             }
+            Act::Arm { .. } | Act::Cancel { .. } => self.act_on_timers(core, act),
             Act::Read => self.begin_read(core),
             Act::Sleep(time) => self.sleep(core, time),
             Act::Stall(time) => {
@@ -114,6 +110,15 @@ impl<P: Policy> World<P> {
             }
             Act::Join { .. } => unreachable!("handled above"),
         }
+    }
+
+    /// Whether it was taken, if the core is there.
+    pub(crate) fn announce(&mut self, core: CoreId, command: Command) -> Option<bool> {
+        self.last_id += 1;
+        self.next_seq(core);
+        self.note(core, What::Announced(self.last_id));
+        let tagged = Tagged { id: self.last_id, veto: CoreSet::EMPTY, command };
+        self.with(core, |part, fx| part.announce(tagged, fx).is_ok())
     }
 
     fn propose_puts(&mut self, core: CoreId, burst: u32, deadline: Option<u64>, veto: CoreSet) {
@@ -187,7 +192,7 @@ impl<P: Policy> World<P> {
         }
         self.known.insert(core);
         self.net.running.insert(core);
-        let witness = Witness::new(core, self.journal.clone(), false, is_stubborn);
+        let witness = Witness::new(core, self.journal.clone(), is_stubborn);
         self.cores[core.index()].part = Some(Agreement::joiner(core, witness));
         self.note(core, What::Started);
         for dead in self.known.minus(self.net.running).iter() {

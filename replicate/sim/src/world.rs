@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use multikernel_replicate::{Agreement, CoreId, CoreSet, ObjectId, Policy, Time};
+use multikernel_replicate::{Agreement, CoreId, CoreSet, ObjectId, Policy, Seq, Time};
 
 use crate::Ran;
 use crate::check::CORES;
@@ -12,6 +12,7 @@ use crate::net::{Event, FOREIGN, Net, SimEffects};
 use crate::objects::{Id, Witness};
 use crate::plan::{Plan, Whom};
 use crate::rng::Rng;
+use crate::timers::Waiting;
 
 pub(crate) struct Core<P: Policy> {
     pub(crate) part: Option<Agreement<Witness, P>>,
@@ -19,7 +20,8 @@ pub(crate) struct Core<P: Policy> {
     pub(crate) life: u64,
     pub(crate) pushes_left: Option<u32>,
     pub(crate) wants_to_leave: bool,
-    pub(crate) has_asked_to_leave: bool,
+    /// The number of its proposal to leave, if it has made one.
+    pub(crate) leaves: Option<Seq>,
     pub(crate) last_seq: u64,
     /// Settled reads that wait: the version they need, and their number.
     pub(crate) reads: Vec<(multikernel_replicate::Version, u64)>,
@@ -38,6 +40,10 @@ pub(crate) struct World<P: Policy> {
     pub(crate) last_id: Id,
     pub(crate) last_letter: u64,
     pub(crate) objects: Vec<ObjectId>,
+    /// All timers of the Machine that somebody has wanted.
+    pub(crate) timers: Vec<Id>,
+    /// All that has waited for one.
+    pub(crate) alarms: Vec<Waiting>,
 }
 
 /// More events than any run should need.
@@ -45,6 +51,7 @@ const TOO_MANY: u64 = 400_000;
 
 impl<P: Policy> World<P> {
     pub(crate) fn new(seed: u64, traces: bool) -> Self {
+        Self::forget_alarms();
         let mut rng = Rng::new(seed);
         let plan = Plan::new(&mut rng);
         let journal = Rc::new(RefCell::new(Journal::new(traces)));
@@ -57,14 +64,14 @@ impl<P: Policy> World<P> {
         let found = |index: usize| {
             let core = CoreId::new(index);
             let part = founders.contains(core).then(|| {
-                Agreement::founder(core, founders, Witness::new(core, journal.clone(), true, false))
+                Agreement::founder(core, founders, Witness::founder::<P>(core, founders, journal.clone()))
             });
             Core {
                 part,
                 life: 0,
                 pushes_left: None,
                 wants_to_leave: false,
-                has_asked_to_leave: false,
+                leaves: None,
                 last_seq: 0,
                 reads: Vec::new(),
             }
@@ -84,6 +91,8 @@ impl<P: Policy> World<P> {
             last_id: 0,
             last_letter: 0,
             objects: Vec::new(),
+            timers: Vec::new(),
+            alarms: Vec::new(),
         }
     }
 
@@ -138,6 +147,11 @@ impl<P: Policy> World<P> {
                     self.net.ticks[core.index()] = None;
                     let now = Time(self.net.now);
                     self.with(core, |part, fx| part.tick(now, fx));
+                }
+            }
+            Event::Alarm(core, at) => {
+                if !self.is_busy(core, event) {
+                    self.ring(core, at);
                 }
             }
             Event::Plan(at) => {
@@ -212,6 +226,7 @@ impl<P: Policy> World<P> {
             net: &mut self.net,
             me: core,
             pushes_left: state.pushes_left,
+            leaves: state.leaves,
             has_left: false,
             is_refused: false,
             has_moved: false,
@@ -219,7 +234,7 @@ impl<P: Policy> World<P> {
         };
         let answer = f(&mut part, &mut fx);
         let (died, left, moved) = (fx.died || fx.is_refused, fx.has_left, fx.has_moved);
-        state.pushes_left = fx.pushes_left;
+        (state.pushes_left, state.leaves) = (fx.pushes_left, fx.leaves);
         self.journal.borrow_mut().is_muted = false;
         if died || left {
             drop(part);
@@ -233,6 +248,7 @@ impl<P: Policy> World<P> {
             self.net.at(deadline.0.max(self.net.now + 1), Event::Tick(core));
         }
         state.part = Some(part);
+        self.wait_for_alarms();
         if moved && self.waking != Some(core) && !self.net.asleep.contains(core) {
             self.read_letters(core);
             self.read_settled(core);
@@ -247,7 +263,7 @@ impl<P: Policy> World<P> {
         state.life += 1;
         state.pushes_left = None;
         state.wants_to_leave = false;
-        state.has_asked_to_leave = false;
+        state.leaves = None;
         state.last_seq = 0;
         state.reads.clear();
         self.net.ticks[core.index()] = None;
@@ -259,7 +275,7 @@ impl<P: Policy> World<P> {
     pub(crate) fn is_expendable(&self, core: CoreId) -> bool {
         let stays = |other: &CoreId| {
             let state = &self.cores[other.index()];
-            let is_going = state.wants_to_leave || state.has_asked_to_leave || state.pushes_left.is_some();
+            let is_going = state.wants_to_leave || state.leaves.is_some() || state.pushes_left.is_some();
             !is_going && state.part.as_ref().is_some_and(Agreement::is_member)
         };
         self.cores[core.index()].part.is_some()
@@ -375,6 +391,8 @@ impl<P: Policy> World<P> {
                 fail(format!("{core} is not where {} is", first.core()));
             } else if part.unanswered() != 0 || !part.waiting_for().is_empty() {
                 fail(format!("{core} waits for {:?}", part.waiting_for()));
+            } else if part.objects().timers::<P>() != Some((0, 0)) {
+                fail(format!("{core} has not forgotten timers that are over"));
             } else if digest(part) != digest(first) {
                 fail(format!("the replicas of {core} differ from those of {}", first.core()));
             }

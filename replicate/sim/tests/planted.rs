@@ -43,4 +43,9 @@ planted! {
     a_refusal_for_what_is_undecided: RefusesEarly, 20_000;
     a_word_after_the_decision: PublishesLate, 20_000;
     handling_without_looking: HandlesBlindly, 20_000;
+    a_timer_that_starts_again_when_its_core_has_died: ClaimsAgain, 2_000;
+    a_cancel_without_a_vote: CancelsBlindly, 2_000;
+    a_cancel_that_holds_no_other_core: HoldsAlone, 20_000;
+    a_timer_that_starts_before_it_is_agreed: ArmsEarly, 2_000;
+    a_timer_that_nobody_inherits: LosesTimers, 2_000;
 }

@@ -3,13 +3,13 @@
 //! While it waits it is no task: a core that has nothing but alarms is idle, and may retire.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
-use multikernel_replicate::{AnnounceError, CoreId};
+use multikernel_replicate::timers::{self, Claim, Gate};
+use multikernel_replicate::{AnnounceError, CoreId, Sound, Time};
 
-use super::plan::{Claim, Plan};
-use super::replica::Order;
+use super::plan::Plan;
 use super::wheel::Key;
 use super::{Instant, sleep};
 use crate::context;
@@ -17,59 +17,52 @@ use crate::executor;
 use crate::limits::TIMER_PAUSE;
 use crate::task;
 
+/// One core's replica of the timers of the Machine.
+pub(super) type Timers = timers::Timers<Alarm>;
+
+/// A change of them.
+pub(super) type Order = timers::Order<Plan>;
+
 /// Only its core's thread touches it; that its parts are atomic is for the sake of the waker that it is. So every ordering is
 /// relaxed.
 pub(super) struct Alarm {
     plan: Arc<Plan>,
     me: CoreId,
-    /// How many undecided changes may end it, or move it to another core.
-    holds: AtomicU32,
-    /// It became due meanwhile.
-    is_due: AtomicBool,
-    /// It is no business of this core any more.
-    is_over: AtomicBool,
+    gate: Gate,
     /// The key of its place among the core's timers, in parts.
     ticket: AtomicU64,
     index: AtomicU32,
 }
 
-impl Alarm {
-    /// Waits on this core, `me`. It is held, if that is not decided.
-    pub(super) fn start(plan: Arc<Plan>, me: CoreId, is_held: bool) -> Arc<Self> {
+impl timers::Alarm for Alarm {
+    type Plan = Plan;
+
+    fn start(plan: Arc<Plan>, me: CoreId, is_held: bool) -> Arc<Self> {
         let due = plan.due();
-        let alarm = Arc::new(Self {
-            plan,
-            me,
-            holds: AtomicU32::new(is_held.into()),
-            is_due: AtomicBool::new(false),
-            is_over: AtomicBool::new(false),
-            ticket: AtomicU64::new(0),
-            index: AtomicU32::new(0),
-        });
+        let (ticket, index) = (AtomicU64::new(0), AtomicU32::new(0));
+        let alarm = Arc::new(Self { plan, me, gate: Gate::new(is_held), ticket, index });
         alarm.wait_until(due);
         alarm
     }
 
-    /// Starts nothing until it is [released](Self::release).
-    pub(super) fn hold(&self) {
-        self.holds.fetch_add(1, Ordering::Relaxed);
+    fn hold(&self) {
+        self.gate.hold();
     }
 
-    /// Undoes one [`hold`](Self::hold). What became due meanwhile starts now.
-    pub(super) fn release(self: &Arc<Self>) {
-        let is_last = self.holds.fetch_sub(1, Ordering::Relaxed) == 1;
-        if is_last && self.is_due.swap(false, Ordering::Relaxed) {
+    fn release(self: &Arc<Self>) {
+        if self.gate.release() {
             self.forget_place();
             self.ring();
         }
     }
 
-    /// Starts nothing any more.
-    pub(super) fn end(&self) {
-        self.is_over.store(true, Ordering::Relaxed);
+    fn end(&self) {
+        self.gate.end();
         self.forget_place();
     }
+}
 
+impl Alarm {
     fn forget_place(&self) {
         let ticket = self.ticket.swap(0, Ordering::Relaxed);
         if let Some(key) = Key::from_parts(ticket, self.index.load(Ordering::Relaxed)) {
@@ -94,7 +87,7 @@ impl Alarm {
     /// It is due, as far as the core's timers know. What this starts is a task, for it may be called within a commit.
     fn ring(self: &Arc<Self>) {
         executor::with(|core| {
-            let Some(core) = core.filter(|_| !self.is_over.load(Ordering::Relaxed)) else { return };
+            let Some(core) = core.filter(|_| !self.gate.is_over()) else { return };
             if core.home.is_shut() {
                 // Nothing can start while the core is about to leave. It may be refused, and go on.
                 return self.wait_until(Instant::now() + TIMER_PAUSE);
@@ -107,26 +100,25 @@ impl Alarm {
 
     /// Claims what is due, and runs it in the same poll: a core that dies before that has not claimed it.
     fn fire(self: &Arc<Self>) {
-        if self.is_over.load(Ordering::Relaxed) {
-            return;
-        }
-        if self.holds.load(Ordering::Relaxed) > 0 {
-            self.is_due.store(true, Ordering::Relaxed);
+        let now = Instant::now();
+        let next = |due| self.plan.next(due, now);
+        let is_mine = match self.gate.claim::<Sound>(&self.plan.claims, self.me, Time(now.as_nanos()), next) {
+            Claim::Over => return,
             // It is released by the decision, but nobody rings a core for that which sleeps. It reads it when it wakes.
-            return self.wait_until(Instant::now() + TIMER_PAUSE);
-        }
-        let work = match self.plan.claim(self.me) {
-            Claim::Early(due) => return self.wait_until(due),
-            Claim::Last(work) => {
+            Claim::Held => return self.wait_until(now + TIMER_PAUSE),
+            Claim::Early(due) => return self.wait_until(Instant::from_nanos(due.0)),
+            Claim::Last(is_mine) => {
                 self.report();
-                work
+                is_mine
             }
-            Claim::Next(work, due) => {
-                self.wait_until(due);
-                work
+            Claim::Next(is_mine, due) => {
+                self.wait_until(Instant::from_nanos(due.0));
+                is_mine
             }
         };
-        work.into_iter().for_each(|work| work.run());
+        if is_mine {
+            self.plan.run();
+        }
     }
 
     /// Tells all cores that this one is done with the timer.
@@ -144,7 +136,7 @@ impl Alarm {
 
     /// False if this core has too much to announce already.
     fn announce(&self) -> bool {
-        let done = Order::Done { id: self.plan.id, by: self.me };
+        let done = Order::Done { id: self.plan.claims.id, by: self.me };
         !matches!(self.plan.object.announce(done), Err(AnnounceError::Full(_)))
     }
 }

@@ -40,9 +40,9 @@ use std::{error, fmt, io};
 
 use multikernel_replicate::{CoreId, ProposeError, Replicated};
 
+use super::alarm::{Order, Timers};
 use super::interval::reachable;
 use super::plan::{Kind, Plan};
-use super::replica::{Order, Timers};
 use super::{Duration, Instant};
 use crate::machine::objects;
 
@@ -245,7 +245,7 @@ async fn arm(due: Instant, kind: Kind, at: &'static Location<'static>) -> Result
     let owner = owner.expect("a timer of the Machine must be armed on a core of a multikernel runtime");
     let object = Replicated::fixed(objects::TIMERS, Timers::new).await.map_err(|_| Closed)?;
     let plan = Arc::new(Plan::new(due, kind, at, object.clone()));
-    let id = plan.id;
+    let id = plan.claims.id;
     loop {
         match object.propose(Order::Arm { plan: plan.clone(), owner }).await {
             // Refused: it is armed, but the core died that was to say so.

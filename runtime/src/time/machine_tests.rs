@@ -4,10 +4,11 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use multikernel_replicate::timers::HasStarted;
 use multikernel_replicate::{Change, CoreId, CoreSet, Replicated, StateMachine};
 
+use super::alarm::{Order, Timers};
 use super::plan::{Kind, Plan};
-use super::replica::{HasStarted, Order, Timers};
 use super::*;
 use crate::machine::objects;
 use crate::runtime::Builder;
@@ -102,8 +103,8 @@ fn a_timer_that_may_be_cancelled_waits_for_the_decision() {
             let mut cores = Cores::new().await;
             let deadline = soon();
             let plan = cores.arm(deadline, 1, kind);
-            let parts = if plan.is_for_each() { 3 } else { 1 };
-            let cancel = Order::Cancel(plan.id);
+            let parts = if plan.claims.is_for_each() { 3 } else { 1 };
+            let cancel = Order::Cancel(plan.claims.id);
             cores.replicas.iter_mut().for_each(|replica| replica.prepare(&cancel).unwrap());
             pass(deadline).await;
             assert_eq!(cores.runs(), 0, "nothing is decided");
@@ -113,11 +114,49 @@ fn a_timer_that_may_be_cancelled_waits_for_the_decision() {
 
             let deadline = soon();
             let plan = cores.arm(deadline, 1, kind);
-            cores.commit(&Order::Cancel(plan.id));
-            assert_eq!(cores.owners(plan.id), [None; 3]);
+            cores.commit(&Order::Cancel(plan.claims.id));
+            assert_eq!(cores.owners(plan.claims.id), [None; 3]);
             pass(deadline).await;
             assert_eq!(cores.runs(), parts, "it was cancelled");
         }
+    });
+}
+
+#[test]
+fn no_core_starts_what_another_has_agreed_to_cancel() {
+    on_a_core(|| async {
+        for kind in [once, each] {
+            let mut cores = Cores::new().await;
+            let deadline = soon();
+            let plan = cores.arm(deadline, 1, kind);
+            let cancel = Order::Cancel(plan.claims.id);
+            for core in [0, 2] {
+                cores.replicas[core].prepare(&cancel).unwrap();
+            }
+            pass(deadline).await;
+            assert_eq!(cores.runs(), 0, "core 1 has not been asked");
+            // It dies before it is, and so does one of those that have agreed. The last one undoes it.
+            cores.replicas.drain(1..);
+            cores.replicas[0].abort(&cancel);
+            cores.decide(&Change::Dead(c(1)));
+            pass(Instant::now()).await;
+            assert_eq!(cores.runs(), 0, "what a dead core has agreed to may be decided");
+            cores.decide(&Change::Dead(c(2)));
+            pass(Instant::now() + crate::limits::TIMER_PAUSE).await;
+            assert_eq!(cores.runs(), 1, "it is not cancelled");
+        }
+    });
+}
+
+#[test]
+fn a_core_that_has_left_knows_who_owns_its_timers_now() {
+    on_a_core(|| async {
+        let mut cores = Cores::new().await;
+        let plan = cores.arm(Instant::now() + Duration::from_secs(3_600), 1, once);
+        cores.decide(&LEAVE_1);
+        assert_eq!(cores.owners(plan.claims.id), [Some(2); 3]);
+        let digests: Vec<_> = cores.replicas.iter().map(StateMachine::digest).collect();
+        assert!(digests.iter().all(|digest| *digest == digests[0]), "debug builds compare them");
     });
 }
 
@@ -131,10 +170,10 @@ fn what_is_armed_is_not_armed_again_and_what_has_run_does_not_run_again() {
             let again = Order::Arm { plan: plan.clone(), owner: c(1) };
             assert!(cores.replicas.iter_mut().all(|replica| replica.prepare(&again) == Err(HasStarted)));
             pass(deadline).await;
-            let runs = if plan.is_for_each() { 3 } else { 1 };
+            let runs = if plan.claims.is_for_each() { 3 } else { 1 };
             assert_eq!(cores.runs(), runs);
-            (0..3).for_each(|core| cores.commit(&Order::Done { id: plan.id, by: c(core) }));
-            assert_eq!(cores.owners(plan.id), [None; 3]);
+            (0..3).for_each(|core| cores.commit(&Order::Done { id: plan.claims.id, by: c(core) }));
+            assert_eq!(cores.owners(plan.claims.id), [None; 3]);
             cores.commit(&again);
             pass(Instant::now()).await;
             assert_eq!(cores.runs(), runs);
@@ -151,13 +190,13 @@ fn who_has_started_refuses_to_cancel() {
             pass(Instant::now()).await;
             let ran = cores.runs();
             for replica in &mut cores.replicas {
-                assert_eq!(replica.prepare(&Order::Cancel(plan.id)), Err(HasStarted));
+                assert_eq!(replica.prepare(&Order::Cancel(plan.claims.id)), Err(HasStarted));
             }
             for core in 0..3 {
-                cores.commit(&Order::Done { id: plan.id, by: c(core) });
+                cores.commit(&Order::Done { id: plan.claims.id, by: c(core) });
             }
-            assert_eq!(cores.owners(plan.id), [None; 3], "all know that it is done");
-            let late = cores.replicas[0].prepare(&Order::Cancel(plan.id));
+            assert_eq!(cores.owners(plan.claims.id), [None; 3], "all know that it is done");
+            let late = cores.replicas[0].prepare(&Order::Cancel(plan.claims.id));
             assert_eq!((late, cores.runs()), (Err(HasStarted), ran));
         }
     });
@@ -175,7 +214,7 @@ fn a_core_that_leaves_starts_nothing_and_the_next_one_goes_on() {
         cores.replicas.iter_mut().for_each(|replica| replica.abort_view(&LEAVE_1));
         pass(deadline).await;
         assert_eq!(cores.runs(), 1, "it stays, and it is late");
-        cores.commit(&Order::Done { id: plan.id, by: c(1) });
+        cores.commit(&Order::Done { id: plan.claims.id, by: c(1) });
 
         let plan = cores.arm(soon(), 1, once);
         cores.replicas.iter_mut().for_each(|replica| replica.prepare_view(&LEAVE_1).unwrap());
@@ -183,14 +222,14 @@ fn a_core_that_leaves_starts_nothing_and_the_next_one_goes_on() {
         pass(deadline).await;
         assert_eq!(cores.runs(), 1);
         cores.replicas.iter_mut().for_each(|replica| replica.commit_view(&LEAVE_1));
-        assert_eq!(cores.owners(plan.id)[2], Some(2));
+        assert_eq!(cores.owners(plan.claims.id)[2], Some(2));
         pass(deadline).await;
         assert_eq!(cores.runs(), 2, "the next one owns it");
         // The order of the cores is a ring.
         let plan = cores.arm(Instant::now() + Duration::from_secs(3_600), 1, once);
-        assert_eq!(cores.owners(plan.id)[2], Some(2), "who armed it is no member any more");
+        assert_eq!(cores.owners(plan.claims.id)[2], Some(2), "who armed it is no member any more");
         cores.decide(&Change::Dead(c(2)));
-        assert_eq!(cores.owners(plan.id)[0], Some(0));
+        assert_eq!(cores.owners(plan.claims.id)[0], Some(0));
     });
 }
 
@@ -207,7 +246,7 @@ fn what_a_dead_core_has_claimed_is_not_started_again() {
         cores.decide(&Change::Dead(c(1)));
         pass(Instant::now()).await;
         assert_eq!(cores.runs(), 2);
-        assert_eq!(cores.owners(plan.id), [Some(2), Some(2)]);
+        assert_eq!(cores.owners(plan.claims.id), [Some(2), Some(2)]);
         assert!(hourly.due() > Instant::now() + Duration::from_secs(3_000), "the next tick is where it was");
         // And the other way round: what it has not claimed is started once.
         let deadline = soon();
@@ -215,7 +254,7 @@ fn what_a_dead_core_has_claimed_is_not_started_again() {
         drop(cores.replicas.pop());
         cores.decide(&Change::Dead(c(2)));
         pass(deadline).await;
-        assert_eq!((cores.runs(), cores.owners(plan.id)), (3, vec![Some(0)]));
+        assert_eq!((cores.runs(), cores.owners(plan.claims.id)), (3, vec![Some(0)]));
     });
 }
 
@@ -233,9 +272,9 @@ fn a_core_that_joins_gets_what_is_armed_and_runs_its_part() {
         cores.replicas.push(joiner);
         pass(deadline).await;
         assert_eq!(cores.runs(), 4 + 1);
-        cores.commit(&Order::Done { id: mine.id, by: c(0) });
+        cores.commit(&Order::Done { id: mine.claims.id, by: c(0) });
         for core in [0, 1, 7] {
-            cores.commit(&Order::Done { id: all.id, by: c(core) });
+            cores.commit(&Order::Done { id: all.claims.id, by: c(core) });
         }
         assert_eq!(cores.replicas[0].count(), (1, 0), "core 2 has not told");
         // It never will: it has died.

@@ -28,7 +28,6 @@ mod instant;
 mod interval;
 mod pause;
 mod plan;
-mod replica;
 mod sleep;
 mod timeout;
 mod timers;

@@ -5,6 +5,7 @@ mod atomic;
 mod epoch;
 mod log;
 mod outcomes;
+mod timers;
 mod wire;
 
 use multikernel_replicate::CoreId;
@@ -14,6 +15,7 @@ use atomic::Atomic;
 use epoch::Epoch;
 use log::Log;
 use outcomes::Outcomes;
+use timers::Timers;
 use wire::WireRules;
 
 /// Cores are below this in a run.
@@ -25,6 +27,7 @@ pub(crate) struct Checks {
     atomic: Atomic,
     outcomes: Outcomes,
     epoch: Epoch,
+    timers: Timers,
     wire: WireRules,
 }
 
@@ -35,21 +38,24 @@ impl Checks {
             atomic: Atomic::new(),
             outcomes: Outcomes::default(),
             epoch: Epoch::default(),
+            timers: Timers::default(),
             wire: WireRules::default(),
         }
     }
 
-    pub(crate) fn see(&mut self, core: CoreId, what: &What) -> Result<(), String> {
+    pub(crate) fn see(&mut self, now: u64, core: CoreId, what: &What) -> Result<(), String> {
         self.log.see(core, what)?;
         self.atomic.see(core, what, &self.log)?;
         self.outcomes.see(core, what, &self.log)?;
         self.epoch.see(core, what, &self.log)?;
+        self.timers.see(now, core, what, &self.log)?;
         self.wire.see(core, what, &self.log)
     }
 
     pub(crate) fn end(&self) -> Result<(), String> {
         self.log.end()?;
         self.atomic.end(&self.log)?;
+        self.timers.end(&self.log)?;
         self.outcomes.end(&self.log)
     }
 }

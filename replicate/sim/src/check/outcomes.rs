@@ -29,7 +29,9 @@ impl Outcomes {
                 self.leaves.insert((core, *seq));
                 Ok(())
             }
-            What::Announced(_) | What::Handled(_) | What::ReadEnded(_) => self.runs(core, log),
+            What::Announced(_) | What::Handled(_) | What::ReadEnded(_) | What::Fires { .. } => {
+                self.runs(core, log)
+            }
             What::Answered(seq, told) if *seq != Seq::NONE => self.answer(core, *seq, *told, log),
             What::Committed(id) if self.denied.contains(id) => {
                 Err("OUTCOME: it was told to be committed nowhere".to_owned())
