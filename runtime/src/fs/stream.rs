@@ -61,7 +61,7 @@ impl Place {
         matches!(self, Place::Flow)
     }
 
-    fn at(&self) -> At {
+    pub(crate) fn at(&self) -> At {
         self.kept().map_or(At::Position, |position| At::Offset(position.load(Ordering::Relaxed)))
     }
 
@@ -74,7 +74,7 @@ impl Place {
         }
     }
 
-    fn advance(&self, count: usize) {
+    pub(crate) fn advance(&self, count: usize) {
         if let Some(position) = self.kept() {
             position.fetch_add(count as u64, Ordering::Relaxed);
         }
