@@ -261,6 +261,9 @@ pub(crate) const FILES: usize = 1024;
 /// What a file that is read and written as a stream moves at once, unless it is told otherwise; so much memory it keeps.
 pub(crate) const FILE_BUFFER_BYTES: usize = 2 * 1024 * 1024;
 
+/// What a file that is read whole is asked for first. Each further read asks for as much as there is already.
+pub(crate) const READ_WHOLE_BYTES: usize = 64 * 1024;
+
 /// Entries of a directory that are read at once.
 pub(crate) const ENTRIES_PER_CALL: usize = 32;
 

@@ -30,6 +30,8 @@ mod tests_file;
 #[cfg(test)]
 mod tests_forced;
 #[cfg(test)]
+mod tests_interrupted;
+#[cfg(test)]
 mod tests_recv;
 #[cfg(test)]
 mod tests_recv_cores;

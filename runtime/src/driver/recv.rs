@@ -307,6 +307,29 @@ impl Source {
         }
     }
 
+    /// Ends streaming for good, and gives all that was received ahead of the reader.
+    ///
+    /// Dropped early, it has taken some of it, for nobody.
+    ///
+    /// # Errors
+    ///
+    /// That of the connection, which came behind it.
+    pub(crate) async fn take_left_over(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        loop {
+            let taken = std::future::poll_fn(|cx| {
+                self.poll_left_over(cx, |chunk| {
+                    bytes.extend_from_slice(chunk);
+                    chunk.len()
+                })
+            });
+            match taken.await {
+                Some(result) => result?,
+                None => return Ok(bytes),
+            }
+        }
+    }
+
     /// [`Source::poll_left_over`] without waiting: `WouldBlock` while the stream has yet to stop.
     pub(crate) fn try_left_over(&self, take: impl FnOnce(&[u8]) -> usize) -> Option<io::Result<()>> {
         if !self.is_streaming() {

@@ -106,6 +106,14 @@ impl Reactor {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn interrupt_failed_ops(&mut self) -> usize {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.ops.interrupt_failed(),
+            Driver::Epoll(_) => 0,
+        }
+    }
+
     pub(super) fn redirect_op(&mut self, key: Key, mailbox: Arc<Mailbox>) -> Option<Waker> {
         match &mut self.driver {
             Driver::Uring(uring) => uring.ops.redirect(key, mailbox),

@@ -21,8 +21,8 @@ use crate::limits::FILES;
 const ID: FileId = FileId { slot: 5, generation: 77 };
 
 /// A read into memory that says when it is freed.
-struct Watched {
-    bytes: Vec<u8>,
+pub(super) struct Watched {
+    pub(super) bytes: Vec<u8>,
     freed: Arc<AtomicUsize>,
 }
 
@@ -50,12 +50,12 @@ unsafe impl Work for Watched {
     }
 }
 
-fn watched() -> (Watched, Arc<AtomicUsize>) {
+pub(super) fn watched() -> (Watched, Arc<AtomicUsize>) {
     let freed = Arc::new(AtomicUsize::new(0));
     (Watched { bytes: vec![0; 64], freed: freed.clone() }, freed)
 }
 
-fn pipe() -> (OwnedFd, File) {
+pub(super) fn pipe() -> (OwnedFd, File) {
     let mut ends = [0; 2];
     // SAFETY: the system writes two descriptors there, which are nobody else's.
     unsafe {
@@ -118,7 +118,7 @@ fn a_buffer_outlives_its_future_until_the_ring_lets_go_and_is_in_flight_until_th
 }
 
 /// Has the ring give up all that it has begun, as the system does when it can start no thread for it.
-fn cancel_all(core: &TestCore) {
+pub(super) fn cancel_all(core: &TestCore) {
     #[repr(C)]
     struct SyncCancel {
         key: u64,

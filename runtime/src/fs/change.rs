@@ -347,6 +347,8 @@ pub async fn symlink(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::
 
 /// Makes a file with that content, in place of what it had. Nothing is synced to the disk.
 ///
+/// It is one call on a thread, on either driver: given up in between, it would leave a part of the content.
+///
 /// # Errors
 ///
 /// Those of the system. If it fails, the file may have a part of the content.

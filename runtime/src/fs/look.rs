@@ -65,35 +65,6 @@ pub async fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
     asyncify(move || std::fs::metadata(path)).await
 }
 
-/// All of a file.
-///
-/// # Errors
-///
-/// Those of the system. That there is not enough memory, for one.
-///
-/// # Panics
-///
-/// On a thread that is neither a core nor a guest.
-///
-/// # Cancel safety
-///
-/// If the future is dropped early, nothing has happened.
-///
-/// # Examples
-///
-/// ```
-/// use multikernel::fs;
-///
-/// # multikernel::runtime::Builder::new_test().run(|| async {
-/// assert!(fs::read("/proc/self/exe").await?.starts_with(b"\x7fELF"));
-/// # std::io::Result::Ok(())
-/// # }).unwrap().unwrap();
-/// ```
-pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-    let path = path.as_ref().to_owned();
-    asyncify(move || std::fs::read(path)).await
-}
-
 /// Where a symbolic link leads.
 ///
 /// # Errors
@@ -121,35 +92,6 @@ pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 pub async fn read_link(path: impl AsRef<Path>) -> io::Result<PathBuf> {
     let path = path.as_ref().to_owned();
     asyncify(move || std::fs::read_link(path)).await
-}
-
-/// All of a file, as text.
-///
-/// # Errors
-///
-/// Those of the system. `InvalidData` when it is not UTF-8.
-///
-/// # Panics
-///
-/// On a thread that is neither a core nor a guest.
-///
-/// # Cancel safety
-///
-/// If the future is dropped early, nothing has happened.
-///
-/// # Examples
-///
-/// ```
-/// use multikernel::fs;
-///
-/// # multikernel::runtime::Builder::new_test().run(|| async {
-/// assert!(fs::read_to_string("/proc/self/status").await?.starts_with("Name:"));
-/// # std::io::Result::Ok(())
-/// # }).unwrap().unwrap();
-/// ```
-pub async fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
-    let path = path.as_ref().to_owned();
-    asyncify(move || std::fs::read_to_string(path)).await
 }
 
 /// What the system knows of a file, or of the link if it is one.

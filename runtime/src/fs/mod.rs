@@ -81,6 +81,7 @@ mod tests_members;
 mod tests_support;
 #[cfg(test)]
 mod tests_table;
+mod whole;
 mod work;
 
 pub use std::fs::FileTimes;
@@ -95,7 +96,8 @@ pub use change::{
 pub use dir::{DirBuilder, DirEntry, ReadDir, read_dir};
 pub use error::{CloseError, FileError, OpenError};
 pub use file::File;
-pub use look::{canonicalize, metadata, read, read_link, read_to_string, symlink_metadata, try_exists};
+pub use look::{canonicalize, metadata, read_link, symlink_metadata, try_exists};
 pub use operation::Transferred;
 pub use options::OpenOptions;
 pub use shared_file::SharedFile;
+pub use whole::{read, read_to_string};

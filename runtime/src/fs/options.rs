@@ -269,23 +269,29 @@ impl OpenOptions {
     pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
         let _time_waits_for_files = clock::hold();
         let path = path.as_ref().to_owned();
-        let opened = match self.request(&path) {
-            Some(request) => OpenOp::new(request).await,
-            None => None,
+        match self.open_by_ring(&path).await {
+            Some(opened) => opened,
+            None => self.call(path).await,
+        }
+    }
+
+    /// `None` where a call has to open it.
+    pub(super) async fn open_by_ring(&self, path: &Path) -> Option<io::Result<File>> {
+        let mut file = match OpenOp::new(self.request(path)?).await? {
+            Ok(file) => File::from_new(StdFile::from(file)),
+            Err(error) => return Some(Err(error)),
         };
-        let Some(opened) = opened else { return self.call(path).await };
-        let mut file = File::from_new(StdFile::from(opened?));
         // A ring tries first without waiting, and so opens a pipe to which nobody writes yet. A call waits.
         if file.stream_mut().place().is_flow()
             && self.known.is_some_and(|known| known.flags & libc::O_NONBLOCK == 0)
         {
-            let metadata = file.metadata().await?;
-            if metadata.file_type().is_fifo() {
-                drop(file);
-                return self.call(path).await;
+            match file.metadata().await {
+                Ok(metadata) if metadata.file_type().is_fifo() => return None,
+                Ok(_) => {}
+                Err(error) => return Some(Err(error)),
             }
         }
-        Ok(file)
+        Some(Ok(file))
     }
 
     async fn call(&self, path: PathBuf) -> io::Result<File> {

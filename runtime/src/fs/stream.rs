@@ -61,7 +61,7 @@ impl Place {
         matches!(self, Place::Flow)
     }
 
-    fn at(&self) -> At {
+    pub(crate) fn at(&self) -> At {
         self.kept().map_or(At::Position, |position| At::Offset(position.load(Ordering::Relaxed)))
     }
 
@@ -74,7 +74,7 @@ impl Place {
         }
     }
 
-    fn advance(&self, count: usize) {
+    pub(crate) fn advance(&self, count: usize) {
         if let Some(position) = self.kept() {
             position.fetch_add(count as u64, Ordering::Relaxed);
         }
@@ -400,15 +400,25 @@ impl Stream {
     /// Moves the position, in one step. A seek to the same place that was given up is taken for this one.
     #[cfg(feature = "futures-io")] // tokio's trait has two steps
     pub(crate) fn poll_seek_to(&mut self, cx: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
+        let progress = ready!(context::poll_proceed(cx));
         if !matches!(self.state, State::Seeking(before, _) if before == to) {
             ready!(self.poll_idle(cx));
             self.start_seek(to)?;
         }
-        self.poll_seek(cx)
+        let position = ready!(self.poll_sought(cx));
+        progress.made();
+        Poll::Ready(position)
     }
 
     /// Lets what is under way end, and says where the last seek went.
     pub(crate) fn poll_seek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        let progress = ready!(context::poll_proceed(cx));
+        let position = ready!(self.poll_sought(cx));
+        progress.made();
+        Poll::Ready(position)
+    }
+
+    fn poll_sought(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
         if let State::Seeking(_, seek) = &mut self.state {
             let result = ready!(Pin::new(seek).poll(cx));
             return Poll::Ready(self.seek_ended(result));

@@ -23,6 +23,10 @@ use crate::driver::{Seen, Source};
 /// is closed before the value is dropped or given back; cores other than the calling one, where they waited too, let go of
 /// it a moment later.
 ///
+/// What finds readiness takes a unit of the task's [budget](crate::task::coop), whether or not anything is read or written
+/// then, as it does for sockets. (Tokio's takes one in the methods that poll and in `async_io` only.) What does not wait,
+/// [`try_io`](Self::try_io) and the guards, takes none.
+///
 /// # Examples
 ///
 /// ```

@@ -41,6 +41,12 @@ impl StreamIo {
         self.source.into_fd()
     }
 
+    /// The socket, and what was received ahead of its reader.
+    pub(crate) async fn into_parts(self) -> io::Result<(OwnedFd, Vec<u8>)> {
+        let ahead = self.source.take_left_over().await?;
+        Ok((self.source.into_fd()?, ahead))
+    }
+
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<Ready>> {
         self.source.poll_ready(cx, interest)
     }

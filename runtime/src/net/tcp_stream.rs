@@ -155,6 +155,7 @@ impl TcpStream {
     /// No descriptor number is free, or bytes could be lost that a core receives ahead of the reader. The connection is
     /// closed then. Cores receive ahead on io_uring, for streams that are read with [`recv`](Self::recv) or through the
     /// traits of [`compat`](crate::compat); never for one that is read with [`try_read`](Self::try_read) alone.
+    /// [`into_parts`](Self::into_parts) gives such bytes too.
     ///
     /// # Examples
     ///
@@ -170,6 +171,46 @@ impl TcpStream {
     /// ```
     pub fn into_std(self) -> io::Result<std::net::TcpStream> {
         Ok(self.io.into_fd()?.into())
+    }
+
+    /// The stream of the standard library, in non-blocking mode, and the bytes that a core has received ahead of the reader:
+    /// those come before what is read from the stream. There may be some where [`into_std`](Self::into_std) is an error.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor number is free, or the connection has failed, so that nothing follows what was received. It is closed
+    /// then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: the connection is closed when the future is dropped.
+    ///
+    /// # Examples
+    ///
+    /// A connection whose first bytes say that a thread is to serve it:
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// # use multikernel::net::{TcpListener, TcpStream};
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// client.send_all(&b"thread\nhello"[..]).await.result?;
+    /// drop(client);
+    /// let first = server.recv().await?; // more may be received already
+    /// let (mut stream, ahead) = server.into_parts().await?;
+    /// stream.set_nonblocking(false)?;
+    /// let mut all = [&first[..], &ahead].concat();
+    /// stream.read_to_end(&mut all)?;
+    /// assert_eq!(all, b"thread\nhello");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn into_parts(self) -> io::Result<(std::net::TcpStream, Vec<u8>)> {
+        let (fd, ahead) = self.io.into_parts().await?;
+        Ok((fd.into(), ahead))
     }
 
     /// Lends out one half for reading and one for writing. Costs nothing; the halves cannot go to two tasks.

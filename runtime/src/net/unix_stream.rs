@@ -210,6 +210,44 @@ impl UnixStream {
         Ok(self.io.into_fd()?.into())
     }
 
+    /// The stream of the standard library, in non-blocking mode, and the bytes that a core has received ahead of the reader:
+    /// those come before what is read from the stream. There may be some where [`into_std`](Self::into_std) is an error.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor number is free, or the connection has failed, so that nothing follows what was received. It is closed
+    /// then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: the connection is closed when the future is dropped.
+    ///
+    /// # Examples
+    ///
+    /// A connection whose first bytes say that a thread is to serve it:
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// # use multikernel::net::UnixStream;
+    /// # multikernel::runtime::Builder::new_test().run(|| async {
+    /// # let (client, server) = UnixStream::pair()?;
+    /// client.send_all(&b"thread\nhello"[..]).await.result?;
+    /// drop(client);
+    /// let first = server.recv().await?; // more may be received already
+    /// let (mut stream, ahead) = server.into_parts().await?;
+    /// stream.set_nonblocking(false)?;
+    /// let mut all = [&first[..], &ahead].concat();
+    /// stream.read_to_end(&mut all)?;
+    /// assert_eq!(all, b"thread\nhello");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn into_parts(self) -> io::Result<(net::UnixStream, Vec<u8>)> {
+        let (fd, ahead) = self.io.into_parts().await?;
+        Ok((fd.into(), ahead))
+    }
+
     /// Lends out one half for reading and one for writing. Costs nothing; the halves cannot go to two tasks.
     ///
     /// # Examples

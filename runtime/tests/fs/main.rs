@@ -12,3 +12,4 @@ mod send;
 mod stream;
 #[path = "../support/mod.rs"]
 mod support;
+mod whole;

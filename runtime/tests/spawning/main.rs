@@ -3,6 +3,7 @@
 mod blocking;
 mod common;
 mod coop;
+mod coop_io;
 mod in_place;
 mod join_set;
 mod local_key;

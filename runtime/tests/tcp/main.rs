@@ -10,6 +10,7 @@ mod futures_io;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod listener;
+mod parts;
 mod readiness;
 mod socket;
 mod steering;

@@ -206,6 +206,16 @@ impl Ops {
         self.ops.iter().filter(|(_, op)| op.noticed_later.is_some()).count()
     }
 
+    /// What has failed, and nobody has noticed yet, was interrupted instead. Says how many that were.
+    #[cfg(test)]
+    pub(in super::super) fn interrupt_failed(&mut self) -> usize {
+        let results = self.ops.iter_mut().filter_map(|(_, op)| match &mut op.state {
+            State::Done(result) if *result < 0 => Some(result),
+            _ => None,
+        });
+        results.map(|result| *result = -libc::EINTR).count()
+    }
+
     /// The operations that a cancel could end, without those that go on.
     pub(super) fn to_cancel(&self) -> impl Iterator<Item = Key> {
         self.ops

@@ -1,0 +1,122 @@
+//! Files that are read whole.
+
+use std::ffi::CString;
+use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use multikernel::fs;
+use multikernel::runtime::Runtime;
+
+use crate::common::{Folder, on_both, pattern, until_descriptors};
+
+#[test]
+fn files_of_all_lengths_are_read_to_their_end() {
+    on_both(1, |folder| async move {
+        const FIRST: usize = 64 * 1024;
+        for length in [0, 1, FIRST - 1, FIRST, FIRST + 1, 2 * FIRST, 3 * FIRST + 7, 5_000_000] {
+            std::fs::write(folder.join("file"), pattern(length))?;
+            let found = fs::read(folder.join("file")).await?;
+            assert!(found == pattern(length), "{} of {length} bytes", found.len());
+            assert!(found.capacity() <= length + length / 8, "{} for {length} bytes", found.capacity());
+        }
+        let text = "\u{e9}".repeat(100_000);
+        std::fs::write(folder.join("text"), &text)?;
+        assert!(fs::read_to_string(folder.join("text")).await? == text);
+        until_descriptors(&folder, 0).await;
+        Ok(())
+    });
+}
+
+#[test]
+fn files_that_say_they_are_empty_are_read_whole() {
+    on_both(1, |_| async {
+        // The last is longer than what is asked for first, where this process may read it at all.
+        for path in ["/proc/self/limits", "/proc/filesystems", "/proc/kallsyms"] {
+            let Ok(known) = std::fs::read(path) else { continue };
+            assert_eq!(std::fs::metadata(path)?.len(), 0);
+            assert!(fs::read(path).await? == known, "{path}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_file_that_grows_meanwhile_is_read_as_far_as_it_has_come() {
+    const BEFORE: usize = 200_000;
+    const MOST: usize = 20_000_000;
+    on_both(1, |folder| async move {
+        let all = pattern(MOST);
+        let mut file = std::fs::File::create(folder.join("file"))?;
+        file.write_all(&all[..BEFORE])?;
+        let is_read = Arc::new(AtomicBool::new(false));
+        let growing = {
+            let is_read = is_read.clone();
+            thread::spawn(move || {
+                for piece in all[BEFORE..].chunks(1000) {
+                    if is_read.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    file.write_all(piece).unwrap();
+                }
+                all
+            })
+        };
+        let found = fs::read(folder.join("file")).await;
+        is_read.store(true, Ordering::SeqCst);
+        let (all, found) = (growing.join().unwrap(), found?);
+        assert!(found.len() >= BEFORE && all.starts_with(&found), "{} bytes", found.len());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_pipe_is_read_until_its_writer_has_ended() {
+    on_both(1, |folder| async move {
+        let path = folder.join("pipe");
+        make_pipe(&path);
+        let writer = thread::spawn({
+            let path = path.clone();
+            move || {
+                let mut pipe = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+                // Pieces shorter than what is asked for: none of them is the end.
+                pattern(300_000).chunks(777).for_each(|piece| pipe.write_all(piece).unwrap());
+            }
+        });
+        assert!(fs::read(&path).await? == pattern(300_000));
+        writer.join().unwrap();
+        Ok(())
+    });
+}
+
+fn make_pipe(path: &Path) {
+    let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+    // SAFETY: a text that lives across the call.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+}
+
+#[test]
+fn what_is_no_file_and_what_is_no_text_is_an_error() {
+    on_both(1, |folder| async move {
+        assert_eq!(fs::read(&folder).await.unwrap_err().kind(), ErrorKind::IsADirectory);
+        assert_eq!(fs::read(folder.join("nothing")).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(fs::read("a\0b").await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        std::fs::write(folder.join("file"), [b'x', 0xff])?;
+        let error = fs::read_to_string(folder.join("file")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        until_descriptors(&folder, 0).await;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_thread_that_is_no_core_reads_files_too() {
+    let folder = Folder::new();
+    std::fs::write(folder.0.join("file"), pattern(100_000)).unwrap();
+    let runtime = Runtime::new().unwrap();
+    let found = runtime.block_on(fs::read(folder.0.join("file"))).unwrap();
+    assert!(found == pattern(100_000));
+}
