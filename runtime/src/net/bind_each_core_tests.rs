@@ -2,16 +2,18 @@
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Poll;
 
 use super::{TcpListener, TcpStream};
 use crate::driver::tests_seccomp::{Gate, gate};
 use crate::runtime::{Builder, DriverChoice, Handle};
 use crate::{CoreId, spawn_on};
+
+#[path = "../../tests/support/own_address.rs"]
+mod own_address;
 
 fn on_both<F: Future<Output = io::Result<()>> + 'static>(cores: usize, test: impl Fn() -> F) {
     for driver in [DriverChoice::Auto, DriverChoice::Epoll] {
@@ -24,12 +26,8 @@ async fn gate_on(core: usize, call: libc::c_long) -> Option<Arc<Gate>> {
     spawn_on(CoreId::new(core), move || async move { gate(call) }).await.unwrap()
 }
 
-/// Of a host that no other test uses, so that it stays free until it is taken here.
 async fn a_free_address() -> io::Result<SocketAddr> {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    let [.., high, low] = std::process::id().to_be_bytes();
-    let host = Ipv4Addr::new(127, 1 + high % 254, low, NEXT.fetch_add(1, Ordering::Relaxed));
-    TcpListener::bind_each_core((host, 0)).await?[0].local_addr()
+    TcpListener::bind_each_core(own_address::own_address()).await?[0].local_addr()
 }
 
 async fn assert_nobody_listens(addr: SocketAddr) {

@@ -1,16 +1,15 @@
 //! What the tests of input and output share.
-#![allow(dead_code, reason = "each crate of tests uses a part")]
+#![allow(dead_code, unused_imports, reason = "each crate of tests uses a part")]
 
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,6 +17,9 @@ use multikernel::net::TcpStream;
 use multikernel::runtime::{Builder, DriverChoice, DriverKind, Handle};
 use multikernel::task::yield_now;
 use multikernel::time::timeout;
+
+mod own_address;
+pub use own_address::own_address;
 
 /// A test that is not done by then hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,16 +67,6 @@ pub fn skip(why: impl Display) {
     let may = std::env::var_os("CI").is_none() || std::env::var_os("MULTIKERNEL_MAY_SKIP").is_some();
     assert!(may, "not tested: {why}; with MULTIKERNEL_MAY_SKIP=1 that is no failure");
     println!("skipped: {why}");
-}
-
-/// An address of this machine that only the caller uses, with any port: what is free there stays free until the caller
-/// takes it, whatever other tests do meanwhile.
-pub fn own_address() -> SocketAddr {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    let [.., high, low] = std::process::id().to_be_bytes();
-    // Not 127.0.x.x, where all others are.
-    let host = Ipv4Addr::new(127, 1 + high % 254, low, NEXT.fetch_add(1, Ordering::Relaxed));
-    SocketAddr::from((host, 0))
 }
 
 /// Bytes that differ from place to place, so that lost, doubled and swapped pieces show.
