@@ -22,8 +22,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::gate::{Gate, Registered};
 use crate::limits::{HUB_PORTS, HUB_SIDES};
-use crate::slots;
 use crate::sync::{Ordering, SharedArc, fence, per_thread};
+use crate::{memory, slots};
 
 /// One end of a channel, as far as waiting goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,8 +245,10 @@ impl Hub {
                 CURRENT.with(|current| current.set(self.1));
                 self.0.clear();
                 self.0.slot.take().into_iter().for_each(slots::give_back);
+                memory::core_ends();
             }
         }
+        memory::core_begins();
         let _leave = Leave(self, CURRENT.with(|current| current.replace(self)));
         f()
     }

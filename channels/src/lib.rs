@@ -103,6 +103,7 @@ pub mod hub;
 pub mod inbox;
 mod lanes;
 mod limits;
+mod memory;
 pub mod mesh;
 pub mod mpsc;
 pub mod oneshot;

@@ -29,24 +29,22 @@ const _: () =
 /// The most messages that a many-to-one channel may hold.
 pub(crate) const MPSC_CAPACITY: usize = (1 << 30) - 1;
 
-/// What a lane's first slots may take together, in bytes, if they are small enough.
+/// What the rings of meshes and the lanes of many-to-one channels of this process may take together, in bytes: half a MiB
+/// for each of 256 cores. Beyond it a core sends through the lane that the threads without a hub share, and a ring is the
+/// smallest that its protocol can do with.
+pub(crate) const WAYS_BYTES: usize = 128 << 20;
+
+/// What the first slots of one way between two cores, a lane or a ring, take at most, in bytes, unless one message is larger.
 pub(crate) const FIRST_SLOTS_BYTES: usize = 256;
 
-/// A lane begins with no fewer slots than this.
-pub(crate) const FIRST_SLOTS: usize = 4;
-
-/// What the lanes of all channels of this process may take together, in bytes. Beyond it a core sends through the
-/// lane that the threads without a hub share.
-pub(crate) const LANE_BYTES: usize = 64 << 20;
+/// What the first slots of a way between each two cores take together, in bytes: with more than 90 cores, less for each.
+pub(crate) const FIRST_SLOTS_TOGETHER: usize = WAYS_BYTES / 64;
 
 /// Messages that a receiver takes from one lane before it looks at the next.
 pub(crate) const LANE_TURN: u32 = 16;
 
 /// Looks in vain after which a receiver no longer looks at a lane unless it is asked to.
 pub(crate) const LANE_MISSES: u8 = 32;
-
-/// Messages that the first ring from one core to another holds. Most that are ever used carry one or two.
-pub(crate) const MESH_FIRST: usize = 1;
 
 /// Cores whose rings a reader looks at itself. A core hears most from one that is home, and a home of a small Machine
 /// from few.

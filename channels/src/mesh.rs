@@ -1,17 +1,19 @@
 //! Rings from each core to each other, made on first use.
 //!
 //! What the cores of a Machine say to each other for their own purposes, in messages that are bounded by a protocol: a
-//! push never waits, because a ring grows to what the protocol says. Most pairs of cores say little, so rings begin small. A reader looks at a few words, not at a ring
-//! for each other core, to learn who has sent something; but at the rings of a few it looks itself, and those save the word, which
-//! is a cache line that goes to and fro as well (rules R60 to R65 of the protocol page).
+//! push never waits, because a ring grows to what the protocol says. Most pairs of cores say little, and there are many, so rings
+//! begin small, the smaller the more cores there are. A reader looks at a few words, not at a ring for each other core, to learn
+//! who has sent something; but at the rings of a few it looks itself, and those save the word, which is a cache line that goes
+//! to and fro as well (rules R60 to R65 of the protocol page).
 
 use std::collections::VecDeque;
 use std::fmt;
 
 use crossbeam_utils::CachePadded;
 
-use crate::limits::{MESH_FIRST, MESH_WATCHED};
-use crate::ring::{Consumer, PopError, Producer, PushError, ring};
+use crate::limits::MESH_WATCHED;
+use crate::memory::{self, Charge};
+use crate::ring::{Consumer, PopError, Producer, PushError, bytes, ring};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
 const BITS: usize = 64;
@@ -35,18 +37,24 @@ pub struct Mesh<T> {
     most: usize,
 }
 
+/// What both ends of a ring have beside it.
+struct Way {
+    /// The reader looks at the ring itself, for as long as there is the ring.
+    is_watched: AtomicBool,
+    _memory: Charge,
+}
+
 /// The writing end of a ring.
 struct Outgoing<T> {
     producer: Producer<T>,
-    /// The reader looks at the ring itself, for as long as there is the ring.
-    is_watched: Arc<AtomicBool>,
+    way: Arc<Way>,
 }
 
 /// The reading end of a ring that the reader does not know yet.
 struct Arrival<T> {
     from: usize,
     consumer: Consumer<T>,
-    is_watched: Arc<AtomicBool>,
+    way: Arc<Way>,
     /// It takes the place of the ring before, which was full. Else it begins a new life of its writer.
     continues: bool,
 }
@@ -65,11 +73,13 @@ impl<T> Place<T> {
         self.hints[from / BITS].fetch_or(1 << (from % BITS), Ordering::Release);
     }
 
-    fn add(&self, from: usize, consumer: Consumer<T>, continues: bool) -> Arc<AtomicBool> {
-        let is_watched = Arc::new(AtomicBool::new(false));
-        let arrival = Arrival { from, consumer, is_watched: Arc::clone(&is_watched), continues };
+    /// A new ring from there.
+    fn add(&self, from: usize, capacity: usize, memory: Charge, continues: bool) -> Outgoing<T> {
+        let (producer, consumer) = ring(capacity);
+        let way = Arc::new(Way { is_watched: AtomicBool::new(false), _memory: memory });
+        let arrival = Arrival { from, consumer, way: Arc::clone(&way), continues };
         self.new.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(arrival);
-        is_watched
+        Outgoing { producer, way }
     }
 
     fn take_new(&self) -> Vec<Arrival<T>> {
@@ -77,8 +87,30 @@ impl<T> Place<T> {
     }
 }
 
+impl<T> Mesh<T> {
+    /// How much a ring takes with all that belongs to it.
+    const fn bytes(capacity: usize) -> usize {
+        bytes::<T>(capacity) + size_of::<Way>() + size_of::<Arrival<T>>()
+    }
+
+    /// The room of a pair's first ring, within the limit; the smallest there is beyond it, since a push never waits.
+    fn first(&self) -> (usize, Charge) {
+        let first = memory::first_slots(self.places.len(), size_of::<T>()).min(self.most);
+        let within = Charge::new(Self::bytes(first), false).map(|memory| (first, memory));
+        within.unwrap_or_else(|| (1, Self::needed(Self::bytes(1))))
+    }
+
+    fn needed(bytes: usize) -> Charge {
+        Charge::new(bytes, true).expect("what is needed is given")
+    }
+}
+
 impl<T: Send> Mesh<T> {
     /// A mesh of that many cores. At most `most` messages may be unread from one core to another.
+    ///
+    /// Memory follows use: the first ring from one core to another has room for at most 256 bytes of messages, less if
+    /// there are more than 90 cores, or for one message; it grows to as many as were ever unread at once. Rings count against
+    /// the 128 MiB that all ways between cores may take together in a process. Beyond it a first ring is for one message.
     ///
     /// # Panics
     ///
@@ -143,6 +175,7 @@ pub struct End<T: Send> {
     watched: Vec<usize>,
     /// The core whose ring is being read.
     reading: Option<usize>,
+    _memory: Charge,
 }
 
 impl<T: Send> End<T> {
@@ -173,6 +206,9 @@ impl<T: Send> End<T> {
             seen: vec![0; cores.div_ceil(BITS)].into(),
             watched: Vec::with_capacity(MESH_WATCHED),
             reading: None,
+            _memory: Mesh::<T>::needed(
+                cores * (size_of::<Option<Outgoing<T>>>() + size_of::<VecDeque<Arrival<T>>>()),
+            ),
         }
     }
 
@@ -194,12 +230,12 @@ impl<T: Send> End<T> {
         let mut message = Some(message);
         while let Some(unsent) = message.take() {
             let ring_to = self.outgoing[to].get_or_insert_with(|| {
-                let (producer, consumer) = ring(MESH_FIRST.min(self.mesh.most));
-                Outgoing { producer, is_watched: place.add(self.me, consumer, false) }
+                let (first, memory) = self.mesh.first();
+                place.add(self.me, first, memory, false)
             });
             match ring_to.producer.try_push(unsent) {
                 // Relaxed (R65): what it says is of the reader, which knows it, and it stays true.
-                Ok(()) if ring_to.is_watched.load(Ordering::Relaxed) => return,
+                Ok(()) if ring_to.way.is_watched.load(Ordering::Relaxed) => return,
                 Ok(()) => {}
                 Err(PushError::Closed(unsent)) => {
                     // An earlier life of the reader has dropped it.
@@ -212,10 +248,10 @@ impl<T: Send> End<T> {
                         full < self.mesh.most,
                         "more is unread than the protocol allows: its bound is wrong"
                     );
-                    let (larger, consumer) = ring((2 * full).min(self.mesh.most));
+                    let larger = (2 * full).min(self.mesh.most);
+                    let memory = Mesh::<T>::needed(Mesh::<T>::bytes(larger));
                     // R63: known to the reader before the old ring ends.
-                    let is_watched = place.add(self.me, consumer, true);
-                    *ring_to = Outgoing { producer: larger, is_watched };
+                    *ring_to = place.add(self.me, larger, memory, true);
                     message = Some(unsent);
                 }
             }
@@ -298,7 +334,9 @@ impl<T: Send> End<T> {
     /// Takes in the rings that others have made.
     fn learn(&mut self) {
         for arrival in self.mesh.places[self.me].take_new() {
-            self.incoming[arrival.from].push_back(arrival);
+            let rings = &mut self.incoming[arrival.from];
+            rings.reserve_exact(1); // mostly there is one
+            rings.push_back(arrival);
         }
     }
 
@@ -312,8 +350,8 @@ impl<T: Send> End<T> {
             self.watched.push(from);
         }
         // Relaxed, both: see `push`. Only this end writes it; a line that the writer reads is not touched without need.
-        if !oldest.is_watched.load(Ordering::Relaxed) {
-            oldest.is_watched.store(true, Ordering::Relaxed);
+        if !oldest.way.is_watched.load(Ordering::Relaxed) {
+            oldest.way.is_watched.store(true, Ordering::Relaxed);
         }
     }
 
@@ -341,7 +379,7 @@ impl<T: Send> Drop for End<T> {
             let place = &self.mesh.places[to];
             // Without a ring to the reader's present life: one that nobody writes any more.
             if self.outgoing[to].take().is_none_or(|ring_to| ring_to.producer.is_closed()) {
-                place.add(self.me, ring(1).1, false);
+                drop(place.add(self.me, 1, Mesh::<T>::needed(Mesh::<T>::bytes(1)), false));
             }
             place.hint(self.me);
         }
@@ -355,119 +393,5 @@ impl<T: Send> fmt::Debug for End<T> {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    fn drain<T: Send>(end: &mut End<T>) -> Vec<(usize, News<T>)> {
-        std::iter::from_fn(|| end.read()).collect()
-    }
-
-    #[test]
-    fn each_life_of_a_core_ends_once_and_after_its_messages() {
-        let mesh = Mesh::new(130, 4);
-        let mut reader = End::new(&mesh, 1);
-        for word in ["one", "two"] {
-            let mut writer = End::new(&mesh, 129);
-            writer.push(1, word);
-            drop(writer);
-        }
-        let expected =
-            [(129, News::Message("one")), (129, News::Gone), (129, News::Message("two")), (129, News::Gone)];
-        assert_eq!(drain(&mut reader), expected);
-        assert!(!reader.has_news());
-    }
-
-    #[test]
-    fn who_has_said_nothing_is_seen_to_go() {
-        let mesh = Mesh::<u8>::new(2, 4);
-        let mut reader = End::new(&mesh, 0);
-        drop(End::new(&mesh, 1));
-        assert_eq!(drain(&mut reader), [(1, News::Gone)]);
-    }
-
-    #[test]
-    fn a_new_life_hears_nothing_that_was_meant_for_the_old() {
-        let mesh = Mesh::new(2, 4);
-        let mut writer = End::new(&mesh, 0);
-        let reader = End::new(&mesh, 1);
-        writer.push(1, "lost");
-        drop(reader);
-        let mut reader = End::new(&mesh, 1);
-        writer.push(1, "found");
-        assert_eq!(drain(&mut reader), [(0, News::Message("found"))]);
-    }
-
-    #[test]
-    fn who_is_watched_leaves_no_hints_and_is_heard_all_the_same() {
-        let mesh = Mesh::new(2, 4);
-        let (mut writer, mut reader) = (End::new(&mesh, 0), End::new(&mesh, 1));
-        writer.push(1, 0);
-        assert_eq!(drain(&mut reader), [(0, News::Message(0))]);
-        let hints = || mesh.places[1].hints[0].load(Ordering::Relaxed);
-        writer.push(1, 1);
-        assert!(hints() == 0 && reader.has_news());
-        // The ring is full: the larger one is not watched before it is known.
-        writer.push(1, 2);
-        assert_eq!(hints(), 1);
-        assert_eq!(drain(&mut reader), [(0, News::Message(1)), (0, News::Message(2))]);
-        writer.push(1, 3);
-        assert!(hints() == 0 && reader.has_news());
-        drop(writer);
-        assert_eq!(drain(&mut reader), [(0, News::Message(3)), (0, News::Gone)]);
-        let mut again = End::new(&mesh, 0);
-        again.push(1, 4);
-        assert_eq!((hints(), drain(&mut reader)), (1, vec![(0, News::Message(4))]));
-        again.push(1, 5);
-        assert!(hints() == 0 && reader.has_news());
-    }
-
-    #[test]
-    fn only_some_are_watched_and_all_are_heard() {
-        let mesh = Mesh::new(8, 4);
-        let mut reader = End::new(&mesh, 0);
-        let mut writers: Vec<_> = (1..8).map(|me| End::new(&mesh, me)).collect();
-        for round in 0..3 {
-            writers.iter_mut().for_each(|writer| writer.push(0, round));
-            let hints = mesh.places[0].hints[0].load(Ordering::Relaxed).count_ones() as usize;
-            assert_eq!(hints, if round == 0 { 7 } else { 7 - MESH_WATCHED });
-            let mut heard: Vec<_> = drain(&mut reader).into_iter().map(|(from, _)| from).collect();
-            heard.sort_unstable();
-            assert!(heard.iter().copied().eq(1..8));
-        }
-    }
-
-    #[test]
-    fn all_of_many_threads_arrives_in_order() {
-        const EACH: usize = 10_000;
-        let mesh = Mesh::new(4, 64);
-        let mut reader = End::new(&mesh, 0);
-        let (mut next, mut gone) = ([0; 4], 0);
-        let rooms: Vec<_> = (0..4).map(|_| AtomicU64::new(0)).collect();
-        std::thread::scope(|scope| {
-            for (me, room) in rooms.iter().enumerate().skip(1) {
-                let mut end = End::new(&mesh, me);
-                scope.spawn(move || {
-                    for number in 0..EACH {
-                        // Acquire: pairs with the reader's Release below; the protocol that bounds what is unread.
-                        while number as u64 >= room.load(Ordering::Acquire) + 64 {
-                            std::thread::yield_now();
-                        }
-                        end.push(0, number);
-                    }
-                });
-            }
-            while gone < 3 {
-                match reader.read() {
-                    Some((from, News::Message(number))) => {
-                        assert_eq!(number, next[from]);
-                        next[from] += 1;
-                        rooms[from].store(next[from] as u64, Ordering::Release);
-                    }
-                    Some((_, News::Gone)) => gone += 1,
-                    None => std::thread::yield_now(),
-                }
-            }
-        });
-        assert_eq!(next[1..], [EACH; 3]);
-    }
-}
+#[path = "mesh_tests.rs"]
+mod tests;

@@ -11,8 +11,7 @@ use std::ptr::{self, NonNull};
 
 use crossbeam_utils::CachePadded;
 
-use crate::limits::{FIRST_SLOTS, FIRST_SLOTS_BYTES};
-use crate::mpsc::memory;
+use crate::memory;
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, UnsafeCell};
 
 /// How far a lane has come. Apart from the lane, so that whoever watches a channel need not know what it carries.
@@ -195,17 +194,16 @@ impl<T> Lane<T> {
     }
 
     fn starting_at(start: usize, capacity: usize, needed: bool) -> Option<Self> {
-        let small = (FIRST_SLOTS_BYTES / size_of::<T>().max(1)).max(FIRST_SLOTS);
-        let count = (small.min(capacity)).next_power_of_two();
-        memory::take(Self::BYTES + Slots::<T>::bytes(count), needed).then(|| {
-            let slots = Slots::new(count);
-            let seam = Seam::leak(start, What::Begin);
-            let writer = Writer { tail: start, floor: start, slots, seam };
-            let reader = Reader { head: start, limit: start, slots, seam, misses: 0 };
-            Self {
-                writer: CachePadded::new(UnsafeCell::new(writer)),
-                reader: CachePadded::new(UnsafeCell::new(reader)),
-            }
+        let first = memory::first_slots(memory::cores(), size_of::<T>()).min(capacity).next_power_of_two();
+        let take =
+            |count, needed| memory::take(Self::BYTES + Slots::<T>::bytes(count), needed).then_some(count);
+        let slots = Slots::new(take(first, false).or_else(|| take(1, needed))?);
+        let seam = Seam::leak(start, What::Begin);
+        let writer = Writer { tail: start, floor: start, slots, seam };
+        let reader = Reader { head: start, limit: start, slots, seam, misses: 0 };
+        Some(Self {
+            writer: CachePadded::new(UnsafeCell::new(writer)),
+            reader: CachePadded::new(UnsafeCell::new(reader)),
         })
     }
 

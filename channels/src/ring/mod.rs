@@ -67,6 +67,14 @@ pub fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
     starting_at(0, capacity)
 }
 
+/// What a ring for so many messages takes, in bytes.
+pub(crate) const fn bytes<T>(capacity: usize) -> usize {
+    // With two counts each; those of the indices have a line of their own.
+    let counts = 2 * size_of::<usize>();
+    let ends = size_of::<CachePadded<usize>>() + size_of::<Indices>() + counts + size_of::<Slots<T>>();
+    ends + capacity.next_power_of_two() * size_of::<T>()
+}
+
 /// A ring whose indices begin at `start`.
 fn starting_at<T>(start: usize, capacity: NonZeroUsize) -> (Producer<T>, Consumer<T>) {
     let capacity = capacity.get();

@@ -8,6 +8,13 @@ use multikernel_channels::sync::{Arc, Ordering, fence, thread};
 
 use super::Bell;
 
+/// A message so large that the first ring is for one of them.
+type Large<T> = (T, [u8; 255]);
+
+fn large<T>(message: T) -> Large<T> {
+    (message, [0; 255])
+}
+
 /// Each writer sends its messages and goes. The reader sleeps when there is nothing, and sees all in order, then the end.
 pub fn everything_arrives<B: Bell + 'static>(bell: B, writers: usize, messages: usize) {
     let (mesh, bell) = (Mesh::new(writers + 1, messages.max(1)), Arc::new(bell));
@@ -22,7 +29,7 @@ pub fn everything_arrives<B: Bell + 'static>(bell: B, writers: usize, messages: 
                     }
                 };
                 for number in 0..messages {
-                    end.push(0, number);
+                    end.push(0, large(number));
                     knock();
                 }
                 drop(end);
@@ -33,7 +40,7 @@ pub fn everything_arrives<B: Bell + 'static>(bell: B, writers: usize, messages: 
     let (mut next, mut gone) = (vec![0; writers + 1], 0);
     while gone < writers {
         match reader.read() {
-            Some((from, News::Message(number))) => {
+            Some((from, News::Message((number, _)))) => {
                 assert_eq!(number, next[from], "each writer's messages are in order");
                 next[from] += 1;
             }
@@ -89,8 +96,8 @@ pub fn a_core_comes_again() {
     let thread = {
         let (mesh, token) = (Arc::clone(&mesh), token.clone());
         thread::spawn(move || {
-            writer.push(0, token.clone());
-            writer.push(0, token);
+            writer.push(0, large(token.clone()));
+            writer.push(0, large(token));
             drop((writer, mesh));
         })
     };
