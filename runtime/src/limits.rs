@@ -29,6 +29,15 @@ pub(crate) const AGREEMENT_READS: usize = 256;
 /// What waking a parked core costs, about: a spawn leaves a core only when it gains more than this.
 pub(crate) const REMOTE_WAKE: Duration = Duration::from_micros(20);
 
+/// What it costs a task, about, to be past the last cache of those that it talks to, each time that it is polled.
+pub(crate) const FAR_TALK: Duration = Duration::from_micros(1);
+
+/// Of two cores with as much room, one in the same cache is so many times as likely to be handed a task.
+pub(crate) const NEAR_TIMES: f64 = 4.0;
+
+/// A task that computes goes to a CPU that has nothing to do if that is faster by so much.
+pub(crate) const FASTER: f64 = 1.2;
+
 /// How often a core looks whether it should hand tasks over.
 pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(5);
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use multikernel::net::{TcpListener, TcpStream};
-use multikernel::runtime::{Builder, CoreLoad, Handle, Placement};
+use multikernel::runtime::{Builder, CoreLoad, Handle, Pinning, Placement};
 use multikernel::task::{JoinHandle, pin_here, spawn_balanced, spawn_placed, yield_now};
 use multikernel::time::sleep;
 use multikernel::{CoreId, spawn, spawn_local, spawn_on};
@@ -167,6 +167,69 @@ fn policies_say_where_tasks_and_connections_go() {
     assert!(tasks.contains(&100), "{tasks:?}");
     let (tasks, _) = placed(3, Placement::Spread);
     assert!(tasks.iter().all(|tasks| *tasks > 0), "{tasks:?}");
+}
+
+#[test]
+fn a_thread_that_is_no_core_places_as_the_policy_says() {
+    fn last(loads: &[CoreLoad]) -> usize {
+        loads.len() - 1
+    }
+    fn nowhere(_: &[CoreLoad]) -> usize {
+        usize::MAX
+    }
+    let at = || async { CoreId::current().index() };
+    let placed = |placement: Placement| {
+        let runtime = Builder::new_test().cores(3).placement(placement).build().unwrap();
+        let handle = runtime.handle().clone();
+        let tasks: Vec<_> = (0..20).map(|_| handle.spawn(at())).collect();
+        runtime.block_on(async move {
+            let mut cores = Vec::new();
+            for task in tasks {
+                cores.push(task.await.unwrap());
+            }
+            let other = spawn_placed(Placement::Custom(last), at()).await.unwrap();
+            assert_eq!(other, 2, "one with a policy of its own");
+            cores
+        })
+    };
+    assert_eq!(placed(Placement::Custom(last)), [2; 20]);
+    assert_eq!(placed(Placement::Pack { micros: 1_000_000 }), [0; 20]);
+    let keyed = placed(Placement::ByKey(7));
+    assert_eq!(keyed, [keyed[0]; 20]);
+    for placement in [Placement::Spread, Placement::Local, Placement::Custom(nowhere)] {
+        let cores = placed(placement);
+        assert!((0..3).all(|core| cores.contains(&core)), "{placement:?}: {cores:?}");
+    }
+}
+
+/// By a thread that is no core as well.
+#[test]
+fn tasks_of_a_key_stay_wherever_they_come_from() {
+    let runtime = Builder::new_test().cores(2).build().unwrap();
+    runtime.block_on(async {
+        let stop = Arc::new(AtomicBool::new(false));
+        let tasks: Vec<_> = (0..8).map(|_| by_key(7, &stop)).collect();
+        sleep(Duration::from_millis(100)).await;
+        stop.store(true, Ordering::Relaxed);
+        let mut cores = Vec::new();
+        for task in tasks {
+            cores.push(task.await.unwrap());
+        }
+        assert_eq!(cores, [cores[0]; 8]);
+    });
+}
+
+#[test]
+fn whoever_places_tasks_knows_where_cores_are_pinned() {
+    fn second_if_pinned(loads: &[CoreLoad]) -> usize {
+        usize::from(loads.iter().all(|load| load.cpu.is_some()))
+    }
+    for (pinning, core) in [(Pinning::Always, 1), (Pinning::Never, 0)] {
+        let mut builder = Builder::new_test();
+        builder.cores(2).pinning(pinning).placement(Placement::Custom(second_if_pinned));
+        let is_at = builder.run(|| spawn_balanced(async { CoreId::current().index() })).unwrap();
+        assert_eq!(is_at.unwrap(), core, "{pinning}");
+    }
 }
 
 /// A task of a key computes until told to stop, never leaves its core, and says which it was.

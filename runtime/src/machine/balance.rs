@@ -252,7 +252,7 @@ impl Balancer {
         }
         let is_behind = |seen: &Seen| seen.wait * 1.5 < own.wait;
         let targets = self.targets(|seen| if is_behind(seen) { own.wait - seen.wait } else { 0.0 });
-        let Some((to, less)) = pick(&targets, random) else { return Decision::Stay };
+        let Some((to, less)) = self.pick(&targets, random) else { return Decision::Stay };
         let share = (less / own.wait / 2.0).min(MOST_EVENED);
         let tasks = (f64::from(self.active) * share) as u32;
         self.next_even = self.now + limits::EVEN_PAUSE.as_nanos() as u64;
@@ -266,9 +266,9 @@ impl Balancer {
         round_up: f64,
         random: u32,
     ) -> Option<Decision> {
-        let (to, room) = pick(targets, random)?;
+        let (to, room) = self.pick(targets, random)?;
         let each = self.seen[self.own].demand.max(0.001) / f64::from(self.active);
-        let work = work.min(room);
+        let work = work.min(room * self.speed_of(to));
         let mut tasks = (work / each + round_up) as u32;
         if tasks == 0 && self.seen[self.own].demand - self.seen[to].demand > each * (2.0 - round_up) {
             tasks = 1; // more than the room that is the target's share, but it will still have less to do than this core
@@ -292,7 +292,7 @@ impl Balancer {
         }
         let moved = work.min(self.seen[self.own].demand);
         self.seen[self.own].demand -= moved;
-        self.seen[to].demand += moved;
+        self.seen[to].demand += moved / self.speed_of(to);
         let settles = self.now + self.tuning.pause;
         (self.seen[self.own].settles, self.seen[to].settles) = (settles, settles);
         let kept = 1.0 - f64::from(tasks) / f64::from(self.active.max(1));
@@ -317,7 +317,7 @@ impl Balancer {
             (is_late && seen.demand.max(1.0) - own.demand > 2.0 * tuning.gap).then_some((*core, 1.0))
         };
         let from: Vec<_> = self.window.iter().filter_map(asked).collect();
-        let Some((from, _)) = pick(&from, random) else { return Decision::Stay };
+        let Some((from, _)) = self.pick(&from, random) else { return Decision::Stay };
         self.next_ask = now + limits::ASK_PAUSE.as_nanos() as u64;
         Decision::Ask { from }
     }
@@ -335,6 +335,30 @@ impl Balancer {
         };
         let with_room = self.window.iter().filter(may).map(|core| (*core, room(&self.seen[*core])));
         with_room.filter(|target| target.1 > 0.0).collect()
+    }
+
+    /// One of them, the likelier the more room it has and if it is near.
+    fn pick(&self, targets: &[(usize, f64)], random: u32) -> Option<(usize, f64)> {
+        let weight =
+            |(core, room): &(usize, f64)| if self.is_far(*core) { *room } else { *room * limits::NEAR_TIMES };
+        let all: f64 = targets.iter().map(weight).sum();
+        let mut point = f64::from(random) / (f64::from(u32::MAX) + 1.0) * all;
+        for target in targets {
+            point -= weight(target);
+            if point < 0.0 {
+                return Some(*target);
+            }
+        }
+        targets.last().copied()
+    }
+
+    pub(super) fn is_far(&self, core: usize) -> bool {
+        self.seen[core].load.is_far_from(&self.seen[self.own].load)
+    }
+
+    /// How many times as fast as here work is done there.
+    pub(super) fn speed_of(&self, core: usize) -> f64 {
+        self.seen[core].load.speed_beside(&self.seen[self.own].load)
     }
 
     /// The mean demand of those who share the work, this core among them, and by how much they exceed it in all.
@@ -373,19 +397,6 @@ const MOST_EVENED: f64 = 0.15;
 
 /// A task that fits in but for so much of itself may go: estimates are not exact.
 const ROUND_UP: f64 = 0.25;
-
-/// One of them, the likelier the more room it has.
-fn pick(targets: &[(usize, f64)], random: u32) -> Option<(usize, f64)> {
-    let room: f64 = targets.iter().map(|target| target.1).sum();
-    let mut point = f64::from(random) / (f64::from(u32::MAX) + 1.0) * room;
-    for target in targets {
-        point -= target.1;
-        if point < 0.0 {
-            return Some(*target);
-        }
-    }
-    targets.last().copied()
-}
 
 /// Which tasks make up a group: calls `give` with the place of each in `weights`. A weight is the share of a core's time that
 /// the task took lately, in thousandths, where it is known.

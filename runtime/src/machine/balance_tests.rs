@@ -58,7 +58,9 @@ impl Model {
         let passed = Tuning::default().look;
         self.now += passed;
         for (core, load) in self.loads.iter_mut().enumerate() {
-            let capacity = passed * u64::from(1000 - self.taken[core]) / 1000;
+            let time = passed * u64::from(1000 - self.taken[core]) / 1000;
+            let speed = u64::from(load.capacity.unwrap_or(1024));
+            let capacity = time * speed / 1024;
             let mut left = capacity;
             let tasks = &mut self.tasks[core];
             tasks.iter_mut().for_each(|task| task.waiting += u64::from(task.weight) * passed / 1000);
@@ -72,10 +74,11 @@ impl Model {
             let ready = tasks.iter().filter(|task| task.waiting > 0).count();
             let done = capacity - left;
             load.delay = ready as u64 * POLL;
+            let used = done * 1024 / speed;
             // Time without the CPU counts as busy while there is something to do.
-            let lost = done * passed / capacity - done;
+            let lost = used * passed / time - used;
             load.run_delay += lost;
-            load.busy += done + lost;
+            load.busy += used + lost;
             load.polls += done / POLL;
             load.tasks = self.tasks[core].len() as u32;
             load.parked = done == 0;
@@ -284,6 +287,37 @@ fn the_heaviest_that_fit_are_chosen() {
     assert_eq!(chosen(&weights, group(300, 1)), [2]);
     assert_eq!(chosen(&[None; 5], group(300, 3)), [0, 1, 2]);
     assert_eq!(chosen(&[], group(300, 3)), [] as [usize; 0]);
+}
+
+#[test]
+fn fast_cpus_get_more_work_than_slow_ones() {
+    let mut model = Model::new(vec![vec![20; 24]; 4], 1, true, 3);
+    for (load, capacity) in model.loads.iter_mut().zip([1024, 1024, 512, 512]) {
+        load.capacity = Some(capacity);
+    }
+    let demands = model.run(4000).demands();
+    // Each for as much of its time: 62.5 %.
+    let expected = [640, 640, 320, 320];
+    let is_near = |(is, expected): (&u32, u32)| is.abs_diff(expected) <= 80;
+    assert!(demands.iter().zip(expected).all(is_near), "{demands:?}");
+    let settled = model.moves.len();
+    assert!(model.run(4000).moves.len() <= settled + 4, "it does not settle: {:?}", &model.moves[settled..]);
+}
+
+#[test]
+fn cores_of_the_same_cache_are_given_tasks_first() {
+    let mut near = 0;
+    for seed in 0..100 {
+        let mut weights = vec![vec![20; 10]; 8];
+        weights[0] = vec![20; 50];
+        let mut model = Model::new(weights, 1, true, seed);
+        model.loads.iter_mut().enumerate().for_each(|(core, load)| load.cache = Some(core / 4));
+        model.run(1000);
+        assert!(model.excess() < 150, "{:?}", model.demands());
+        near += usize::from(model.moves[0].2 < 4);
+    }
+    // There are three, and four others. Without a preference it would be 43.
+    assert!((63..=87).contains(&near), "{near} of 100");
 }
 
 proptest! {

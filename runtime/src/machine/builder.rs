@@ -292,10 +292,10 @@ impl Builder {
         self
     }
 
-    /// Where connections that were accepted go, and tasks of [`spawn_balanced`](crate::spawn_balanced). The default is
-    /// [`Placement::Spread`].
+    /// Where connections that were accepted go, tasks of [`spawn_balanced`](crate::spawn_balanced), and those of threads that
+    /// are no cores. The default is [`Placement::Spread`].
     ///
-    /// A plain [`spawn`](crate::spawn) stays where it is made, unless tasks wait there for much longer than elsewhere.
+    /// A plain [`spawn`](crate::spawn) on a core stays there, unless tasks wait there for much longer than elsewhere.
     ///
     /// # Examples
     /// A server that uses few cores while it has little to do:

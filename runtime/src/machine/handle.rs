@@ -10,7 +10,9 @@ use crate::context::{self, GuestGuard};
 use crate::driver::DriverInfo;
 use crate::executor;
 use crate::machine::metrics::RuntimeMetrics;
-use crate::machine::{CoreId, Machine, NO_MACHINE, blocking, placement, spawn};
+use crate::machine::policy::Placement;
+use crate::machine::spawn::{self, moves};
+use crate::machine::{CoreId, Machine, NO_MACHINE, blocking, placement};
 use crate::task::{self, JoinHandle};
 use crate::time::guest;
 
@@ -80,8 +82,8 @@ impl Handle {
         Ok(Self { machine })
     }
 
-    /// Spawns a task on this Machine: on the calling core if it is one of its cores, else on the one with the fewest
-    /// tasks.
+    /// Spawns a task on this Machine: on the calling core if it is one of its cores, else where its
+    /// [`placement`](crate::runtime::Builder::placement) says.
     ///
     /// # Examples
     /// A thread that is no core hands over its work:
@@ -114,8 +116,24 @@ impl Handle {
             Some(core) if Arc::ptr_eq(&core.machine, &self.machine) => {
                 task::spawn_movable(&core.home, future, at)
             }
-            _ => task::spawn_elsewhere(placement::balanced(&self.machine, 0), future, at),
+            _ => self.spawn_from_outside(None, future, at),
         })
+    }
+
+    /// From a thread that is no core of this Machine. As the Machine's placement says, if there is no other.
+    pub(crate) fn spawn_from_outside<F>(
+        &self,
+        placement: Option<Placement>,
+        future: F,
+        at: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let placement = placement.unwrap_or(self.machine.placement);
+        let target = placement::from_outside(&self.machine, placement);
+        task::spawn_elsewhere(target, future, at, moves(placement))
     }
 
     /// Sends a closure to a core of this Machine and runs the future that it makes there. As

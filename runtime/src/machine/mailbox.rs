@@ -18,6 +18,7 @@ use multikernel_channels::sync::{
 };
 
 use crate::machine::figures::Figures;
+use crate::machine::seat::SeatWord;
 
 /// Names one core of one Machine; never reused within the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +86,8 @@ pub(crate) struct Load {
     is_stalled: AtomicBool,
     /// The core has sent its other tasks away, to make long polls.
     is_reserved: AtomicBool,
+    /// The CPU that it is pinned to. Written by who pins cores.
+    pub(crate) seat: SeatWord,
 }
 
 /// What a core is to the others.

@@ -3,7 +3,8 @@
 //! Whatever is queued behind such a poll waits for the end of it, and so does what is woken meanwhile. Nobody can take it from
 //! there, but the core can send it away before. Three things may help, the better ones first:
 //!
-//! 1. *The task goes* to a core that has cleared itself for such tasks. They hardly mind waiting for each other.
+//! 1. *The task goes* to a core that has cleared itself for such tasks, since they hardly mind waiting for each other, or that
+//!    has nothing to do and a faster CPU.
 //! 2. *All others go*, also those that wait for something, and the core is **reserved** for long polls while these go on.
 //!    That costs the Machine the rest of this core, so it is done only if waiting gets less by it, by the formula of Pollaczek
 //!    and Khinchine: long polls of length `L` that take the share `s` of a core make the others there wait for `s L / 2` on
@@ -12,6 +13,7 @@
 
 use crate::limits;
 use crate::machine::balance::{Balancer, Group, ROOMY};
+use crate::machine::estimate::Seen;
 
 /// A task that is due, whose polls are known to be long.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +33,7 @@ pub struct LongPoll {
 pub enum Way {
     /// Nothing.
     Stay,
-    /// The task itself goes, to a core that is reserved for such tasks.
+    /// The task itself goes, to a core that is reserved for such tasks or has a faster CPU.
     Follow {
         /// To whom.
         to: usize,
@@ -84,7 +86,7 @@ impl Balancer {
             return Way::Stay;
         }
         self.now = now;
-        if let Some(to) = self.gathers().filter(|_| poll.is_movable) {
+        if let Some(to) = self.gathers().or_else(|| self.faster()).filter(|_| poll.is_movable) {
             return Way::Follow { to };
         }
         let targets = self.targets(|seen| ROOMY - seen.demand);
@@ -102,6 +104,7 @@ impl Balancer {
         }
         let first = random as usize % to.len();
         to.rotate_left(first);
+        to.sort_by_key(|(core, _)| self.is_far(*core)); // stable
         Way::ClearQueue { to: to.into_iter().map(|(core, _)| core).collect() }
     }
 
@@ -127,6 +130,18 @@ impl Balancer {
         };
         let all = self.window.iter().copied().filter(may);
         all.min_by(|one, other| self.seen[*one].demand.total_cmp(&self.seen[*other].demand))
+    }
+
+    /// A core on a faster CPU that has nothing to do. The fastest, and a near one of those that are alike.
+    fn faster(&self) -> Option<usize> {
+        let is_faster = |seen: &Seen| seen.load.speed_beside(&self.seen[self.own].load) >= limits::FASTER;
+        let targets =
+            self.targets(|seen| if seen.has_nothing_to_do() && is_faster(seen) { 1.0 } else { 0.0 });
+        let fastest = targets.into_iter().max_by(|(one, _), (other, _)| {
+            let by_speed = self.speed_of(*one).total_cmp(&self.speed_of(*other));
+            by_speed.then_with(|| self.is_far(*other).cmp(&self.is_far(*one)))
+        });
+        fastest.map(|(core, _)| core)
     }
 
     /// Whether waiting gets less if the others go to `targets`, of which this gives the room.

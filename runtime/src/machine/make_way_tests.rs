@@ -115,6 +115,41 @@ fn of_two_that_are_reserved_one_is_left() {
     }
 }
 
+#[test]
+fn a_task_with_long_polls_goes_to_an_idle_core_of_a_faster_cpu() {
+    let on = |capacity: u32, cache: usize, load: CoreLoad| CoreLoad {
+        capacity: Some(capacity),
+        cache: Some(cache),
+        ..load
+    };
+    let idle = CoreLoad { parked: true, ..busy(100) };
+    let working = CoreLoad { queue: 1, ..busy(700) };
+    let slow = on(500, 0, busy(300));
+    let way = |loads: &[CoreLoad]| {
+        let (mut own, now) = looked(0, loads);
+        own.before_long_poll(now, LongPoll { queued: 0, others: 0, ..poll(0, 0) }, 0)
+    };
+    assert_eq!(way(&[slow, on(900, 0, idle), on(1024, 1, idle)]), Way::Follow { to: 2 }, "the fastest");
+    assert_eq!(way(&[slow, on(1024, 1, idle), on(1024, 0, idle)]), Way::Follow { to: 2 }, "the nearer");
+    for other in [on(550, 0, idle), on(1024, 0, working), idle] {
+        assert_eq!(way(&[slow, other]), Way::Stay, "{other:?}");
+    }
+    assert_eq!(way(&[on(1024, 0, busy(300)), on(500, 0, idle)]), Way::Stay);
+}
+
+#[test]
+fn what_is_queued_goes_to_idle_cores_that_are_near_first() {
+    let at = |cache: usize, load: CoreLoad| CoreLoad { cache: Some(cache), ..load };
+    let loads = [at(0, busy(700)), at(1, busy(700)), at(0, busy(700)), at(1, busy(700))];
+    for random in 0..4 {
+        let (mut own, now) = with_long_polls(0, &loads);
+        let Way::ClearQueue { to } = own.before_long_poll(now, poll(3, 9), random) else {
+            panic!("they stay")
+        };
+        assert_eq!((to.len(), to[0]), (3, 2));
+    }
+}
+
 proptest! {
     #[test]
     fn nobody_goes_where_no_tasks_are_taken_and_none_is_given_twice(

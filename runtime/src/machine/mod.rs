@@ -69,6 +69,7 @@ pub(crate) mod registry;
 mod resize;
 mod round_trips;
 pub(crate) mod runtime;
+mod seat;
 pub(crate) mod spawn;
 pub(crate) mod stack;
 pub(crate) mod stall;
@@ -163,6 +164,7 @@ impl Machine {
             all_ended: Condvar::new(),
         });
         machine.blocking.belong_to(Arc::downgrade(&machine));
+        machine.pins.publish(&machine.cores);
         machine
     }
 

@@ -16,6 +16,7 @@ use multikernel_channels::sync::{Arc, Ordering};
 
 use super::cpus::{self, Available, Share};
 use super::mailbox::{Mailbox, Standing};
+use super::seat::Seat;
 use super::topology::topology;
 
 /// Whether each core stays on one CPU.
@@ -135,8 +136,8 @@ impl Claims {
     }
 
     /// The first in this order of those that the fewest cores have claimed.
-    fn least(&self, order: &[usize]) -> usize {
-        *order.iter().min_by_key(|cpu| self.of(**cpu)).expect("a process has a CPU")
+    fn least(&self, order: &[Seat]) -> Seat {
+        *order.iter().min_by_key(|seat| self.of(seat.cpu)).expect("a process has a CPU")
     }
 }
 
@@ -215,7 +216,7 @@ pub(crate) struct Plan<'r> {
 /// Of one core.
 #[derive(Clone, Debug, Default)]
 struct Tie {
-    cpu: Option<usize>,
+    seat: Option<Seat>,
     /// The system has refused it, and that has been said.
     is_refused: bool,
 }
@@ -227,12 +228,17 @@ impl Plan<'_> {
 
     /// The CPU that core `core` is to be pinned to.
     pub(crate) fn cpu(&self, core: usize) -> Option<usize> {
-        self.ties().get(core).and_then(|tie| tie.cpu)
+        self.ties().get(core).and_then(|tie| tie.seat).map(|seat| seat.cpu)
     }
 
     /// Whether any core is to be pinned.
     pub(crate) fn pins(&self) -> bool {
-        self.ties().iter().any(|tie| tie.cpu.is_some())
+        self.ties().iter().any(|tie| tie.seat.is_some())
+    }
+
+    /// Tells all where the cores are pinned to.
+    pub(crate) fn publish(&self, cores: &[Arc<Mailbox>]) {
+        cores.iter().zip(&*self.ties()).for_each(|(core, tie)| core.load.seat.set(tie.seat));
     }
 
     /// Chooses anew for the cores that were pinned, because `available` has changed. Who serves chooses first.
@@ -242,49 +248,51 @@ impl Plan<'_> {
     pub(crate) fn choose_again(
         &self,
         available: &Available,
-        order: impl FnOnce(&[usize]) -> Vec<usize>,
+        order: impl FnOnce(&[usize]) -> Vec<Seat>,
         serves: impl Fn(usize) -> bool,
     ) {
         let order = if self.pins() { order(&available.cpus) } else { return };
         let mut ties = self.ties();
         let mut claims = self.registry.claims();
-        ties.iter().filter_map(|tie| tie.cpu).for_each(|cpu| claims.give_back(cpu));
+        ties.iter().filter_map(|tie| tie.seat).for_each(|seat| claims.give_back(seat.cpu));
         let mut pinned: Vec<_> =
-            ties.iter_mut().enumerate().filter_map(|(core, tie)| Some((core, tie.cpu.as_mut()?))).collect();
+            ties.iter_mut().enumerate().filter_map(|(core, tie)| Some((core, tie.seat.as_mut()?))).collect();
         pinned.sort_by_key(|(core, _)| !serves(*core));
         let take = |claims: &mut Claims, cpu| {
             claims.add(cpu, &available.cpus).from.clone_from(&available.cpus);
         };
-        pinned.retain(|(_, cpu)| {
-            let keeps = available.cpus.contains(cpu) && claims.of(**cpu) == 0;
+        pinned.retain_mut(|(_, seat)| {
+            let keeps = available.cpus.contains(&seat.cpu) && claims.of(seat.cpu) == 0;
             if keeps {
-                take(&mut claims, **cpu);
+                take(&mut claims, seat.cpu);
+                **seat = order.iter().find(|new| new.cpu == seat.cpu).copied().unwrap_or(**seat);
             }
             !keeps
         });
-        for (_, cpu) in pinned {
-            *cpu = claims.least(&order);
-            take(&mut claims, *cpu);
+        for (_, seat) in pinned {
+            *seat = claims.least(&order);
+            take(&mut claims, seat.cpu);
         }
     }
 
     /// Has the threads of the cores run where they are to: on the CPU of each, or, if it leaves or has left, on those of the
     /// cores that serve.
     pub(crate) fn tie(&self, cores: &[Arc<Mailbox>]) {
+        self.publish(cores);
         let mut ties = self.ties();
-        let is_pinned = ties.iter().any(|tie| tie.cpu.is_some());
+        let is_pinned = ties.iter().any(|tie| tie.seat.is_some());
         if !is_pinned {
             return;
         }
         let members = cores.iter().zip(&*ties).filter(|(core, _)| core.load.standing() == Standing::Member);
-        let mut serving: Vec<_> = members.filter_map(|(_, tie)| tie.cpu).collect();
+        let mut serving: Vec<_> = members.filter_map(|(_, tie)| tie.seat).map(|seat| seat.cpu).collect();
         serving.sort_unstable();
         serving.dedup();
         for (core, tie) in cores.iter().zip(&mut *ties) {
             let (standing, thread) = (core.load.standing(), core.thread.load(Ordering::Relaxed)); // the lock orders it
-            let Some(cpu) = tie.cpu.filter(|_| thread != 0 && standing.lives()) else { continue };
+            let Some(seat) = tie.seat.filter(|_| thread != 0 && standing.lives()) else { continue };
             let is_away = matches!(standing, Standing::Leaving | Standing::Retired) && !serving.is_empty();
-            let wanted = if is_away { &serving } else { slice::from_ref(&cpu) };
+            let wanted = if is_away { &serving } else { slice::from_ref(&seat.cpu) };
             tie.put(core, thread, wanted);
         }
     }
@@ -299,7 +307,7 @@ impl Plan<'_> {
     pub(crate) fn give_back(&self) {
         let mut ties = self.ties();
         let mut claims = self.registry.claims();
-        ties.iter_mut().filter_map(|tie| tie.cpu.take()).for_each(|cpu| claims.give_back(cpu));
+        ties.iter_mut().filter_map(|tie| tie.seat.take()).for_each(|seat| claims.give_back(seat.cpu));
     }
 }
 
@@ -324,11 +332,11 @@ impl Drop for Plan<'_> {
 
 /// In which order cores are given `cpus`: the fast ones first, and one thread of each physical core before the second, which
 /// would share it; then those that are near. As they are numbered, where the system does not tell.
-pub(crate) fn order(cpus: &[usize]) -> Vec<usize> {
+pub(crate) fn order(cpus: &[usize]) -> Vec<Seat> {
     topology().map_or_else(
         |error| {
             tracing::debug!(%error, "cores are pinned to CPUs in the order of their numbers");
-            cpus.to_vec()
+            cpus.iter().copied().map(Seat::unknown).collect()
         },
         |topology| topology.for_cores(cpus),
     )
@@ -339,19 +347,19 @@ pub(crate) fn plan<'r>(
     policy: Pinning,
     cores: usize,
     available: &Available,
-    order: impl FnOnce(&[usize]) -> Vec<usize>,
+    order: impl FnOnce(&[usize]) -> Vec<Seat>,
     registry: &'r Registry,
 ) -> Plan<'r> {
     let may = policy == Pinning::Always || policy == Pinning::Auto && ours(cores, available);
     let order = if may { order(&available.cpus) } else { Vec::new() };
     // Held from looking to claiming, so that two Machines that start at once see each other.
     let mut claims = registry.claims();
-    let free = order.iter().filter(|cpu| claims.of(**cpu) == 0).count();
+    let free = order.iter().filter(|seat| claims.of(seat.cpu) == 0).count();
     let pins = may && (policy == Pinning::Always || free >= cores);
     let choose = |_| {
-        let cpu = pins.then(|| claims.least(&order));
-        cpu.iter().for_each(|cpu| _ = claims.add(*cpu, &available.cpus));
-        Tie { cpu, is_refused: false }
+        let seat = pins.then(|| claims.least(&order));
+        seat.iter().for_each(|seat| _ = claims.add(seat.cpu, &available.cpus));
+        Tie { seat, is_refused: false }
     };
     let ties = Mutex::new((0..cores).map(choose).collect());
     Plan { ties, registry }

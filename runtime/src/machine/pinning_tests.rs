@@ -8,13 +8,20 @@ use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use super::super::cgroup::Quota;
 use super::super::fixture::Fixture;
+use super::super::placement;
+use super::super::placer::{Newcomer, Placer};
+use super::super::policy::{CoreLoad, Placement};
 use super::super::registry::new_uid;
-use super::super::topology::Topology;
+use super::super::topology::{CpuKind, Topology};
 use super::*;
+
+fn unknown(cpus: &[usize]) -> Vec<Seat> {
+    cpus.iter().copied().map(Seat::unknown).collect()
+}
 
 /// As they are numbered.
 fn plan<'r>(policy: Pinning, cores: usize, available: &Available, registry: &'r Registry) -> Plan<'r> {
-    super::plan(policy, cores, available, <[usize]>::to_vec, registry)
+    super::plan(policy, cores, available, unknown, registry)
 }
 
 fn machine(cpus: usize, share: Share) -> Available {
@@ -22,7 +29,7 @@ fn machine(cpus: usize, share: Share) -> Available {
 }
 
 fn cpus_of(plan: &Plan<'_>) -> Vec<Option<usize>> {
-    plan.ties().iter().map(|tie| tie.cpu).collect()
+    plan.ties().iter().map(|tie| tie.seat.map(|seat| seat.cpu)).collect()
 }
 
 fn pinned(plan: &Plan<'_>) -> Vec<usize> {
@@ -131,7 +138,7 @@ fn machines_whose_cpus_change_still_share_none() {
     let machines = [(); 2].map(|()| plan(Pinning::Auto, 2, &four, &registry));
     let [one, other] = &machines;
     let after = |cpus: &[usize]| {
-        machines.iter().for_each(|plan| plan.choose_again(&on(cpus), <[usize]>::to_vec, |_| true));
+        machines.iter().for_each(|plan| plan.choose_again(&on(cpus), unknown, |_| true));
         [pinned(one), pinned(other)]
     };
     assert_eq!(after(&[0, 1, 2, 3]), [[0, 1], [2, 3]]);
@@ -150,10 +157,10 @@ fn machines_whose_cpus_change_still_share_none() {
 fn those_that_serve_choose_first() {
     let registry = Registry::new();
     let plan = plan(Pinning::Always, 4, &machine(4, Share::Part), &registry);
-    plan.choose_again(&on(&[5, 6]), <[usize]>::to_vec, |core| core % 2 == 1);
+    plan.choose_again(&on(&[5, 6]), unknown, |core| core % 2 == 1);
     assert_eq!(pinned(&plan), [5, 5, 6, 6]);
     let never = self::plan(Pinning::Never, 2, &machine(4, Share::Part), &registry);
-    never.choose_again(&on(&[5, 6]), <[usize]>::to_vec, |_| true);
+    never.choose_again(&on(&[5, 6]), unknown, |_| true);
     assert!(!never.pins());
 }
 
@@ -197,15 +204,15 @@ fn what_the_system_refuses_is_told_once() {
             for told in 1..3 {
                 (0..3).for_each(|_| plan.tie(&cores));
                 assert_eq!(warnings.0.load(Ordering::Relaxed), told);
-                plan.choose_again(&here, <[usize]>::to_vec, |_| true);
+                plan.choose_again(&here, unknown, |_| true);
                 plan.tie(&cores);
                 assert_eq!(cpus::affinity().expect("the mask"), here.cpus[..1]);
-                plan.choose_again(&on(&[NOT_THERE]), <[usize]>::to_vec, |_| true);
+                plan.choose_again(&on(&[NOT_THERE]), unknown, |_| true);
             }
         });
         plan.let_go(&cores[0]);
         cpus::set_affinity(&here.cpus).expect("our CPUs");
-        plan.choose_again(&here, <[usize]>::to_vec, |_| true);
+        plan.choose_again(&here, unknown, |_| true);
         plan.tie(&cores);
         assert_eq!(cpus::affinity().expect("the mask"), here.cpus, "it is none of ours any more");
     };
@@ -250,6 +257,39 @@ fn cores_get_fast_cpus_of_their_own_that_are_near() {
     let plan = super::plan(Pinning::Auto, 42, &some, |cpus| topology.for_cores(cpus), &registry);
     assert_eq!(pinned(&plan), topology.nearest(6, &some.cpus));
     assert!(!pinned(&plan).is_sorted(), "{:?}", pinned(&plan));
+}
+
+#[test]
+fn where_cores_are_pinned_is_known_to_who_places_tasks() {
+    let registry = Registry::new();
+    let (topology, available) = captured("20em64t-hybrid-1p6c2t+2ca4co1t");
+    let plan = super::plan(Pinning::Auto, 20, &available, |cpus| topology.for_cores(cpus), &registry);
+    let mailbox = |index| Mailbox::new(new_uid(), new_uid().0, index, |_| ()).expect("there are descriptors");
+    let cores: Vec<_> = (0..20).map(mailbox).collect();
+    let loads = || cores.iter().map(|core| placement::load_of(core)).collect::<Vec<_>>();
+    assert!(loads().iter().all(|load| load.cpu.is_none()));
+    plan.publish(&cores);
+    for load in loads() {
+        let cpu = topology.cpu(load.cpu.unwrap()).unwrap();
+        assert_eq!((load.cache, load.capacity), (cpu.last_level_cache(), cpu.capacity));
+    }
+    // The fast ones come first, so tasks that compute leave the slow ones alone as long as those are idle.
+    let slowest = |load: &CoreLoad| topology.cpu(load.cpu.unwrap()).unwrap().kind == CpuKind::Efficient;
+    assert_eq!(loads().iter().filter(|load| slowest(load)).count(), 8);
+    let published =
+        loads().into_iter().map(|load| CoreLoad { busy: 1_000_000, polls: 10, ..load }).collect::<Vec<_>>();
+    let mut placer = Placer::new(20, 0);
+    let slow = (0..1000_u32).filter(|step| {
+        let random = step.wrapping_mul(0x9e37_79b9);
+        let now = u64::from(*step) * 1_000_000;
+        let to = placer.choose(now, Placement::Spread, Newcomer::Task, |core| published[core], random);
+        slowest(&published[to.index()])
+    });
+    let slow = slow.count();
+    assert!(slow < 200, "{slow} of 1000 go to the 8 slow ones of 20");
+    plan.give_back();
+    plan.publish(&cores);
+    assert!(loads().iter().all(|load| load.cpu.is_none()));
 }
 
 #[test]

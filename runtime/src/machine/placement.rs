@@ -9,7 +9,7 @@ use crate::executor::Core;
 use crate::limits::REMOTE_WAKE;
 use crate::machine::Machine;
 use crate::machine::mailbox::{Load, Mailbox};
-use crate::machine::policy::CoreLoad;
+use crate::machine::policy::{CoreLoad, Placement};
 use crate::task::key::Key;
 
 /// The core through which a thread that is none registers its sockets and sleeps: the same one each time, while it
@@ -26,7 +26,7 @@ pub(crate) fn delegate(machine: &Machine) -> &Arc<Mailbox> {
 /// What a core publishes, for whoever places tasks.
 pub(crate) fn load_of(core: &Mailbox) -> CoreLoad {
     let sums = core.figures.read();
-    CoreLoad {
+    let load = CoreLoad {
         takes_tasks: core.load.takes_tasks(),
         is_reserved: core.load.is_reserved(),
         parked: core.doorbell.state() == State::Parked,
@@ -37,10 +37,12 @@ pub(crate) fn load_of(core: &Mailbox) -> CoreLoad {
         busy: sums.awake,
         run_delay: sums.run_delay,
         polls: sums.polls,
-    }
+        ..CoreLoad::default()
+    };
+    load.on(core.load.seat.get())
 }
 
-/// The core for a task that no core places: one of a thread that is none, or of a core that has no time. Fewest tasks, then shortest delay, ties at random.
+/// The core for a task that is placed without a [`Placer`](super::placer::Placer)'s memory: from outside, or by a core that has no time. Fewest tasks, then shortest delay, ties at random.
 pub(crate) fn balanced(machine: &Machine, random: u32) -> &Mailbox {
     let chosen = least(machine, random, |core| {
         (core.load.tasks.load(Ordering::Relaxed), core.load.delay.load(Ordering::Relaxed)) // figures
@@ -48,6 +50,26 @@ pub(crate) fn balanced(machine: &Machine, random: u32) -> &Mailbox {
     // Until the core publishes its count again, so that a burst does not see one core as the emptiest throughout.
     chosen.load.tasks.fetch_add(1, Ordering::Relaxed);
     chosen
+}
+
+/// The core for a task of a thread that is none.
+pub(crate) fn from_outside(machine: &Machine, placement: Placement) -> &Mailbox {
+    let takes = |core: &&Mailbox| core.load.takes_tasks();
+    let mut cores = machine.cores.iter().map(|core| &**core);
+    let chosen = match placement {
+        Placement::ByKey(hash) => of_key(machine, Key::of(hash)),
+        Placement::Pack { micros } => {
+            // A figure.
+            let is_late = |core: &Mailbox| core.load.delay.load(Ordering::Relaxed) / 1000 > micros;
+            cores.find(|core| takes(core) && !is_late(core))
+        }
+        Placement::Custom(choose) => {
+            let loads: Vec<_> = cores.clone().map(load_of).collect();
+            cores.nth(choose(&loads)).filter(takes)
+        }
+        Placement::Local | Placement::Spread => None,
+    };
+    chosen.unwrap_or_else(|| balanced(machine, 0))
 }
 
 /// Where tasks of a key go that have to leave their core: where [`Placer`](super::placer::Placer) places new ones.

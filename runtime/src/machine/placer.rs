@@ -3,6 +3,7 @@
 use crate::limits;
 use crate::machine::CoreId;
 use crate::machine::policy::{CoreLoad, Placement};
+use crate::machine::topology::FULL_CAPACITY;
 use crate::task::key::Key;
 
 /// What is placed.
@@ -79,8 +80,7 @@ impl Placer {
             self.sent[to].1.newer += 1;
         }
         // What is queued before a task delays it, and this one will delay the next.
-        let polls = self.loads[to].polls.max(1);
-        self.loads[to].delay += self.loads[to].busy / polls;
+        self.loads[to].delay += self.loads[to].poll();
         CoreId::new(to)
     }
 
@@ -119,7 +119,7 @@ impl Placer {
         let takers =
             || (0..count).map(|off| (start + off) % count).filter(|core| self.loads[*core].takes_tasks);
         if what == Newcomer::Connection {
-            let fewest = takers().min_by_key(|core| (self.loads[*core].connections, self.loads[*core].delay));
+            let fewest = takers().min_by_key(|core| (self.served(*core), self.loads[*core].delay));
             return fewest.unwrap_or(self.own);
         }
         // The better of two at random (Mitzenmacher 2001) is nearly as good as the best of all, and whoever places by old
@@ -131,8 +131,22 @@ impl Placer {
         let second = 1 + (random >> 16) as usize % takers_count.saturating_sub(1).max(1);
         let one = takers().next().unwrap_or(self.own);
         let other = takers().nth(second).unwrap_or(one);
-        let key = |core: usize| (self.loads[core].delay, self.loads[core].tasks);
+        let key = |core: usize| (self.ends(core), self.loads[core].tasks);
         if key(other) < key(one) { other } else { one }
+    }
+
+    /// When a task's first poll would have ended there, in nanoseconds from now, if it takes what polls here take. One that
+    /// computes is drawn to fast CPUs so, and one that does not to those of this cache, since it talks to who spawns it.
+    fn ends(&self, core: usize) -> u64 {
+        let (load, own) = (&self.loads[core], &self.loads[self.own]);
+        let far = if load.is_far_from(own) { limits::FAR_TALK.as_nanos() as u64 } else { 0 };
+        load.delay + (own.poll() as f64 * own.speed_beside(load)) as u64 + far
+    }
+
+    /// The connections of a core with one more, in proportion to what its CPU can do.
+    fn served(&self, core: usize) -> u64 {
+        let load = &self.loads[core];
+        ((u64::from(load.connections) + 1) << 20) / u64::from(load.capacity.unwrap_or(FULL_CAPACITY).max(1))
     }
 
     /// The first that has little enough to do. All look from the same end, so they fill the same cores.

@@ -122,6 +122,56 @@ fn a_choice_that_makes_no_sense_is_not_followed() {
     assert_eq!(to.index(), 1);
 }
 
+/// How many of 1000 tasks go to each core, if all publish the same all the time.
+fn spread(loads: &[CoreLoad], what: Newcomer) -> Vec<usize> {
+    let (mut placer, mut random) = (Placer::new(loads.len(), 0), numbers(11));
+    let mut has = vec![0; loads.len()];
+    for step in 0..1000 {
+        let now = step * 1_000_000;
+        has[placer.choose(now, Placement::Spread, what, |core| loads[core], random()).index()] += 1;
+    }
+    has
+}
+
+#[test]
+fn tasks_stay_in_their_cache_until_they_would_wait_there() {
+    let mut loads = takers(4);
+    loads.iter_mut().enumerate().for_each(|(core, load)| load.cache = Some(core / 2));
+    let has = spread(&loads, Newcomer::Task);
+    // Both that are looked at are far ones once in six times.
+    assert!((780..880).contains(&(has[0] + has[1])), "{has:?}");
+    loads[..2].iter_mut().for_each(|load| load.delay = 900);
+    assert_eq!(spread(&loads, Newcomer::Task), has, "so little is no reason to leave");
+    loads[..2].iter_mut().for_each(|load| load.delay = 2_000);
+    let has = spread(&loads, Newcomer::Task);
+    assert!((780..880).contains(&(has[2] + has[3])), "{has:?}");
+}
+
+#[test]
+fn tasks_that_compute_go_to_fast_cpus_until_it_is_faster_to_wait_for_none() {
+    let mut loads = takers(4);
+    for (load, capacity) in loads.iter_mut().zip([1024, 1024, 512, 512]) {
+        // Polls of 100 us, which take 200 us on the slow ones.
+        *load = CoreLoad { capacity: Some(capacity), busy: 100_000_000, polls: 1000, delay: 90_000, ..*load };
+    }
+    loads[2..].iter_mut().for_each(|load| load.delay = 0);
+    let has = spread(&loads, Newcomer::Task);
+    assert!((780..880).contains(&(has[0] + has[1])), "{has:?}");
+    loads[..2].iter_mut().for_each(|load| load.delay = 110_000);
+    let has = spread(&loads, Newcomer::Task);
+    assert!((780..880).contains(&(has[2] + has[3])), "{has:?}");
+}
+
+#[test]
+fn slow_cpus_get_fewer_connections() {
+    let mut loads = takers(3);
+    for (load, capacity) in loads.iter_mut().zip([1024, 1024, 512]) {
+        load.capacity = Some(capacity);
+    }
+    let has = spread(&loads, Newcomer::Connection);
+    assert!(has[0].abs_diff(400) <= 1 && has[1].abs_diff(400) <= 1 && has[2].abs_diff(200) <= 1, "{has:?}");
+}
+
 fn any_placement() -> impl Strategy<Value = Placement> {
     prop_oneof![
         Just(Placement::Spread),
@@ -134,16 +184,21 @@ fn any_placement() -> impl Strategy<Value = Placement> {
 
 fn any_load() -> impl Strategy<Value = CoreLoad> {
     let figures = (any::<bool>(), any::<bool>(), 0_u32..100, 0_u32..100, 0_u64..1_000_000, 0_u64..5);
-    figures.prop_map(|(takes_tasks, parked, tasks, connections, delay, polls)| CoreLoad {
-        takes_tasks,
-        parked,
-        tasks,
-        connections,
-        delay,
-        polls,
-        busy: polls * 1000,
-        ..CoreLoad::default()
-    })
+    let seat = (prop::option::of(0_usize..3), prop::option::of(0_u32..2000));
+    (figures, seat).prop_map(
+        |((takes_tasks, parked, tasks, connections, delay, polls), (cache, capacity))| CoreLoad {
+            takes_tasks,
+            cache,
+            capacity,
+            parked,
+            tasks,
+            connections,
+            delay,
+            polls,
+            busy: polls * 1000,
+            ..CoreLoad::default()
+        },
+    )
 }
 
 proptest! {

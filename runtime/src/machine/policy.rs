@@ -1,5 +1,7 @@
 //! Where new tasks go, as users choose it, and what they know of the cores.
 
+use crate::machine::seat::Seat;
+
 /// What a core publishes about its work. The figures are as of its last turn, so a few of them may be milliseconds old.
 ///
 /// # Examples
@@ -38,6 +40,40 @@ pub struct CoreLoad {
     pub run_delay: u64,
     /// Polls of tasks, ever.
     pub polls: u64,
+    /// The CPU that it is pinned to. What follows is known of cores that are pinned.
+    pub cpu: Option<usize>,
+    /// The last level's cache of that CPU, an index into [`Topology::caches`](crate::machine::Topology::caches).
+    pub cache: Option<usize>,
+    /// How fast that CPU is: [`Cpu::capacity`](crate::machine::Cpu::capacity).
+    pub capacity: Option<u32>,
+}
+
+impl CoreLoad {
+    /// The same of a core that is pinned there.
+    pub(crate) fn on(self, seat: Option<Seat>) -> Self {
+        Self {
+            cpu: seat.map(|seat| seat.cpu),
+            cache: seat.and_then(|seat| seat.cache),
+            capacity: seat.and_then(|seat| seat.capacity),
+            ..self
+        }
+    }
+
+    /// The mean time of a poll, in nanoseconds.
+    pub(crate) fn poll(&self) -> u64 {
+        self.busy / self.polls.max(1)
+    }
+
+    /// Whether what talks to a task of the other core does so past the last cache. Unknown counts as near.
+    pub(crate) fn is_far_from(&self, other: &Self) -> bool {
+        self.cache.zip(other.cache).is_some_and(|(one, other)| one != other)
+    }
+
+    /// How many times as fast as on the other core work is done here. Unknown counts as alike.
+    pub(crate) fn speed_beside(&self, other: &Self) -> f64 {
+        let both = self.capacity.zip(other.capacity);
+        both.map_or(1.0, |(one, other)| f64::from(one.max(1)) / f64::from(other.max(1)))
+    }
 }
 
 /// Where new tasks go.
@@ -58,6 +94,9 @@ pub struct CoreLoad {
 #[non_exhaustive]
 pub enum Placement {
     /// Where there is least to do: the better of two cores at random; for connections, the core with the fewest.
+    ///
+    /// Where cores are pinned to CPUs that are not alike, the better one is where a task's first poll would end first, on a CPU so fast,
+    /// if it talks to who spawns it, perhaps from another cache; and slow CPUs get fewer connections.
     #[default]
     Spread,
     /// On the core that spawns, if it takes tasks.

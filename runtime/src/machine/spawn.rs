@@ -17,7 +17,7 @@ use crate::task::{self, JoinHandle, local_set};
 ///
 /// The task begins on this core, unless tasks here now wait for so long that sending it to another core pays. The first
 /// task spawned in a poll in which a connection was accepted is taken to serve that connection, and goes to the core
-/// with the fewest. On a thread that is a guest of a runtime, the core with the fewest tasks is chosen.
+/// with the fewest. On a thread that is a guest of a runtime, it is [placed](crate::runtime::Builder::placement).
 ///
 /// Later, between two polls, the task may be handed over to another core: if this one has much more to do
 /// ([`Builder::balancing`](crate::runtime::Builder::balancing)), retires, or blocks. [`pin_here`](crate::task::pin_here)
@@ -48,7 +48,7 @@ where
             return spawn_connection(core, future, at);
         }
         match placement::less_delayed(&core.machine, core) {
-            Some(target) => task::spawn_elsewhere(target, future, at),
+            Some(target) => task::spawn_elsewhere(target, future, at, Moves::FREELY),
             None => task::spawn_movable(&core.home, future, at),
         }
     })
@@ -65,7 +65,7 @@ where
 }
 
 /// Whether a task that was placed so may go elsewhere later.
-fn moves(placement: Placement) -> Moves {
+pub(super) fn moves(placement: Placement) -> Moves {
     match placement {
         Placement::ByKey(hash) => Moves::with(Key::of(hash)),
         _ => Moves::FREELY,
@@ -98,8 +98,8 @@ where
     place(None, future, Location::caller())
 }
 
-/// Starts a task where `placement` says. As [`spawn_balanced`], for one task with a rule of its own. On a thread that is no
-/// core, the core with the fewest tasks is chosen, whatever it says.
+/// Starts a task where `placement` says. As [`spawn_balanced`], for one task with a rule of its own. A thread that is no core
+/// has none that is [`Local`](Placement::Local): for it, as for [`Spread`](Placement::Spread), that is the core with the fewest tasks.
 ///
 /// # Panics
 /// As [`spawn`]; and if a function of [`Placement::Custom`] does.
@@ -133,7 +133,7 @@ where
     F::Output: Send + 'static,
 {
     executor::with(|core| {
-        let Some(core) = core else { return Handle::current().spawn_at(future, at) };
+        let Some(core) = core else { return Handle::current().spawn_from_outside(placement, future, at) };
         let placement = placement.unwrap_or(core.machine.placement);
         let target = core.place(placement, Newcomer::Task);
         task::spawn_chosen(&core.home, target, future, at, false, moves(placement))

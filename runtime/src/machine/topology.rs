@@ -5,10 +5,14 @@
 use std::cmp::Reverse;
 use std::path::Path;
 
+use super::seat::Seat;
 use super::topology_build::build;
 use super::topology_sysfs;
 
 pub use super::topology_sysfs::TopologyError;
+
+/// The capacity of the fastest CPU, as the kernel scales it.
+pub(super) const FULL_CAPACITY: u32 = 1024;
 
 /// Reads what this computer is made of; the same as [`Topology::read`].
 ///
@@ -373,11 +377,11 @@ impl Topology {
 
     /// The order in which the cores of a Machine take `cpus`: as [`by_capacity`](Self::by_capacity), but among those that are
     /// alike, the nearer ones to the first.
-    pub(super) fn for_cores(&self, cpus: &[usize]) -> Vec<usize> {
+    pub(super) fn for_cores(&self, cpus: &[usize]) -> Vec<Seat> {
         let Some(first) = self.by_capacity(cpus).first().copied() else { return Vec::new() };
         let mut order = self.nearest(first, cpus);
         order.sort_by_cached_key(|number| self.rank(*number, cpus)); // stable
-        order
+        order.into_iter().map(|number| Seat::of(self, number)).collect()
     }
 
     /// Less is more capable, among `cpus`.

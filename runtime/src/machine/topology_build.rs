@@ -3,15 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::topology::{Cache, Cpu, CpuKind, Node, Package, Topology};
+use super::topology::{Cache, Cpu, CpuKind, FULL_CAPACITY, Node, Package, Topology};
 use super::topology_sysfs::{CacheFacts, CpuFacts, Facts, NodeFacts};
 
 /// Cores of one kind differ as well: favoured ones clock a few percent higher. Kinds are further apart: by a fifth or more,
 /// as a fraction.
 const APART: (u64, u64) = (6, 5);
-
-/// How a capacity is scaled that comes from frequencies, as the kernel scales its own.
-const FULL_CAPACITY: u64 = 1024;
 
 pub(super) fn build(facts: Facts) -> Topology {
     let mut topology = Topology { nodes: nodes(&facts), ..Topology::default() };

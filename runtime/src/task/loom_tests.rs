@@ -365,7 +365,7 @@ fn newborn(preemptions: usize, then: impl Fn(JoinHandle<Token>) + Send + Sync + 
         let token = tokens.token();
         let there = thread::spawn(move || {
             let future = async move { token };
-            then(spawn_elsewhere(&machine, future, Location::caller()));
+            then(spawn_elsewhere(&machine, future, Location::caller(), Moves::FREELY));
         });
         at_home(target, turn);
         there.join().unwrap();
@@ -409,7 +409,7 @@ fn loom_what_is_left_in_the_inbox_lets_go_of_other_tasks() {
                     let _both = (token, handle, waker);
                     pending::<()>().await;
                 };
-                drop(spawn_elsewhere(&machine, future, Location::caller()));
+                drop(spawn_elsewhere(&machine, future, Location::caller(), Moves::FREELY));
             });
             (spawner, thread::spawn(move || other.wake()))
         });
@@ -428,7 +428,9 @@ fn loom_a_handle_overtakes_its_newborn() {
             let token = tokens.token();
             at_home(target, |home| {
                 let future = async move { token };
-                let there = thread::spawn(move || spawn_elsewhere(&machine, future, Location::caller()));
+                let there = thread::spawn(move || {
+                    spawn_elsewhere(&machine, future, Location::caller(), Moves::FREELY)
+                });
                 then(home, there.join().unwrap());
             });
         });

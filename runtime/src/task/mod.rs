@@ -264,13 +264,14 @@ pub(crate) fn spawn_elsewhere<F>(
     target: &Mailbox,
     future: F,
     at: &'static Location<'static>,
+    moves: Moves,
 ) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
     // SAFETY: the future is `Send`.
-    unsafe { post_new(target, future, at, false, Moves::FREELY) }
+    unsafe { post_new(target, future, at, false, moves) }
 }
 
 /// Sends a closure to another core, which makes a future of it there.
