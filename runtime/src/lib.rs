@@ -74,6 +74,7 @@ pub mod machine;
 pub(crate) mod machine {
     pub(crate) mod figures;
     pub(crate) mod mailbox;
+    pub(crate) mod seat;
 }
 #[cfg(not(loom))]
 pub mod net;

@@ -1,6 +1,6 @@
 //! What of a timer has been started. All cores share this, and it outlives each of them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use multikernel_channels::sync::{AtomicU64, Ordering, fence};
 
 use crate::limits::MAX_CORES;
 use crate::policy::Policy;
@@ -14,7 +14,7 @@ struct Bits(Box<[AtomicU64; MAX_CORES / 64]>);
 
 impl Bits {
     fn none() -> Self {
-        Self(Box::new([const { AtomicU64::new(0) }; MAX_CORES / 64]))
+        Self(Box::new(std::array::from_fn(|_| AtomicU64::new(0))))
     }
 
     fn word(&self, core: CoreId) -> (&AtomicU64, u64) {
@@ -24,19 +24,19 @@ impl Bits {
     /// Whether it was not set before.
     fn set(&self, core: CoreId) -> bool {
         let (word, bit) = self.word(core);
-        // SeqCst: pairs with `are_none`, see `Claims::hold`.
-        word.fetch_or(bit, Ordering::SeqCst) & bit == 0
+        // Relaxed: the fences of `Claims::hold` and `Claims::claim` order it.
+        word.fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 
     fn clear(&self, core: CoreId) {
         let (word, bit) = self.word(core);
-        // SeqCst: as in `set`.
-        word.fetch_and(!bit, Ordering::SeqCst);
+        // Relaxed: nothing hangs on its being seen soon.
+        word.fetch_and(!bit, Ordering::Relaxed);
     }
 
     fn are_none(&self) -> bool {
-        // SeqCst: pairs with `set`.
-        self.0.iter().all(|word| word.load(Ordering::SeqCst) == 0)
+        // Relaxed: as in `set`.
+        self.0.iter().all(|word| word.load(Ordering::Relaxed) == 0)
     }
 }
 
@@ -114,8 +114,8 @@ impl Claims {
     /// Whether it is too late to say that it shall not run.
     fn has_started(&self) -> bool {
         match &self.starts {
-            // SeqCst: pairs with `move_on`, see `hold`.
-            Starts::Once => self.due.load(Ordering::SeqCst) == STARTED,
+            // Relaxed: the fence in `hold` orders it.
+            Starts::Once => self.due.load(Ordering::Relaxed) == STARTED,
             Starts::Each(started) => !started.are_none(),
             Starts::Every => false,
         }
@@ -124,10 +124,13 @@ impl Claims {
     /// The core `me` agrees to cancel it: until that is [undone](Self::let_go) no core starts it, also one that has not been asked yet.
     /// That one may die before it answers, and then nobody else can say that it has not started. False if it has started.
     ///
-    /// Who holds sets its bit and then looks whether it has started; who starts says so and then looks for bits. All four are in one
-    /// order (SeqCst), so one of the two sees the other.
+    /// Who holds sets its bit and then looks whether it has started; who starts says so and then looks for bits. Between the two is a
+    /// fence each, and one of these comes first, so one of the two sees the other. If both do, nothing has started, but will soon:
+    /// who was refused lets go.
     pub(super) fn hold<P: Policy>(&self, me: CoreId) -> bool {
         let is_new = !P::HOLD_ALONE && self.holds.set(me);
+        // SeqCst: pairs with the one in `is_held`.
+        fence(Ordering::SeqCst);
         let has_started = self.has_started();
         if has_started && is_new {
             self.holds.clear(me);
@@ -150,7 +153,7 @@ impl Claims {
             Starts::Once | Starts::Each(_) if !self.holds.are_none() => Claim::Held,
             Starts::Once => {
                 let is_mine = self.move_on(due, Time(STARTED));
-                if is_mine && !self.holds.are_none() {
+                if is_mine && self.is_held() {
                     self.move_on(Time(STARTED), due);
                     return Claim::Held;
                 }
@@ -158,7 +161,7 @@ impl Claims {
             }
             Starts::Each(started) => {
                 let is_mine = started.set(me);
-                if is_mine && !self.holds.are_none() {
+                if is_mine && self.is_held() {
                     started.clear(me);
                     return Claim::Held;
                 }
@@ -171,8 +174,19 @@ impl Claims {
         }
     }
 
+    /// Whether anybody holds it, now that a claim has been made.
+    fn is_held(&self) -> bool {
+        // SeqCst: pairs with the one in `hold`.
+        fence(Ordering::SeqCst);
+        !self.holds.are_none()
+    }
+
     fn move_on(&self, from: Time, to: Time) -> bool {
-        // SeqCst: pairs with `has_started`, see `hold`. Acquire: pairs with itself and with `due`.
-        self.due.compare_exchange(from.0, to.0, Ordering::SeqCst, Ordering::Acquire).is_ok()
+        // AcqRel, Acquire: pairs with itself and with `due`.
+        self.due.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "claims_loom_tests.rs"]
+mod loom_tests;

@@ -2,15 +2,13 @@
 
 use multikernel_channels::sync::{AtomicU64, Ordering};
 
-use super::topology::Topology;
-
 /// A CPU that a core is pinned to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seat {
     pub(crate) cpu: usize,
-    /// The last level's cache, an index into [`Topology::caches`].
+    /// The last level's cache, an index into `Topology::caches`.
     pub(crate) cache: Option<usize>,
-    /// As [`Cpu::capacity`](super::Cpu::capacity).
+    /// As `Cpu::capacity`.
     pub(crate) capacity: Option<u32>,
 }
 
@@ -18,16 +16,6 @@ impl Seat {
     /// A CPU of which nothing is known but its number.
     pub(crate) fn unknown(cpu: usize) -> Self {
         Self { cpu, cache: None, capacity: None }
-    }
-
-    /// The CPU of that number.
-    pub(crate) fn of(topology: &Topology, cpu: usize) -> Self {
-        let known = topology.cpu(cpu).filter(|cpu| cpu.online);
-        known.map_or(Self::unknown(cpu), |known| Self {
-            cpu,
-            cache: known.last_level_cache(),
-            capacity: known.capacity,
-        })
     }
 }
 

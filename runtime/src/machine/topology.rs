@@ -381,7 +381,12 @@ impl Topology {
         let Some(first) = self.by_capacity(cpus).first().copied() else { return Vec::new() };
         let mut order = self.nearest(first, cpus);
         order.sort_by_cached_key(|number| self.rank(*number, cpus)); // stable
-        order.into_iter().map(|number| Seat::of(self, number)).collect()
+        order.into_iter().map(|number| self.seat(number)).collect()
+    }
+
+    fn seat(&self, number: usize) -> Seat {
+        let Some(cpu) = self.cpu(number).filter(|cpu| cpu.online) else { return Seat::unknown(number) };
+        Seat { cpu: number, cache: cpu.last_level_cache(), capacity: cpu.capacity }
     }
 
     /// Less is more capable, among `cpus`.

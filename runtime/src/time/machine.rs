@@ -74,7 +74,7 @@ impl Timer {
     ///
     /// # Errors
     ///
-    /// [`CancelError::HasStarted`]: it runs, or has run. One of [`on_each`] has started on some core, and will on the others.
+    /// [`CancelError::HasStarted`]: it runs, has run, or is about to. One of [`on_each`] has started on some core, and will on the others.
     /// [`CancelError::Unknown`] where the core that was asked has died meanwhile.
     ///
     /// # Cancel safety
