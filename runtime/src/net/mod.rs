@@ -38,6 +38,10 @@ mod listener_group;
 mod mmsg;
 mod owned;
 mod owned_halves;
+mod pipe;
+pub(crate) mod pipe_io;
+mod pipe_receiver;
+mod pipe_sender;
 mod readiness;
 mod shortage;
 mod split;
@@ -84,7 +88,7 @@ pub mod udp {
     pub use super::udp_batch::{Datagram, Received, RecvBatch};
 }
 
-/// The addresses and credentials of Unix sockets, and the halves of a [`UnixStream`].
+/// The addresses and credentials of Unix sockets, the halves of a [`UnixStream`], and pipes.
 pub mod unix {
     use super::{UnixStream, tcp};
 
@@ -103,6 +107,14 @@ pub mod unix {
     pub type OwnedWriteHalf = tcp::OwnedWriteHalf<UnixStream>;
     /// Two halves that are not of the same stream.
     pub type ReuniteError = tcp::ReuniteError<UnixStream>;
+
+    /// Pipes: anonymous ones, and those that have a name in the file system (FIFOs).
+    pub mod pipe {
+        pub use crate::net::pipe::{OpenOptions, pipe};
+        pub use crate::net::pipe_receiver::Receiver;
+        pub use crate::net::pipe_sender::Sender;
+    }
 }
 
+pub(crate) use pipe_io::PipeIo;
 pub(crate) use stream_io::StreamIo;

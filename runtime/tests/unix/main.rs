@@ -5,6 +5,7 @@ mod cancel;
 mod datagrams;
 mod listener;
 mod names;
+mod pipes;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
