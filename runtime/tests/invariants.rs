@@ -74,6 +74,7 @@ const UNSAFE: &[&str] = &[
     "runtime/src/net/stream_io.rs",
     "runtime/src/net/tcp_socket.rs",
     "runtime/src/net/ucred.rs",
+    "runtime/src/net/unix_socket.rs",
     "runtime/src/process/command_unix.rs",
     "runtime/src/process/running.rs",
     "runtime/src/signal/hub.rs",

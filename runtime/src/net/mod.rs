@@ -62,6 +62,7 @@ mod udp_socket;
 pub(crate) mod unix_addr;
 mod unix_datagram;
 mod unix_listener;
+mod unix_socket;
 mod unix_stream;
 mod waits;
 
@@ -73,6 +74,7 @@ pub use tcp_stream::TcpStream;
 pub use udp_socket::UdpSocket;
 pub use unix_datagram::UnixDatagram;
 pub use unix_listener::UnixListener;
+pub use unix_socket::UnixSocket;
 pub use unix_stream::UnixStream;
 
 /// The halves of a [`TcpStream`], the stream of a [`TcpListener`]'s connections, and how these come to a core.

@@ -6,6 +6,7 @@ mod datagrams;
 mod listener;
 mod names;
 mod pipes;
+mod socket;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
