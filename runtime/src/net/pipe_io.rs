@@ -33,6 +33,40 @@ pub(super) fn access_mode(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
     }
 }
 
+/// Whether somebody has a pipe open to write, or had since `reader` was opened without waiting for that. Blocks no thread.
+pub(crate) fn has_met_writer(reader: BorrowedFd<'_>) -> io::Result<bool> {
+    let [_other_end, room] = open()?;
+    // SAFETY: the call takes numbers.
+    match unsafe { libc::tee(reader.as_raw_fd(), room.as_raw_fd(), 1, libc::SPLICE_F_NONBLOCK) } {
+        // Empty and without a writer; it hangs up if there was one.
+        0 => polled(reader, 0),
+        1.. => Ok(true),
+        _ => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            error => Err(error),
+        },
+    }
+}
+
+/// Blocks until there is something to read from a pipe, or a writer has come and gone.
+pub(crate) fn wait_for_writing(reader: BorrowedFd<'_>) -> io::Result<()> {
+    while !polled(reader, -1)? {}
+    Ok(())
+}
+
+/// Whether there is something to read, or the end. False if a signal came first.
+fn polled(reader: BorrowedFd<'_>, timeout: libc::c_int) -> io::Result<bool> {
+    let mut ask = libc::pollfd { fd: reader.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one valid structure, which lives across the call.
+    match unsafe { libc::poll(&mut ask, 1, timeout) } {
+        0.. => Ok(ask.revents != 0),
+        _ => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            error => Err(error),
+        },
+    }
+}
+
 /// A non-blocking descriptor that reads or writes like a pipe.
 pub(crate) struct PipeIo {
     source: Source,
