@@ -1,4 +1,4 @@
-//! TCP, UDP and Unix sockets, with tokio's names and meaning.
+//! TCP, UDP and Unix sockets, and pipes, with tokio's names and meaning.
 //!
 //! Sockets are `Send + Sync` and belong to no core: any core, and any thread inside a `block_on`, may use one at any
 //! time, and several at once. A call is first tried where it is made; only when it would block does that core's driver
