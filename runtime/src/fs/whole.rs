@@ -89,7 +89,10 @@ async fn read_to_end(mut file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
         if bytes.len() == bytes.capacity() {
-            bytes.try_reserve(bytes.len().max(READ_WHOLE_BYTES))?;
+            // Where there is no memory for twice as much, there may be for all there is.
+            bytes
+                .try_reserve(bytes.len().max(READ_WHOLE_BYTES))
+                .or_else(|_| bytes.try_reserve_exact(READ_WHOLE_BYTES))?;
         }
         let work = Read { start: bytes.len(), buffer: bytes, at: file.stream_mut().place().at() };
         let (result, work) = Transfer::new(file.shared(), work).await;

@@ -147,6 +147,39 @@ fn a_reader_that_has_waited_for_a_writer_is_there_when_it_writes() {
     });
 }
 
+/// Calls itself in a process of its own, which has little memory.
+#[test]
+fn a_file_is_read_if_there_is_memory_for_it_and_else_is_an_error() {
+    const CHILD: &str = "MULTIKERNEL_TEST_LITTLE_MEMORY";
+    if std::env::var_os(CHILD).is_none() {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["whole::a_file_is_read_if_there_is_memory_for_it_and_else_is_an_error", "--exact"]);
+        let output = child.env(CHILD, "1").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the child ran nothing");
+        return;
+    }
+    on_both(1, |folder| async move {
+        let sparse = |length: usize| {
+            let path = folder.join(length.to_string());
+            std::fs::File::create(&path).and_then(|file| file.set_len(length as u64)).map(|()| path)
+        };
+        assert_eq!(fs::read(sparse(1000)?).await?.len(), 1000); // what that needs is there from now on
+        let used = std::fs::read_to_string("/proc/self/statm")?;
+        let pages: u64 = used.split(' ').next().unwrap().parse().unwrap();
+        // No room for twice the first of these.
+        let most = libc::rlimit { rlim_cur: pages * 4096 + (56 << 20), rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: it reads one valid structure.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &most) }, 0);
+        assert_eq!(fs::read(sparse(40 << 20)?).await?.len(), 40 << 20);
+        assert_eq!(fs::read(sparse(200 << 20)?).await.unwrap_err().kind(), ErrorKind::OutOfMemory);
+        let most = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &most) }, 0);
+        Ok(())
+    });
+}
+
 fn make_pipe(path: &Path) {
     let path = CString::new(path.as_os_str().as_bytes()).unwrap();
     // SAFETY: a text that lives across the call.
