@@ -28,7 +28,7 @@
 //! | [`task`] | spawning, joining, yielding; its main functions are at the root too |
 //! | [`runtime`] | building a Machine, using it from other threads |
 //! | [`machine`] | packages, caches, NUMA nodes and kinds of CPUs; what is near what |
-//! | [`net`], [`io`] | TCP, UDP and Unix sockets; the traits and helpers of asynchronous I/O |
+//! | [`net`], [`io`] | TCP, UDP and Unix sockets, pipes; the traits and helpers of asynchronous I/O |
 //! | [`fs`] | files, folders, and files that all cores share |
 //! | [`time`] | sleeping, time limits, intervals |
 //! | [`process`] | starting other programs, their pipes, waiting for their end |

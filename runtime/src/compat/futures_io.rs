@@ -10,6 +10,7 @@ use crate::fs::File;
 use crate::net::stream::Stream;
 use crate::net::stream_io::as_uninit;
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::net::unix::pipe::{Receiver, Sender};
 use crate::net::{TcpStream, UnixStream};
 use crate::process::{ChildStderr, ChildStdin, ChildStdout};
 
@@ -75,15 +76,15 @@ macro_rules! reads_pipe {
                 cx: &mut Context<'_>,
                 buf: &mut [u8],
             ) -> Poll<io::Result<usize>> {
-                // SAFETY: `Pipe::poll_read` writes only what it has read.
+                // SAFETY: `PipeIo::poll_read` writes only what it has read.
                 self.io().poll_read(cx, unsafe { as_uninit(buf) })
             }
         }
     )*};
 }
 
-reads_pipe!(ChildStdout, ChildStderr);
-writes!([] ChildStdin);
+reads_pipe!(ChildStdout, ChildStderr, Receiver);
+writes!([] ChildStdin, [] Sender);
 
 impl AsyncRead for File {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {

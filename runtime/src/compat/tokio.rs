@@ -13,6 +13,7 @@ use crate::net::addr::ip_address;
 use crate::net::datagram_io::{DatagramIo, Take};
 use crate::net::stream::Stream;
 use crate::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::net::unix::pipe::{Receiver, Sender};
 use crate::net::unix_addr::unix_address;
 use crate::net::{StreamIo, TcpStream, UdpSocket, UnixDatagram, UnixStream, unix};
 use crate::process::{ChildStderr, ChildStdin, ChildStdout};
@@ -143,8 +144,8 @@ macro_rules! reads_pipe {
     )*};
 }
 
-reads_pipe!(ChildStdout, ChildStderr);
-writes!([] ChildStdin);
+reads_pipe!(ChildStdout, ChildStderr, Receiver);
+writes!([] ChildStdin, [] Sender);
 
 /// The calls of datagram sockets that receive into tokio's buffer.
 macro_rules! receives {

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs::File as StdFile;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::File;
 use super::asyncify::asyncify;
 use crate::driver::{OpenOp, OpenRequest};
+use crate::net::pipe_io;
 use crate::time::clock;
 
 /// How a file is to be opened, with the names and the meaning of std's and tokio's.
@@ -47,7 +49,19 @@ struct Known {
     flags: i32,
 }
 
+/// What a ring has opened.
+pub(super) struct Opened {
+    pub(super) file: File,
+    /// A pipe to read from, whose first writer a call would have waited for.
+    pub(super) is_early: bool,
+}
+
 impl Known {
+    /// Whether a call waits until somebody writes, if it is a pipe. A ring tries first without waiting, and so opens it.
+    fn waits_for_writer(&self) -> bool {
+        !self.write && !self.append && self.flags & libc::O_NONBLOCK == 0
+    }
+
     /// Flags for open(2). `None` for what std refuses.
     fn flags(&self) -> Option<i32> {
         let access = match (self.read, self.write, self.append) {
@@ -270,28 +284,42 @@ impl OpenOptions {
         let _time_waits_for_files = clock::hold();
         let path = path.as_ref().to_owned();
         match self.open_by_ring(&path).await {
-            Some(opened) => opened,
+            Some(Ok(Opened { file, is_early: false })) => Ok(file),
+            Some(Ok(pipe)) => self.await_writer(path, pipe.file.into_std().await).await,
+            Some(Err(error)) => Err(error),
             None => self.call(path).await,
         }
     }
 
     /// `None` where a call has to open it.
-    pub(super) async fn open_by_ring(&self, path: &Path) -> Option<io::Result<File>> {
+    pub(super) async fn open_by_ring(&self, path: &Path) -> Option<io::Result<Opened>> {
         let mut file = match OpenOp::new(self.request(path)?).await? {
             Ok(file) => File::from_new(StdFile::from(file)),
             Err(error) => return Some(Err(error)),
         };
-        // A ring tries first without waiting, and so opens a pipe to which nobody writes yet. A call waits.
-        if file.stream_mut().place().is_flow()
-            && self.known.is_some_and(|known| known.flags & libc::O_NONBLOCK == 0)
-        {
+        let mut is_early = false;
+        if file.stream_mut().place().is_flow() && self.known.is_some_and(|known| known.waits_for_writer()) {
             match file.metadata().await {
-                Ok(metadata) if metadata.file_type().is_fifo() => return None,
-                Ok(_) => {}
+                Ok(metadata) => is_early = metadata.file_type().is_fifo(),
                 Err(error) => return Some(Err(error)),
             }
         }
-        Some(Ok(file))
+        Some(Ok(Opened { file, is_early }))
+    }
+
+    /// Opens a pipe by a call, which waits for a writer. One that waited for a reader has gone on with the `early` one, and may
+    /// be gone again: the call would wait for the next, and what was written is there as long as the early one is.
+    async fn await_writer(&self, path: PathBuf, early: StdFile) -> io::Result<File> {
+        let options = self.std.clone();
+        let call = move || {
+            if pipe_io::has_met_writer(early.as_fd())? {
+                return Ok(File::from_new(early));
+            }
+            let opened = options.open(path);
+            drop(early);
+            opened.map(File::from_new)
+        };
+        asyncify(call).await
     }
 
     async fn call(&self, path: PathBuf) -> io::Result<File> {

@@ -4,10 +4,11 @@
 use std::cell::RefCell;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use crate::limits::{COPY_BYTES, PIPE_BYTES, SPARE_PIPES};
+use crate::net::pipe_io;
 
 #[derive(Default)]
 pub(super) struct Spares {
@@ -27,11 +28,7 @@ pub(super) struct Ends {
 
 impl Ends {
     fn open() -> io::Result<Ends> {
-        let mut fds = [-1; 2];
-        // SAFETY: there is room for both numbers.
-        check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) } as isize)?;
-        // SAFETY: just opened, and nobody else knows them.
-        let [reader, writer] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        let [reader, writer] = pipe_io::open()?;
         Ok(Ends { reader, writer })
     }
 }

@@ -1,4 +1,4 @@
-//! TCP, UDP and Unix sockets, with tokio's names and meaning.
+//! TCP, UDP and Unix sockets, and pipes, with tokio's names and meaning.
 //!
 //! Sockets are `Send + Sync` and belong to no core: any core, and any thread inside a `block_on`, may use one at any
 //! time, and several at once. A call is first tried where it is made; only when it would block does that core's driver
@@ -38,6 +38,10 @@ mod listener_group;
 mod mmsg;
 mod owned;
 mod owned_halves;
+mod pipe;
+pub(crate) mod pipe_io;
+mod pipe_receiver;
+mod pipe_sender;
 mod readiness;
 mod shortage;
 mod split;
@@ -58,6 +62,7 @@ mod udp_socket;
 pub(crate) mod unix_addr;
 mod unix_datagram;
 mod unix_listener;
+mod unix_socket;
 mod unix_stream;
 mod waits;
 
@@ -69,6 +74,7 @@ pub use tcp_stream::TcpStream;
 pub use udp_socket::UdpSocket;
 pub use unix_datagram::UnixDatagram;
 pub use unix_listener::UnixListener;
+pub use unix_socket::UnixSocket;
 pub use unix_stream::UnixStream;
 
 /// The halves of a [`TcpStream`], the stream of a [`TcpListener`]'s connections, and how these come to a core.
@@ -84,7 +90,7 @@ pub mod udp {
     pub use super::udp_batch::{Datagram, Received, RecvBatch};
 }
 
-/// The addresses and credentials of Unix sockets, and the halves of a [`UnixStream`].
+/// The addresses and credentials of Unix sockets, the halves of a [`UnixStream`], and pipes.
 pub mod unix {
     use super::{UnixStream, tcp};
 
@@ -103,6 +109,14 @@ pub mod unix {
     pub type OwnedWriteHalf = tcp::OwnedWriteHalf<UnixStream>;
     /// Two halves that are not of the same stream.
     pub type ReuniteError = tcp::ReuniteError<UnixStream>;
+
+    /// Pipes: anonymous ones, and those that have a name in the file system (FIFOs).
+    pub mod pipe {
+        pub use crate::net::pipe::{OpenOptions, pipe};
+        pub use crate::net::pipe_receiver::Receiver;
+        pub use crate::net::pipe_sender::Sender;
+    }
 }
 
+pub(crate) use pipe_io::PipeIo;
 pub(crate) use stream_io::StreamIo;

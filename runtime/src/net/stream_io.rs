@@ -316,7 +316,7 @@ fn scatter(bytes: &[u8], bufs: &mut [IoSliceMut<'_>]) -> usize {
 }
 
 /// As many of the buffers as one call takes, and the room in them.
-fn within_limit<'a, 'b>(bufs: &'a mut [IoSliceMut<'b>]) -> (&'a mut [IoSliceMut<'b>], usize) {
+pub(super) fn within_limit<'a, 'b>(bufs: &'a mut [IoSliceMut<'b>]) -> (&'a mut [IoSliceMut<'b>], usize) {
     let count = bufs.len().min(BUFFERS_PER_CALL);
     let bufs = &mut bufs[..count];
     let room = bufs.iter().map(|buf| buf.len()).sum();

@@ -118,6 +118,12 @@ pub(super) fn system_addr(path: &Path) -> io::Result<SockAddr> {
     SockAddr::unix(path).or_else(|_| invalid("longer than the name of a Unix socket may be"))
 }
 
+/// The error, with the path in its message.
+pub(super) fn with_path(path: &Path, error: &io::Error) -> io::Error {
+    let path = path.display().to_string();
+    io::Error::new(error.kind(), format!("{}: {error}", path.escape_default()))
+}
+
 impl From<net::SocketAddr> for SocketAddr {
     fn from(addr: net::SocketAddr) -> SocketAddr {
         SocketAddr(addr)

@@ -15,7 +15,7 @@ use super::datagram_io::DatagramIo;
 use super::datagrams::datagrams;
 use super::shortage::Pause;
 use super::unix::SocketAddr;
-use super::unix_addr::{system_addr, unix_address};
+use super::unix_addr::{system_addr, unix_address, with_path};
 use super::waits::waits;
 
 /// A socket of datagrams between processes of one machine: none are lost, and they stay in order.
@@ -47,7 +47,7 @@ pub struct UnixDatagram {
 
 impl UnixDatagram {
     /// Takes over a non-blocking socket.
-    fn from_fd(fd: OwnedFd) -> UnixDatagram {
+    pub(super) fn from_fd(fd: OwnedFd) -> UnixDatagram {
         UnixDatagram { io: DatagramIo::new(fd) }
     }
 
@@ -70,10 +70,7 @@ impl UnixDatagram {
     /// ```
     pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixDatagram> {
         let path = path.as_ref();
-        bind(&system_addr(path)?).map_err(|error| {
-            let path = path.display().to_string();
-            io::Error::new(error.kind(), format!("{}: {error}", path.escape_default()))
-        })
+        bind(&system_addr(path)?).map_err(|error| with_path(path, &error))
     }
 
     /// As [`bind`](Self::bind), to an address that is at hand.

@@ -12,7 +12,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use super::UnixStream;
 use super::acceptor::Acceptor;
 use super::unix::SocketAddr;
-use super::unix_addr::system_addr;
+use super::unix_addr::{system_addr, with_path};
 use crate::limits::BACKLOG;
 
 /// A socket that accepts connections from processes of this machine.
@@ -41,7 +41,7 @@ pub struct UnixListener {
 }
 
 impl UnixListener {
-    fn from_fd(fd: OwnedFd) -> UnixListener {
+    pub(super) fn from_fd(fd: OwnedFd) -> UnixListener {
         UnixListener { acceptor: Acceptor::new(fd) }
     }
 
@@ -73,10 +73,7 @@ impl UnixListener {
     /// ```
     pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixListener> {
         let path = path.as_ref();
-        bind(&system_addr(path)?).map_err(|error| {
-            let path = path.display().to_string();
-            io::Error::new(error.kind(), format!("{}: {error}", path.escape_default()))
-        })
+        bind(&system_addr(path)?).map_err(|error| with_path(path, &error))
     }
 
     /// As [`bind`](Self::bind), at an address that is at hand.

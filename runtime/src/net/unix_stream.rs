@@ -128,9 +128,13 @@ impl UnixStream {
     async fn connect_to(addr: SockAddr) -> io::Result<UnixStream> {
         // Non-blocking and closed on exec from the start.
         let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        UnixStream::connect_socket(socket, &addr).await
+    }
+
+    pub(super) async fn connect_socket(socket: Socket, addr: &SockAddr) -> io::Result<UnixStream> {
         let mut pause = Pause::default();
         loop {
-            match socket.connect(&addr) {
+            match socket.connect(addr) {
                 // The listener's queue is full; nothing tells when it no longer is.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => pause.begin(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

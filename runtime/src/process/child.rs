@@ -7,11 +7,11 @@ use std::process::{ExitStatus, Output};
 use std::task::{Context, Poll, ready};
 
 use super::orphans;
-use super::pipe::Pipe;
 use super::running::Running;
 use super::{ChildStderr, ChildStdin, ChildStdout};
 use crate::driver::is_forked_child;
 use crate::limits::RECEIVE_BUFFER_BYTES;
+use crate::net::PipeIo;
 
 /// A child process. From [`Command::spawn`](super::Command::spawn).
 ///
@@ -302,7 +302,7 @@ impl State {
     }
 }
 
-async fn read_to_end(pipe: Option<&Pipe>) -> io::Result<Vec<u8>> {
+async fn read_to_end(pipe: Option<&PipeIo>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let Some(pipe) = pipe else { return Ok(bytes) };
     let read = poll_fn(|cx| {

@@ -27,7 +27,6 @@ mod child;
 mod command;
 mod command_unix;
 mod orphans;
-mod pipe;
 mod running;
 mod stdio;
 #[cfg(test)]

@@ -1,15 +1,12 @@
 //! The pipes to a child's standard streams.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::Stdio;
 
-use super::pipe::Pipe;
 use crate::driver::{Interest, RecvBuf, Sent, StableBuf};
-use crate::limits::RECEIVE_BUFFER_BYTES;
-use crate::net::stream_io::as_uninit;
+use crate::net::PipeIo;
 
 /// Writes to a child's standard input. Dropping it is the end of that input.
 ///
@@ -35,7 +32,7 @@ use crate::net::stream_io::as_uninit;
 /// # }).unwrap().unwrap();
 /// ```
 pub struct ChildStdin {
-    pipe: Pipe,
+    pipe: PipeIo,
 }
 
 /// Reads what a child writes to its standard output.
@@ -59,7 +56,7 @@ pub struct ChildStdin {
 /// # }).unwrap().unwrap();
 /// ```
 pub struct ChildStdout {
-    pipe: Pipe,
+    pipe: PipeIo,
 }
 
 /// Reads what a child writes to its standard error. As [`ChildStdout`].
@@ -79,7 +76,7 @@ pub struct ChildStdout {
 /// # }).unwrap().unwrap();
 /// ```
 pub struct ChildStderr {
-    pipe: Pipe,
+    pipe: PipeIo,
 }
 macro_rules! stdio {
     ($($name:ident, $field:literal;)*) => {$(
@@ -129,10 +126,10 @@ macro_rules! stdio {
             /// # }).unwrap().unwrap();
             /// ```
             pub fn into_owned_fd(self) -> io::Result<OwnedFd> {
-                self.pipe.into_fd()
+                self.pipe.into_blocking_fd()
             }
 
-            pub(crate) fn io(&self) -> &Pipe {
+            pub(crate) fn io(&self) -> &PipeIo {
                 &self.pipe
             }
         }
@@ -142,7 +139,7 @@ macro_rules! stdio {
             type Error = io::Error;
 
             fn try_from(end: OwnedFd) -> io::Result<$name> {
-                Ok($name { pipe: Pipe::new(end)? })
+                Ok($name { pipe: PipeIo::new(end)? })
             }
         }
 
@@ -234,17 +231,7 @@ macro_rules! reads {
             /// # }).unwrap().unwrap();
             /// ```
             pub async fn recv(&self) -> io::Result<RecvBuf> {
-                let mut bytes = Vec::new();
-                poll_fn(|cx| {
-                    bytes.reserve_exact(RECEIVE_BUFFER_BYTES);
-                    let polled = self.pipe.poll_read_into(cx, &mut bytes);
-                    if polled.is_pending() {
-                        bytes = Vec::new();
-                    }
-                    polled
-                })
-                .await?;
-                Ok(RecvBuf::heap(bytes))
+                self.pipe.recv().await
             }
 
             /// Waits until there is something to read, the end included. It may be wrong: what is tried next may still
@@ -279,7 +266,7 @@ macro_rules! reads {
             /// # }).unwrap().unwrap();
             /// ```
             pub async fn readable(&self) -> io::Result<()> {
-                self.pipe.ready(Interest::READABLE).await
+                self.pipe.ready(Interest::READABLE).await.map(drop)
             }
 
             /// Reads what is there, without waiting. `Ok(0)` is the end of the stream, if `buf` is not empty.
@@ -305,8 +292,7 @@ macro_rules! reads {
             /// # }).unwrap().unwrap();
             /// ```
             pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-                // SAFETY: `Pipe::try_read` writes only what it has read.
-                self.pipe.try_read(unsafe { as_uninit(buf) })
+                self.pipe.try_read(buf)
             }
         }
     )*};
@@ -349,18 +335,7 @@ impl ChildStdin {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn send_all<B: StableBuf>(&self, buffer: B) -> Sent<B> {
-        let mut rest = buffer.bytes();
-        let result = poll_fn(|cx| {
-            while !rest.is_empty() {
-                match std::task::ready!(self.pipe.poll_write(cx, rest))? {
-                    0 => return Err(io::ErrorKind::WriteZero.into()).into(),
-                    put => rest = &rest[put..],
-                }
-            }
-            Ok(()).into()
-        });
-        let result = result.await;
-        Sent { result, buffer: Some(buffer) }
+        self.pipe.send_all(buffer).await
     }
 
     /// Waits until there is room to write, or writing fails. It may be wrong: what is tried next may still find no
@@ -394,7 +369,7 @@ impl ChildStdin {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn writable(&self) -> io::Result<()> {
-        self.pipe.ready(Interest::WRITABLE).await
+        self.pipe.ready(Interest::WRITABLE).await.map(drop)
     }
 
     /// Writes what fits, without waiting, and says how much that was.

@@ -1,7 +1,7 @@
 //! Files that are read whole.
 
 use std::ffi::CString;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::thread;
 
 use multikernel::fs;
 use multikernel::runtime::Runtime;
+use multikernel::task::yield_now;
 
 use crate::common::{Folder, on_both, pattern, until_descriptors};
 
@@ -88,6 +89,93 @@ fn a_pipe_is_read_until_its_writer_has_ended() {
         });
         assert!(fs::read(&path).await? == pattern(300_000));
         writer.join().unwrap();
+        Ok(())
+    });
+}
+
+/// Runs `f` on a thread of its own, and comes back when that waits for something.
+async fn when_it_waits<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> thread::JoinHandle<R> {
+    let (send, thread) = std::sync::mpsc::channel();
+    let running = thread::spawn(move || {
+        send.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+        f()
+    });
+    let stat = Path::new("/proc").join(thread.recv().unwrap()).join("stat");
+    while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {
+        yield_now().await;
+    }
+    running
+}
+
+#[test]
+fn a_writer_that_has_waited_for_a_reader_is_read_though_it_goes() {
+    on_both(1, |folder| async move {
+        let path = folder.join("pipe");
+        make_pipe(&path);
+        for length in [5, 0, 300_000].repeat(10) {
+            let write = |path| move || std::fs::write(path, pattern(length)).unwrap();
+            let writer = when_it_waits(write(path.clone())).await;
+            assert!(fs::read(&path).await? == pattern(length), "{length} bytes");
+            writer.join().unwrap();
+
+            let writer = when_it_waits(write(path.clone())).await;
+            let mut file = fs::File::open(&path).await?.into_std().await;
+            let mut read = Vec::new();
+            file.read_to_end(&mut read)?;
+            assert!(read == pattern(length), "{length} bytes");
+            writer.join().unwrap();
+        }
+        until_descriptors(&folder, 0).await;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_reader_that_has_waited_for_a_writer_is_there_when_it_writes() {
+    on_both(1, |folder| async move {
+        let path = folder.join("pipe");
+        make_pipe(&path);
+        for _ in 0..10 {
+            let from = path.clone();
+            let reader = when_it_waits(move || std::fs::read(from).unwrap()).await;
+            let mut file = fs::OpenOptions::new().write(true).open(&path).await?.into_std().await;
+            file.write_all(b"hello")?;
+            drop(file);
+            assert_eq!(reader.join().unwrap(), b"hello");
+        }
+        Ok(())
+    });
+}
+
+/// Calls itself in a process of its own, which has little memory.
+#[test]
+fn a_file_is_read_if_there_is_memory_for_it_and_else_is_an_error() {
+    const CHILD: &str = "MULTIKERNEL_TEST_LITTLE_MEMORY";
+    if std::env::var_os(CHILD).is_none() {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["whole::a_file_is_read_if_there_is_memory_for_it_and_else_is_an_error", "--exact"]);
+        let output = child.env(CHILD, "1").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the child ran nothing");
+        return;
+    }
+    on_both(1, |folder| async move {
+        let sparse = |length: usize| {
+            let path = folder.join(length.to_string());
+            std::fs::File::create(&path).and_then(|file| file.set_len(length as u64)).map(|()| path)
+        };
+        assert_eq!(fs::read(sparse(1000)?).await?.len(), 1000); // what that needs is there from now on
+        let used = std::fs::read_to_string("/proc/self/statm")?;
+        let pages: u64 = used.split(' ').next().unwrap().parse().unwrap();
+        // No room for twice the first of these.
+        let most = libc::rlimit { rlim_cur: pages * 4096 + (56 << 20), rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: it reads one valid structure.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &most) }, 0);
+        assert_eq!(fs::read(sparse(40 << 20)?).await?.len(), 40 << 20);
+        assert_eq!(fs::read(sparse(200 << 20)?).await.unwrap_err().kind(), ErrorKind::OutOfMemory);
+        let most = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &most) }, 0);
         Ok(())
     });
 }

@@ -5,6 +5,8 @@ mod cancel;
 mod datagrams;
 mod listener;
 mod names;
+mod pipes;
+mod socket;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,10 +3,11 @@
 use std::io::{self, IoSlice};
 
 use multikernel::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy};
-use multikernel::net::{UnixStream, unix};
+use multikernel::net::UnixStream;
+use multikernel::net::unix::{self, pipe::pipe};
 use multikernel::{CoreId, spawn_on};
 
-use crate::support::{on_both, pattern};
+use crate::support::{done_within, on_both, pattern};
 
 #[test]
 fn large_transfers_both_ways_at_once() {
@@ -56,5 +57,40 @@ fn owned_halves_speak_lines() {
         far.read_to_string(&mut all).await?;
         assert_eq!(all, "one!\ntwo!\n");
         answering.await.unwrap()
+    });
+}
+
+#[test]
+fn pipes_are_read_and_written_through_the_traits() {
+    on_both(1, || async {
+        let (mut sender, mut receiver) = pipe()?;
+        let data = pattern(300_000);
+        let writing = async {
+            let mut rest = &data[..];
+            while !rest.is_empty() {
+                // A write that is dropped has written nothing; one that is done says how much.
+                if let Some(put) = done_within(2, sender.write(rest)).await {
+                    rest = &rest[put?..];
+                }
+            }
+            sender.shutdown().await?;
+            assert!(sender.is_write_vectored());
+            drop(sender);
+            io::Result::Ok(())
+        };
+        let reading = async {
+            let (mut all, mut room) = (Vec::new(), [0; 3000]);
+            loop {
+                match done_within(2, receiver.read(&mut room)).await {
+                    None => {}
+                    Some(Ok(0)) => return io::Result::Ok(all),
+                    Some(got) => all.extend_from_slice(&room[..got?]),
+                }
+            }
+        };
+        let (written, read) = futures::future::join(writing, reading).await;
+        written?;
+        assert!(read? == data);
+        Ok(())
     });
 }
