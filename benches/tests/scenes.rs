@@ -214,3 +214,21 @@ fn whole_runs_print_tables_and_goals() {
         assert!(text.contains("Linux"), "{text}");
     }
 }
+
+#[test]
+fn uneven_measures_in_every_small_scene() {
+    // Not the burst: ten thousand connections need more descriptors than every system gives.
+    let args = ["uneven", "--quick", "--rounds", "1", "--only", "tokio-mt,multikernel-each"];
+    let output =
+        Command::new(EXE).args(args).args(["--scene", "shared,taken,skew,few,steady"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}{error}");
+    for name in ["tokio-mt", "multikernel-each"] {
+        let rows: Vec<_> = text.lines().filter(|line| line.starts_with(&format!("{name} "))).collect();
+        assert_eq!(rows.len(), 5, "{text}");
+        // A figure for every measure.
+        assert!(rows.iter().all(|row| row.contains(" to ") && !row.ends_with('-')), "{text}");
+    }
+    assert!(text.lines().any(|line| line.starts_with("goal: ")), "{text}");
+}

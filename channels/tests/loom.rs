@@ -345,6 +345,18 @@ fn bulk_serves_all() {
 }
 
 #[test]
+fn bulk_serves_at_home() {
+    model(2, || calls::who_waits_at_home_is_served(ModelBell::new, Runner::Plain));
+    model(2, || calls::who_waits_at_home_is_served(ModelBell::new, Runner::Core));
+}
+
+#[test]
+fn bulk_serves_the_next() {
+    model(2, || calls::who_waits_next_is_served(ModelBell::new, Runner::Plain));
+    model(2, || calls::who_waits_next_is_served(ModelBell::new, Runner::Core));
+}
+
+#[test]
 fn bulk_pool_goes() {
     model(3, || calls::pool_goes_first(1));
     model(2, || calls::pool_goes_first(2));
@@ -446,6 +458,16 @@ fn mesh_one_writer() {
 #[test]
 fn mesh_two_writers() {
     model(2, || mesh::everything_arrives(ModelBell::new(), 2, 1));
+}
+
+#[test]
+fn mesh_writer_stays() {
+    model(3, || mesh::the_last_message_arrives(ModelBell::new(), 0, 3));
+}
+
+#[test]
+fn mesh_writer_is_not_watched() {
+    model(3, || mesh::the_last_message_arrives(ModelBell::new(), 4, 2));
 }
 
 #[test]

@@ -299,8 +299,10 @@ fn nothing_overtakes_a_commit() {
 fn loans_come_home() {
     for home in [Runner::Plain, Runner::Core] {
         calls::loans_come_home(doorbell, home, 500);
+        calls::who_waits_at_home_is_served(doorbell, home);
         for _ in 0..few(200) {
             calls::all_who_wait_are_served(doorbell, home);
+            calls::who_waits_next_is_served(doorbell, home);
         }
     }
     for count in 0..few(100) {
@@ -394,7 +396,9 @@ fn mpsc_waiting_sender_goes() {
 #[test]
 fn mesh_loses_nothing() {
     for _ in 0..few(200) {
-        mesh::everything_arrives(Doorbell::new().unwrap(), 3, 200);
+        mesh::everything_arrives(doorbell(), 3, 200);
+        mesh::the_last_message_arrives(doorbell(), 0, 200);
+        mesh::the_last_message_arrives(doorbell(), 4, 200);
     }
 }
 

@@ -58,10 +58,10 @@ use crate::sync::Arc;
 
 /// A channel that holds at most `capacity` messages, whoever sends them.
 ///
-/// Memory follows use: a lane begins with room for 256 bytes of messages, less if there are more than 90 cores, and doubles
-/// while its core has more messages in it than it holds. The lanes of all channels of a process, and the rings in which
-/// cores speak for themselves, together take at most 128 MiB; cores that would need more send through the lane that the
-/// threads without a core share, which takes what it needs.
+/// Memory follows use: a lane begins with room for 256 bytes of messages, less if there are more than 90 cores, or for one
+/// message, and doubles while its core has more messages in it than it holds. The lanes of all channels of a process, and
+/// the rings in which cores speak for themselves, together take at most 128 MiB; cores that would need more send through
+/// the lane that the threads without a core share, which takes what it needs.
 ///
 /// # Panics
 ///

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use futures::stream::{FuturesUnordered, StreamExt};
 use multikernel_channels::bulk::{Loan, Pool};
 use multikernel_channels::call::{self, CallError};
 use multikernel_channels::error::TryRecvError;
@@ -243,9 +244,41 @@ pub fn all_who_wait_are_served<B: Bell>(bell: fn() -> B, home: Runner) {
     let away = away.map(|loan| thread::spawn(move || drop(loan)));
     run(home, bell(), async {
         drop(poll_once(pool.take())); // given up, or given back at once
-        let _both = futures::future::join(pool.take(), pool.take()).await;
+        // Each with a waker of its own.
+        let both = [pool.take(), pool.take()].into_iter().collect::<FuturesUnordered<_>>();
+        assert_eq!(both.collect::<Vec<_>>().await.len(), 2);
     });
     away.into_iter().for_each(|away| away.join().unwrap());
+    drop(pool);
+    assert_nothing_left(&token);
+}
+
+/// A task waits on the pool's own thread, and then another drops a loan there.
+pub fn who_waits_at_home_is_served<B: Bell>(bell: fn() -> B, home: Runner) {
+    let token = Token::new(());
+    let pool = Visits::pool(1, &token);
+    let loan = pool.try_take().unwrap();
+    run(home, bell(), async {
+        let drops = async { drop(loan) }; // polled after the other, and once
+        drop(futures::future::join(pool.take(), drops).await);
+    });
+    drop(pool);
+    assert_nothing_left(&token);
+}
+
+/// Who has waited longest gives up, and the next waits in its place.
+pub fn who_waits_next_is_served<B: Bell>(bell: fn() -> B, home: Runner) {
+    let token = Token::new(());
+    let pool = Visits::pool(1, &token);
+    let loan = pool.try_take().unwrap();
+    let away = thread::spawn(move || drop(loan));
+    run(home, bell(), async {
+        let mut first = pool.take();
+        drop(poll_once(&mut first));
+        let gives_up = async { drop(first) }; // polled after the next, and once
+        drop(futures::future::join(pool.take(), gives_up).await);
+    });
+    away.join().unwrap();
     drop(pool);
     assert_nothing_left(&token);
 }

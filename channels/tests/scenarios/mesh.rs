@@ -48,17 +48,46 @@ pub fn everything_arrives<B: Bell + 'static>(bell: B, writers: usize, messages: 
                 assert_eq!(next[from], messages, "the end comes after all messages");
                 gone += 1;
             }
-            None => {
-                bell.prepare_park();
-                if !reader.has_news() {
-                    bell.sleep();
-                    bell.drain();
-                }
-                bell.unpark();
-            }
+            None => sleep(&*bell, &reader),
         }
     }
     threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+fn sleep<T: Send>(bell: &impl Bell, reader: &End<T>) {
+    bell.park(|| !reader.has_news());
+    bell.unpark();
+}
+
+/// As [`everything_arrives`], of a writer that stays: no later hint makes up for one that was missed. The reader watches the
+/// rings of so many others before it hears of the writer: if it can watch no more, it knows of it by hints alone.
+pub fn the_last_message_arrives<B: Bell + 'static>(bell: B, watched: usize, messages: usize) {
+    let (mesh, bell) = (Mesh::new(2 + watched, messages), Arc::new(bell));
+    let mut reader = End::new(&mesh, 0);
+    let mut others: Vec<_> = (2..2 + watched).map(|me| End::new(&mesh, me)).collect();
+    others.iter_mut().for_each(|other| other.push(0, large(0)));
+    assert!(others.iter().all(|_| reader.read().is_some()) && reader.read().is_none());
+    let writer = {
+        let (mut end, bell) = (End::new(&mesh, 1), Arc::clone(&bell));
+        thread::spawn(move || {
+            for number in 0..messages {
+                end.push(0, large(number));
+                bell.after_publishing();
+            }
+            end
+        })
+    };
+    let mut next = 0;
+    while next < messages {
+        match reader.read() {
+            Some(news) => {
+                assert_eq!(news, (1, News::Message(large(next))));
+                next += 1;
+            }
+            None => sleep(&*bell, &reader),
+        }
+    }
+    drop((writer.join().unwrap(), others));
 }
 
 /// One core posts and looks whether the other is parked. If it was, the other reads the message before it runs anything:
