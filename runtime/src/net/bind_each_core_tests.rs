@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use super::{TcpListener, TcpStream};
 use crate::driver::tests_seccomp::{Gate, gate};
@@ -14,6 +15,8 @@ use crate::{CoreId, spawn_on};
 
 #[path = "../../tests/support/own_address.rs"]
 mod own_address;
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn on_both<F: Future<Output = io::Result<()>> + 'static>(cores: usize, test: impl Fn() -> F) {
     for driver in [DriverChoice::Auto, DriverChoice::Epoll] {
@@ -30,8 +33,31 @@ async fn a_free_address() -> io::Result<SocketAddr> {
     TcpListener::bind_each_core(own_address::own_address()).await?[0].local_addr()
 }
 
+/// This process has no socket that listens there; nor has anybody else, in a moment: a child that another test starts has all our
+/// descriptors until it runs its program.
 async fn assert_nobody_listens(addr: SocketAddr) {
-    assert_eq!(TcpStream::connect(addr).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(listening_at(addr), [""; 0]);
+    let started = Instant::now();
+    let error = loop {
+        match TcpStream::connect(addr).await {
+            Ok(_) => assert!(started.elapsed() < PATIENCE, "somebody listens at {addr}"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+}
+
+/// The sockets of this process that listen there, as the system calls them.
+fn listening_at(addr: SocketAddr) -> Vec<String> {
+    let SocketAddr::V4(addr) = addr else { panic!("{addr} is not of the fourth version") };
+    let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(addr.ip().octets()), addr.port());
+    let sockets = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let listening = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let listening = listening.filter(|fields| fields[1] == local && fields[3] == "0A");
+    let names: Vec<_> = listening.map(|fields| format!("socket:[{}]", fields[9])).collect();
+    let ours = std::fs::read_dir("/proc/self/fd").unwrap();
+    let ours: Vec<_> = ours.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok()).collect();
+    names.into_iter().filter(|name| ours.iter().any(|our| our.as_os_str() == name.as_str())).collect()
 }
 
 /// Until each of them has accepted a connection.
@@ -104,6 +130,8 @@ async fn drop_after<F: Future>(polls: usize, future: F) -> bool {
 #[test]
 fn who_asks_and_goes_away_leaves_nothing_listening() {
     on_both(3, || async {
+        let listener = std::net::TcpListener::bind(own_address::own_address())?;
+        assert_eq!(listening_at(listener.local_addr()?).len(), 1, "it would be seen");
         let addr = a_free_address().await?;
         let mut polls = 0;
         while !drop_after(polls, TcpListener::bind_each_core(addr)).await {
