@@ -29,10 +29,11 @@ pub(crate) const AGREEMENT_READS: usize = 256;
 /// What waking a parked core costs, about: a spawn leaves a core only when it gains more than this.
 pub(crate) const REMOTE_WAKE: Duration = Duration::from_micros(20);
 
-/// What it costs a task, about, to be past the last cache of those that it talks to, each time that it is polled.
+/// What it is taken to cost a task to be past the last cache of those that it talks to, each time that it is polled. Not measured:
+/// a few cache lines from another package.
 pub(crate) const FAR_TALK: Duration = Duration::from_micros(1);
 
-/// Of two cores with as much room, one in the same cache is so many times as likely to be handed a task.
+/// Of two cores with as much room, one in the same cache is so many times as likely to be handed a task. Chosen, not measured.
 pub(crate) const NEAR_TIMES: f64 = 4.0;
 
 /// A task that computes goes to a CPU that has nothing to do if that is faster by so much.

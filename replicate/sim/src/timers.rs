@@ -91,18 +91,12 @@ impl timers::Alarm for Alarm {
         alarm
     }
 
-    fn hold(&self) {
-        self.gate.hold();
+    fn gate(&self) -> &Gate {
+        &self.gate
     }
 
-    fn release(self: &Arc<Self>) {
-        if self.gate.release() {
-            self.wait_until(0);
-        }
-    }
-
-    fn end(&self) {
-        self.gate.end();
+    fn fall_due(self: &Arc<Self>) {
+        self.wait_until(0);
     }
 }
 

@@ -144,6 +144,9 @@ impl Claims {
     }
 
     /// Claims what is due for the core `me`. Of all who do that for the same tick, it is one's. `next` says when it is due again.
+    ///
+    /// What is held after all is taken back. Nobody else claims it in between and hears that it is over: a core that leaves holds its
+    /// gates before it has an heir, and one that dies does so before or after.
     pub(super) fn claim<P: Policy>(&self, me: CoreId, now: Time, next: impl FnOnce(Time) -> Time) -> Claim {
         let due = self.due();
         if due > now {

@@ -52,14 +52,16 @@ pub trait Alarm: 'static {
     /// Waits on this core, `me`. It is held, if that is not decided.
     fn start(plan: Arc<Self::Plan>, me: CoreId, is_held: bool) -> Arc<Self>;
 
-    /// As [`Gate::hold`].
-    fn hold(&self);
+    /// Whether it may start anything.
+    fn gate(&self) -> &Gate;
 
-    /// As [`Gate::release`].
-    fn release(self: &Arc<Self>);
+    /// It became due while it was held.
+    fn fall_due(self: &Arc<Self>);
 
-    /// As [`Gate::end`].
-    fn end(&self);
+    /// Starts nothing any more, and need not wait.
+    fn end(&self) {
+        self.gate().end();
+    }
 }
 
 /// What all cores agree on about one timer.
@@ -133,6 +135,12 @@ impl<A: Alarm, P: Policy> Timers<A, P> {
             self.entries.iter().filter(waits_here).map(|(id, entry)| (*id, entry.plan.clone())).collect();
         for (id, plan) in mine {
             self.alarms.insert(id, A::start(plan, self.me, false));
+        }
+    }
+
+    fn release(alarm: &Arc<A>) {
+        if alarm.gate().release() {
+            alarm.fall_due();
         }
     }
 
@@ -217,7 +225,7 @@ impl<A: Alarm, P: Policy> StateMachine for Timers<A, P> {
             Order::Cancel(id) => {
                 let may_end = |entry: &&Entry<A::Plan>| entry.claims().hold::<P>(self.me);
                 self.entries.get(id).filter(may_end).ok_or(HasStarted)?;
-                self.alarms.get(id).into_iter().for_each(|alarm| alarm.hold());
+                self.alarms.get(id).into_iter().for_each(|alarm| alarm.gate().hold());
             }
             Order::Done { .. } => {}
         }
@@ -229,7 +237,7 @@ impl<A: Alarm, P: Policy> StateMachine for Timers<A, P> {
             Order::Arm { plan, owner } => {
                 let (id, owner) = (id_of(plan), heir(self.members, *owner));
                 self.entries.insert(id, Entry { plan: plan.clone(), owner, done: CoreSet::EMPTY });
-                self.alarms.get(&id).into_iter().for_each(A::release);
+                self.alarms.get(&id).into_iter().for_each(Self::release);
             }
             Order::Cancel(id) => self.forget(*id),
             Order::Done { id, by } => self.done(*id, *by),
@@ -241,7 +249,7 @@ impl<A: Alarm, P: Policy> StateMachine for Timers<A, P> {
             Order::Arm { plan, .. } => self.end_alarm(id_of(plan)),
             Order::Cancel(id) => {
                 self.entries.get(id).into_iter().for_each(|entry| entry.claims().let_go(self.me));
-                self.alarms.get(id).into_iter().for_each(A::release);
+                self.alarms.get(id).into_iter().for_each(Self::release);
             }
             Order::Done { .. } => {}
         }
@@ -249,7 +257,7 @@ impl<A: Alarm, P: Policy> StateMachine for Timers<A, P> {
 
     fn prepare_view(&mut self, change: &Change) -> Result<(), HasStarted> {
         if matches!(change, Change::Leave { core, .. } if *core == self.me) {
-            self.alarms.values().for_each(|alarm| alarm.hold());
+            self.alarms.values().for_each(|alarm| alarm.gate().hold());
         }
         Ok(())
     }
@@ -268,7 +276,7 @@ impl<A: Alarm, P: Policy> StateMachine for Timers<A, P> {
 
     fn abort_view(&mut self, change: &Change) {
         if matches!(change, Change::Leave { core, .. } if *core == self.me) {
-            self.alarms.values().for_each(A::release);
+            self.alarms.values().for_each(Self::release);
         }
     }
 

@@ -249,6 +249,13 @@ impl Source {
         std::future::poll_fn(|cx| self.poll_io(cx, interest, &mut op)).await
     }
 
+    /// A read or write of `asked` bytes got so many: [`drained`](Self::drained) if that is less, unless it found the end.
+    pub(crate) fn note_part(&self, interest: Interest, asked: usize, got: usize) {
+        if 0 < got && got < asked {
+            self.drained(interest);
+        }
+    }
+
     /// Says that the last attempt got less than it asked for, so the next one would find nothing.
     ///
     /// Only for streams, where a short read or write proves it. Saves the attempt that would only learn `WouldBlock`.

@@ -9,6 +9,7 @@ use crate::executor::Core;
 use crate::limits::REMOTE_WAKE;
 use crate::machine::Machine;
 use crate::machine::mailbox::{Load, Mailbox};
+use crate::machine::placer::by_loads;
 use crate::machine::policy::{CoreLoad, Placement};
 use crate::task::key::Key;
 
@@ -42,7 +43,8 @@ pub(crate) fn load_of(core: &Mailbox) -> CoreLoad {
     load.on(core.load.seat.get())
 }
 
-/// The core for a task that is placed without a [`Placer`](super::placer::Placer)'s memory: from outside, or by a core that has no time. Fewest tasks, then shortest delay, ties at random.
+/// The core for a task that is placed without a [`Placer`](super::placer::Placer)'s memory: from outside, or by a core that
+/// has no time. Fewest tasks, then shortest delay, ties at random.
 pub(crate) fn balanced(machine: &Machine, random: u32) -> &Mailbox {
     let chosen = least(machine, random, |core| {
         (core.load.tasks.load(Ordering::Relaxed), core.load.delay.load(Ordering::Relaxed)) // figures
@@ -54,20 +56,13 @@ pub(crate) fn balanced(machine: &Machine, random: u32) -> &Mailbox {
 
 /// The core for a task of a thread that is none.
 pub(crate) fn from_outside(machine: &Machine, placement: Placement) -> &Mailbox {
-    let takes = |core: &&Mailbox| core.load.takes_tasks();
-    let mut cores = machine.cores.iter().map(|core| &**core);
     let chosen = match placement {
-        Placement::ByKey(hash) => of_key(machine, Key::of(hash)),
-        Placement::Pack { micros } => {
-            // A figure.
-            let is_late = |core: &Mailbox| core.load.delay.load(Ordering::Relaxed) / 1000 > micros;
-            cores.find(|core| takes(core) && !is_late(core))
-        }
-        Placement::Custom(choose) => {
-            let loads: Vec<_> = cores.clone().map(load_of).collect();
-            cores.nth(choose(&loads)).filter(takes)
-        }
         Placement::Local | Placement::Spread => None,
+        Placement::ByKey(hash) => of_key(machine, Key::of(hash)),
+        _ => {
+            let loads: Vec<_> = machine.cores.iter().map(|core| load_of(core)).collect();
+            by_loads(placement, &loads).map(|core| &*machine.cores[core])
+        }
     };
     chosen.unwrap_or_else(|| balanced(machine, 0))
 }

@@ -101,15 +101,9 @@ impl Placer {
     }
 
     fn core_for(&self, placement: Placement, what: Newcomer, random: u32) -> usize {
-        let takes = |core: usize| self.loads.get(core).is_some_and(|load| load.takes_tasks);
         match placement {
-            Placement::Local if takes(self.own) => self.own,
-            Placement::Pack { micros } => self.packed(micros).unwrap_or_else(|| self.spread(what, random)),
-            Placement::ByKey(hash) => self.by_key(hash).unwrap_or(self.own),
-            Placement::Custom(choose) => Some(choose(&self.loads))
-                .filter(|core| takes(*core))
-                .unwrap_or_else(|| self.spread(what, random)),
-            Placement::Local | Placement::Spread => self.spread(what, random),
+            Placement::Local if self.loads[self.own].takes_tasks => self.own,
+            _ => by_loads(placement, &self.loads).unwrap_or_else(|| self.spread(what, random)),
         }
     }
 
@@ -119,8 +113,7 @@ impl Placer {
         let takers =
             || (0..count).map(|off| (start + off) % count).filter(|core| self.loads[*core].takes_tasks);
         if what == Newcomer::Connection {
-            let fewest = takers().min_by_key(|core| (self.served(*core), self.loads[*core].delay));
-            return fewest.unwrap_or(self.own);
+            return takers().min_by(|one, other| self.by_connections(*one, *other)).unwrap_or(self.own);
         }
         // The better of two at random (Mitzenmacher 2001) is nearly as good as the best of all, and whoever places by old
         // figures does not send everything to one core.
@@ -143,19 +136,28 @@ impl Placer {
         load.delay + (own.poll() as f64 * own.speed_beside(load)) as u64 + far
     }
 
-    /// The connections of a core with one more, in proportion to what its CPU can do.
-    fn served(&self, core: usize) -> u64 {
-        let load = &self.loads[core];
-        ((u64::from(load.connections) + 1) << 20) / u64::from(load.capacity.unwrap_or(FULL_CAPACITY).max(1))
+    /// Which core would have fewer connections with one more, for what its CPU can do, and if they are alike the shorter delay.
+    fn by_connections(&self, one: usize, other: usize) -> std::cmp::Ordering {
+        let [one, other] = [one, other].map(|core| &self.loads[core]);
+        let capacity = |load: &CoreLoad| u64::from(load.capacity.unwrap_or(FULL_CAPACITY).max(1));
+        let share = |load: &CoreLoad, beside| (u64::from(load.connections) + 1) * capacity(beside);
+        share(one, other).cmp(&share(other, one)).then(one.delay.cmp(&other.delay))
     }
+}
 
-    /// The first that has little enough to do. All look from the same end, so they fill the same cores.
-    fn packed(&self, micros: u32) -> Option<usize> {
-        let most = u64::from(micros) * 1000;
-        self.loads.iter().position(|load| load.takes_tasks && load.delay <= most)
-    }
-
-    fn by_key(&self, hash: u64) -> Option<usize> {
-        Key::of(hash).choose((0..self.loads.len()).filter(|core| self.loads[*core].takes_tasks))
+/// The choice of those policies that go by the loads alone. `None` if it is left to [`Spread`](Placement::Spread).
+pub(super) fn by_loads(placement: Placement, loads: &[CoreLoad]) -> Option<usize> {
+    match placement {
+        // The first that has little enough to do. All look from the same end, so they fill the same cores.
+        Placement::Pack { micros } => {
+            loads.iter().position(|load| load.takes_tasks && load.delay <= u64::from(micros) * 1000)
+        }
+        Placement::ByKey(hash) => {
+            Key::of(hash).choose((0..loads.len()).filter(|core| loads[*core].takes_tasks))
+        }
+        Placement::Custom(choose) => {
+            Some(choose(loads)).filter(|core| loads.get(*core).is_some_and(|load| load.takes_tasks))
+        }
+        Placement::Local | Placement::Spread => None,
     }
 }

@@ -95,8 +95,8 @@ impl CoreLoad {
 pub enum Placement {
     /// Where there is least to do: the better of two cores at random; for connections, the core with the fewest.
     ///
-    /// Where cores are pinned to CPUs that are not alike, the better one is where a task's first poll would end first, on a CPU so fast,
-    /// if it talks to who spawns it, perhaps from another cache; and slow CPUs get fewer connections.
+    /// Where cores are pinned to CPUs that are not alike, the better one is where a task's first poll would end first, on a CPU
+    /// so fast, if it talks to who spawns it, perhaps from another cache; and slow CPUs get fewer connections.
     #[default]
     Spread,
     /// On the core that spawns, if it takes tasks.

@@ -113,13 +113,6 @@ impl PipeIo {
         self.source.try_io_once(interest, f)
     }
 
-    /// A call that gets less than it asked for has emptied the pipe, or filled it.
-    fn note(&self, interest: Interest, asked: usize, got: usize) {
-        if 0 < got && got < asked {
-            self.source.drained(interest);
-        }
-    }
-
     /// Writes bytes read to the front of `buf`, and says how many. Reads nothing from `buf`.
     pub(crate) fn poll_read(
         &self,
@@ -127,7 +120,7 @@ impl PipeIo {
         buf: &mut [MaybeUninit<u8>],
     ) -> Poll<io::Result<usize>> {
         let got = ready!(self.source.poll_io(cx, Interest::READABLE, || read(self.as_fd(), buf)))?;
-        self.note(Interest::READABLE, buf.len(), got);
+        self.source.note_part(Interest::READABLE, buf.len(), got);
         Poll::Ready(Ok(got))
     }
 
@@ -138,14 +131,14 @@ impl PipeIo {
 
     fn try_read_uninit(&self, buf: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         let got = self.source.try_io(Interest::READABLE, || read(self.as_fd(), buf))?;
-        self.note(Interest::READABLE, buf.len(), got);
+        self.source.note_part(Interest::READABLE, buf.len(), got);
         Ok(got)
     }
 
     pub(super) fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let (bufs, asked) = within_limit(bufs);
         let got = self.source.try_io(Interest::READABLE, || read_vectored(self.as_fd(), bufs))?;
-        self.note(Interest::READABLE, asked, got);
+        self.source.note_part(Interest::READABLE, asked, got);
         Ok(got)
     }
 
@@ -202,7 +195,7 @@ impl PipeIo {
 
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let put = ready!(self.source.poll_io(cx, Interest::WRITABLE, || write(self.as_fd(), buf)))?;
-        self.note(Interest::WRITABLE, buf.len(), put);
+        self.source.note_part(Interest::WRITABLE, buf.len(), put);
         Poll::Ready(Ok(put))
     }
 
@@ -213,20 +206,20 @@ impl PipeIo {
     ) -> Poll<io::Result<usize>> {
         let bufs = &bufs[..bufs.len().min(BUFFERS_PER_CALL)];
         let put = ready!(self.source.poll_io(cx, Interest::WRITABLE, || write_vectored(self.as_fd(), bufs)))?;
-        self.note(Interest::WRITABLE, bufs.iter().map(|buf| buf.len()).sum(), put);
+        self.source.note_part(Interest::WRITABLE, bufs.iter().map(|buf| buf.len()).sum(), put);
         Poll::Ready(Ok(put))
     }
 
     pub(crate) fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         let put = self.source.try_io(Interest::WRITABLE, || write(self.as_fd(), buf))?;
-        self.note(Interest::WRITABLE, buf.len(), put);
+        self.source.note_part(Interest::WRITABLE, buf.len(), put);
         Ok(put)
     }
 
     pub(super) fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let bufs = &bufs[..bufs.len().min(BUFFERS_PER_CALL)];
         let put = self.source.try_io(Interest::WRITABLE, || write_vectored(self.as_fd(), bufs))?;
-        self.note(Interest::WRITABLE, bufs.iter().map(|buf| buf.len()).sum(), put);
+        self.source.note_part(Interest::WRITABLE, bufs.iter().map(|buf| buf.len()).sum(), put);
         Ok(put)
     }
 }

@@ -55,13 +55,6 @@ impl StreamIo {
         self.source.ready(interest).await
     }
 
-    /// A read that gets less than it asked for has emptied the socket, unless it found the end.
-    fn note(&self, interest: Interest, asked: usize, got: usize) {
-        if 0 < got && got < asked {
-            self.source.drained(interest);
-        }
-    }
-
     /// Writes received bytes to the front of `buf`, and says how many. Reads nothing from `buf`.
     pub(crate) fn poll_read(
         &self,
@@ -106,7 +99,7 @@ impl StreamIo {
         let (bufs, asked) = within_limit(bufs);
         let socket = self.socket();
         let got = ready!(self.source.poll_io(cx, Interest::READABLE, || (&*socket).read_vectored(bufs)))?;
-        self.note(Interest::READABLE, asked, got);
+        self.source.note_part(Interest::READABLE, asked, got);
         Poll::Ready(Ok(got))
     }
 
@@ -135,7 +128,7 @@ impl StreamIo {
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let socket = self.socket();
         let put = ready!(self.source.poll_io(cx, Interest::WRITABLE, || send(&socket, buf)))?;
-        self.note(Interest::WRITABLE, buf.len(), put);
+        self.source.note_part(Interest::WRITABLE, buf.len(), put);
         Poll::Ready(Ok(put))
     }
 
@@ -164,7 +157,7 @@ impl StreamIo {
         let bufs = &bufs[..bufs.len().min(BUFFERS_PER_CALL)];
         let socket = self.socket();
         let put = ready!(self.source.poll_io(cx, Interest::WRITABLE, || send_vectored(&socket, bufs)))?;
-        self.note(Interest::WRITABLE, bufs.iter().map(|buf| buf.len()).sum(), put);
+        self.source.note_part(Interest::WRITABLE, bufs.iter().map(|buf| buf.len()).sum(), put);
         Poll::Ready(Ok(put))
     }
 
@@ -184,7 +177,7 @@ impl StreamIo {
         }
         let socket = self.socket();
         let got = self.source.try_io(Interest::READABLE, || (&*socket).read(buf))?;
-        self.note(Interest::READABLE, buf.len(), got);
+        self.source.note_part(Interest::READABLE, buf.len(), got);
         Ok(got)
     }
 
@@ -195,7 +188,7 @@ impl StreamIo {
         let (bufs, asked) = within_limit(bufs);
         let socket = self.socket();
         let got = self.source.try_io(Interest::READABLE, || (&*socket).read_vectored(bufs))?;
-        self.note(Interest::READABLE, asked, got);
+        self.source.note_part(Interest::READABLE, asked, got);
         Ok(got)
     }
 
@@ -209,7 +202,7 @@ impl StreamIo {
             Some(ahead) => ahead?,
             None => {
                 let got = self.source.try_io(Interest::READABLE, || socket.recv(uninit))?;
-                self.note(Interest::READABLE, asked, got);
+                self.source.note_part(Interest::READABLE, asked, got);
                 got
             }
         };
@@ -221,7 +214,7 @@ impl StreamIo {
     pub(crate) fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         let socket = self.socket();
         let put = self.source.try_io(Interest::WRITABLE, || send(&socket, buf))?;
-        self.note(Interest::WRITABLE, buf.len(), put);
+        self.source.note_part(Interest::WRITABLE, buf.len(), put);
         Ok(put)
     }
 
@@ -229,7 +222,7 @@ impl StreamIo {
         let bufs = &bufs[..bufs.len().min(BUFFERS_PER_CALL)];
         let socket = self.socket();
         let put = self.source.try_io(Interest::WRITABLE, || send_vectored(&socket, bufs))?;
-        self.note(Interest::WRITABLE, bufs.iter().map(|buf| buf.len()).sum(), put);
+        self.source.note_part(Interest::WRITABLE, bufs.iter().map(|buf| buf.len()).sum(), put);
         Ok(put)
     }
 

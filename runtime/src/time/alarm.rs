@@ -45,15 +45,13 @@ impl timers::Alarm for Alarm {
         alarm
     }
 
-    fn hold(&self) {
-        self.gate.hold();
+    fn gate(&self) -> &Gate {
+        &self.gate
     }
 
-    fn release(self: &Arc<Self>) {
-        if self.gate.release() {
-            self.forget_place();
-            self.ring();
-        }
+    fn fall_due(self: &Arc<Self>) {
+        self.forget_place();
+        self.ring();
     }
 
     fn end(&self) {

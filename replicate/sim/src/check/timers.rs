@@ -85,10 +85,8 @@ impl Timers {
     fn change_view(&mut self, change: &Change) {
         match *change {
             Change::Join(core) if self.view.insert(core) => {
-                let mut timers = self.timers.values_mut();
-                while let Some(timer) = timers.find(|timer| !timer.owed.minus(timer.started).is_empty()) {
-                    timer.owed.insert(core);
-                }
+                let owes = |timer: &&mut Timer| !timer.owed.minus(timer.started).is_empty();
+                self.timers.values_mut().filter(owes).for_each(|timer| _ = timer.owed.insert(core));
             }
             Change::Join(_) => {}
             Change::Leave { core, .. } | Change::Dead(core) => {
