@@ -64,13 +64,16 @@ async def misbehave():
 
 async def read_slowly():
     """Who does not read while others talk much is closed, and the others are not held up."""
-    async with enter("/hall/slow", max_queue=1, read_limit=1024) as slow, enter("/hall/quick", max_queue=4096) as quick:
-        await expect(quick, "* quick is here")
-        text = "x" * 60_000
-        for _ in range(400):
-            await quick.send(text)
-            await expect(quick, f"quick: {text}")
-        await ends(slow, 1008, "you read too slowly")
+    async with enter("/hall/slow", max_queue=1, read_limit=1024) as slow:
+        # A connection is in the room when it hears so, not yet when it is open.
+        await expect(slow, "* slow is here")
+        async with enter("/hall/quick", max_queue=4096) as quick:
+            await expect(quick, "* quick is here")
+            text = "x" * 60_000
+            for _ in range(400):
+                await quick.send(text)
+                await expect(quick, f"quick: {text}")
+            await ends(slow, 1008, "you read too slowly")
 
 
 async def stay_mute():
