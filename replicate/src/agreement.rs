@@ -243,9 +243,9 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
                     self.on_propose(entry, fx);
                 }
             }
-            Message::Done { reign, version, close, digest } => {
+            Message::Done { reign, version, close, digests } => {
                 if reign == self.lead.reign {
-                    self.on_done(from, version, close, digest, fx);
+                    self.on_done(from, version, close, digests, fx);
                 }
             }
             Message::Prepare { round, batch, welcome } => {

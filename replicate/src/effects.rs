@@ -2,7 +2,7 @@
 
 use crate::message::{Outcome, Seq, Wire};
 use crate::objects::Objects;
-use crate::{CoreId, Step, Version};
+use crate::{CoreId, ObjectId, Step, Version};
 
 /// How the protocol speaks. Each call takes effect at once and in order; the core may die between any two.
 ///
@@ -51,9 +51,9 @@ pub trait Effects<O: Objects> {
     /// This core has left and nobody will send it anything more: it may end.
     fn left(&mut self);
 
-    /// A replica of that core differs from the one here at the same version.
-    fn diverged(&mut self, core: CoreId, version: Version) {
-        let _ = (core, version);
+    /// That core's replica of an object of this kind differs from the one here at the same version.
+    fn diverged(&mut self, core: CoreId, version: Version, object: ObjectId, kind: &'static str) {
+        let _ = (core, version, object, kind);
     }
 
     /// A step of one of the declared tables was taken.

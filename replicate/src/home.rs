@@ -7,7 +7,7 @@ use crate::agreement::{Agreement, Round};
 use crate::effects::Effects;
 use crate::limits::{BATCH, ROUNDS_ASLEEP};
 use crate::message::{Change, Decision, Deed, Entry, Message, Outcome, Refusal, Seq, Time, Welcome};
-use crate::objects::{Asker, Objects};
+use crate::objects::{Asker, Digests, Objects};
 use crate::policy::Policy;
 use crate::table::HomePhase;
 use crate::{CoreId, CoreSet, Version};
@@ -375,7 +375,7 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         from: CoreId,
         version: Version,
         close: Option<O::Command>,
-        digest: Option<u64>,
+        digests: Option<Digests>,
         fx: &mut impl Effects<O>,
     ) {
         let is_latest = version == self.version();
@@ -390,10 +390,10 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         if is_latest {
             home.asleep.remove(&from);
             if P::COMPARE
-                && let (Some(theirs), Some(ours)) = (digest, self.objects.digest())
-                && theirs != ours
+                && let (Some(theirs), Some(ours)) = (digests, self.objects.digests())
+                && let Some(object) = ours.differs_in(&theirs)
             {
-                fx.diverged(from, version);
+                fx.diverged(from, version, object, self.objects.kind(object));
             }
             if home.undone.remove(from) {
                 self.all_done(fx);

@@ -79,7 +79,7 @@ pub use machine::StateMachine;
 pub use message::{
     Change, Decision, Deed, Entry, Message, Outcome, Refusal, Report, Seq, Time, Welcome, Wire,
 };
-pub use objects::{Asker, Objects};
+pub use objects::{Asker, Digests, Objects};
 pub use policy::{Policy, Sound};
 pub use replicas::{Replicas, Saved};
 pub use sharded::{ShardError, Sharded};

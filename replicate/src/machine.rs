@@ -96,9 +96,9 @@ pub trait StateMachine: Sized + 'static {
     /// A sum over the state, the same on every core at the same version.
     ///
     /// In debug builds the home compares it with that of each core that has just committed, and the runtime logs an error with
-    /// the core and the version where they differ: some command has looked at a clock, at chance or at the order of a hash map.
-    /// All objects of a core are compared as one sum, so the log does not name the object. It is computed after each round, so
-    /// it should be cheap, and must not itself depend on such an order. Release builds do not call it.
+    /// the core, the version and the object with its type where they differ: some command has looked at a clock, at chance or at
+    /// the order of a hash map. It is computed after each round, so it should be cheap, and must not itself depend on such an
+    /// order. Release builds do not call it.
     ///
     /// ```
     /// use std::collections::HashSet;

@@ -113,10 +113,10 @@ impl<O: Objects, P: Policy> Agreement<O, P> {
         if self.lead.home == self.me {
             return;
         }
-        let digest = if P::COMPARE { self.objects.digest() } else { None };
+        let digests = if P::COMPARE { self.objects.digests() } else { None };
         let close = self.objects.poisoned();
         let (reign, version) = (self.lead.reign, self.version());
-        fx.send(self.lead.home, Message::Done { reign, version, close, digest });
+        fx.send(self.lead.home, Message::Done { reign, version, close, digests });
     }
 
     /// Ends the next round here: undoes what is not committed, latest first, then commits.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::objects::Objects;
+use crate::objects::{Digests, Objects};
 use crate::{CoreId, CoreSet, Lead, Reign, Term, Version};
 
 /// The number of a proposal at the core that made it. [`Seq::NONE`] is of what the protocol proposes itself.
@@ -295,8 +295,8 @@ pub enum Message<C, R, S> {
         version: Version,
         /// Closes an object whose replica is poisoned at m.
         close: Option<C>,
-        /// The sum over m's replicas, where the policy compares it.
-        digest: Option<u64>,
+        /// What m's replicas add up to, where the policy compares it.
+        digests: Option<Digests>,
     },
     /// h to o: every live core has all rounds up to this.
     Stable(Version),

@@ -1,6 +1,6 @@
 //! What the protocol needs of the replicas of one core.
 
-use crate::Change;
+use crate::{Change, ObjectId};
 
 /// Who asks for a prepare.
 ///
@@ -61,7 +61,7 @@ pub enum Asker {
 ///     # fn restore(&mut self, snapshot: &u64) -> Result<(), &'static str> { self.0 = *snapshot; Ok(()) }
 ///     # fn clear(&mut self) {}
 ///     # fn poisoned(&self) -> Option<u64> { None }
-///     # fn digest(&self) -> Option<u64> { Some(self.0) }
+///     # fn digests(&self) -> Option<multikernel_replicate::Digests> { None }
 /// }
 ///
 /// let mut number = Number(1, Vec::new());
@@ -127,6 +127,42 @@ pub trait Objects {
     /// The command that closes an object whose replica here is poisoned, if there is one that is not closed.
     fn poisoned(&self) -> Option<Self::Command>;
 
-    /// A sum over all that is committed; the same on every core at the same version. None while a replica is poisoned.
-    fn digest(&self) -> Option<u64>;
+    /// What each object adds up to, of all that is committed; the same on every core at the same version. None while a replica is
+    /// poisoned.
+    fn digests(&self) -> Option<Digests>;
+
+    /// What sort of object that is, for people.
+    fn kind(&self, object: ObjectId) -> &'static str {
+        let _ = object;
+        "object"
+    }
+}
+
+/// The sums of the objects of one core.
+///
+/// ```
+/// use multikernel_replicate::{Digests, ObjectId};
+///
+/// let here: Digests = [(ObjectId(1), 10), (ObjectId(2), 20)].into_iter().collect();
+/// let there: Digests = [(ObjectId(1), 10), (ObjectId(2), 21)].into_iter().collect();
+/// assert_eq!(here.differs_in(&there), Some(ObjectId(2)));
+/// assert_eq!(here.differs_in(&here), None);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Digests(Box<[(ObjectId, u64)]>);
+
+impl Digests {
+    /// The first object that has another sum, or that one of the two has not.
+    pub fn differs_in(&self, other: &Self) -> Option<ObjectId> {
+        let both = self.0.iter().zip(&other.0).find(|(ours, theirs)| ours != theirs).map(|(ours, _)| ours.0);
+        let rest = self.0.get(other.0.len()).or(other.0.get(self.0.len())).map(|(object, _)| *object);
+        both.or(rest)
+    }
+}
+
+impl FromIterator<(ObjectId, u64)> for Digests {
+    /// In the order in which every core gives them.
+    fn from_iter<I: IntoIterator<Item = (ObjectId, u64)>>(sums: I) -> Self {
+        Self(sums.into_iter().collect())
+    }
 }

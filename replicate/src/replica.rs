@@ -56,6 +56,7 @@ pub(crate) trait Replica {
     fn abort_view(&mut self, change: &Change);
     fn save(&self) -> (Box<Saving>, Restore);
     fn digest(&self) -> Option<u64>;
+    fn kind(&self) -> &'static str;
     fn next_due(&self) -> Option<Time>;
     fn on_due(&self, object: ObjectId, now: Time) -> Option<Command>;
     fn as_any(&self) -> &dyn Any;
@@ -127,6 +128,10 @@ impl<S: StateMachine> Replica for S {
 
     fn digest(&self) -> Option<u64> {
         StateMachine::digest(self)
+    }
+
+    fn kind(&self) -> &'static str {
+        std::any::type_name::<S>()
     }
 
     fn next_due(&self) -> Option<Time> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::command::{Command, Denial, Factory, ObjectId, Order};
 use crate::dues::Dues;
-use crate::objects::{Asker, Objects};
+use crate::objects::{Asker, Digests, Objects};
 use crate::replica::{Erased, Replica, Restore, Saving, contain};
 use crate::slots::{Birth, Slot, Slots, Spot};
 use crate::{Change, CoreSet, StateMachine, Time, Version};
@@ -393,16 +393,19 @@ impl Objects for Replicas {
         poisoned.next().map(|(_, id, _)| Command::destroy(id))
     }
 
-    fn digest(&self) -> Option<u64> {
+    fn digests(&self) -> Option<Digests> {
         if self.slots.iter().any(|(_, _, slot)| slot.is_poisoned()) {
             return None;
         }
         let digests = self.slots.iter().filter_map(|(_, id, slot)| {
             let replica = slot.replica()?;
-            contain(|| replica.digest()).flatten().map(|digest| (id.0, digest))
+            contain(|| replica.digest()).flatten().map(|digest| (id, digest))
         });
-        Some(digests.fold(0xcbf2_9ce4_8422_2325, |sum, (id, digest)| {
-            (sum ^ id.rotate_left(32) ^ digest).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
-        }))
+        Some(digests.collect())
+    }
+
+    fn kind(&self, object: ObjectId) -> &'static str {
+        let slot = self.slots.iter().find(|(_, id, _)| *id == object);
+        slot.and_then(|(_, _, slot)| slot.replica()).map_or("object that is closed", |replica| replica.kind())
     }
 }

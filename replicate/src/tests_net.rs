@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use crate::host::{Gateway, Host, Job, Links};
-use crate::{CoreId, CoreSet, Replicas, Time, Version, Wire};
+use crate::{CoreId, CoreSet, ObjectId, Replicas, Time, Version, Wire};
 
 /// A small generator (xorshift, Marsaglia 2003).
 #[derive(Clone, Debug)]
@@ -87,8 +87,8 @@ impl Links for Wires {
         None
     }
     fn stalled(&self, _: CoreId, _: Duration) {}
-    fn diverged(&self, core: CoreId, version: Version) {
-        panic!("{core} differs at {version}");
+    fn diverged(&self, core: CoreId, version: Version, object: ObjectId, kind: &'static str) {
+        panic!("{core} differs at {version} in {object:?}, a {kind}");
     }
 }
 

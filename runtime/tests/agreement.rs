@@ -230,6 +230,7 @@ fn replicas_that_differ_are_logged_in_debug_builds() {
         }
     }
     Log::on_cores(2, |log| async move {
+        let _other = ReplicatedCell::new(7_u64).await.unwrap();
         let object = Replicated::new(|| Differs(0)).await.unwrap();
         let lines = || log.with("a replica differs");
         object.propose(false).await.unwrap();
@@ -240,9 +241,10 @@ fn replicas_that_differ_are_logged_in_debug_builds() {
         while cfg!(debug_assertions) && lines().is_empty() {
             yield_now().await;
         }
-        let of_core_1 = format!("core=core 1;version={};", committed.version);
+        let of_core_1 = format!("core=core 1;version={};object=", committed.version);
         assert_eq!(lines().len(), usize::from(cfg!(debug_assertions)));
-        assert!(lines().iter().all(|line| line.contains(&of_core_1)), "{:?}", lines());
+        let says = |line: &String| line.contains(&of_core_1) && line.contains("::Differs;");
+        assert!(lines().iter().all(says), "{:?}", lines());
     });
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use multikernel_replicate::{Change, CoreId, CoreSet, Outcome, Seq, Step, Version};
+use multikernel_replicate::{Change, CoreId, CoreSet, ObjectId, Outcome, Seq, Step, Version};
 
 use crate::check::Checks;
 use crate::objects::Id;
@@ -70,8 +70,8 @@ pub enum What {
     Cleared,
     /// All rounds up to this one are applied.
     Decided(Version),
-    /// A replica of that core differs.
-    Diverged(CoreId),
+    /// That core's replica of the object differs.
+    Diverged(CoreId, ObjectId),
     /// A step of a table.
     Step(Step),
     /// A message is in the ring to that core: its kind, its round if it has one, and how many are in that ring.

@@ -5,10 +5,9 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 
 use multikernel_replicate::{
-    CoreId, CoreSet, Denial, Effects, Message, Outcome, Seq, Step, Time, Version, Wire,
+    CoreId, CoreSet, Denial, Effects, Message, ObjectId, Outcome, Seq, Step, Time, Version, Wire,
 };
 
-use crate::check::CORES;
 use crate::costs::Costs;
 use crate::journal::{Journal, What, told};
 use crate::objects::Witness;
@@ -44,25 +43,24 @@ pub(crate) enum Event {
     Die(CoreId, u64),
 }
 
-/// Letters from threads that are no cores.
-pub(crate) const FOREIGN: usize = CORES;
-
 pub(crate) struct Net {
+    /// Cores are below this.
+    pub(crate) cores: usize,
     pub(crate) now: u64,
     queue: BinaryHeap<std::cmp::Reverse<(u64, u64, Event)>>,
     pushed: u64,
-    pub(crate) rings: Vec<VecDeque<(u64, Item)>>,
+    rings: Vec<VecDeque<(u64, Item)>>,
     last_arrival: Vec<u64>,
-    pub(crate) letters: Vec<VecDeque<(u64, Letter)>>,
+    letters: Vec<VecDeque<(u64, Letter)>>,
     pub(crate) costs: Costs,
     pub(crate) rng: Rng,
     pub(crate) running: CoreSet,
     pub(crate) asleep: CoreSet,
     /// Counts the sleeps of a core.
-    pub(crate) sleeps: [u64; CORES],
-    pub(crate) slow: [u64; CORES],
-    pub(crate) busy_until: [u64; CORES],
-    pub(crate) ticks: [Option<Time>; CORES],
+    pub(crate) sleeps: Vec<u64>,
+    pub(crate) slow: Vec<u64>,
+    pub(crate) busy_until: Vec<u64>,
+    pub(crate) ticks: Vec<Option<Time>>,
     /// The one word that all cores share: the highest version that somebody has begun to decide.
     pub(crate) published: Version,
     pub(crate) journal: Rc<RefCell<Journal>>,
@@ -70,31 +68,38 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    pub(crate) fn new(costs: Costs, rng: Rng, journal: Rc<RefCell<Journal>>) -> Self {
+    pub(crate) fn new(cores: usize, costs: Costs, rng: Rng, journal: Rc<RefCell<Journal>>) -> Self {
         let traces = journal.borrow().traces;
         Self {
+            cores,
             now: 0,
             queue: BinaryHeap::new(),
             pushed: 0,
-            rings: (0..CORES * CORES).map(|_| VecDeque::new()).collect(),
-            last_arrival: vec![0; CORES * CORES],
-            letters: (0..(CORES + 1) * CORES).map(|_| VecDeque::new()).collect(),
+            rings: (0..cores * cores).map(|_| VecDeque::new()).collect(),
+            last_arrival: vec![0; cores * cores],
+            letters: (0..(cores + 1) * cores).map(|_| VecDeque::new()).collect(),
             costs,
             rng,
             running: CoreSet::EMPTY,
             asleep: CoreSet::EMPTY,
-            sleeps: [0; CORES],
-            slow: [1; CORES],
-            busy_until: [0; CORES],
-            ticks: [None; CORES],
+            sleeps: vec![0; cores],
+            slow: vec![1; cores],
+            busy_until: vec![0; cores],
+            ticks: vec![None; cores],
             published: Version::START,
             journal,
             traces,
         }
     }
 
-    pub(crate) fn ring_at(from: CoreId, to: CoreId) -> usize {
-        from.index() * CORES + to.index()
+    /// What is on its way from one core to another.
+    pub(crate) fn ring(&mut self, from: CoreId, to: CoreId) -> &mut VecDeque<(u64, Item)> {
+        &mut self.rings[from.index() * self.cores + to.index()]
+    }
+
+    /// The letters from one core to another. Those from threads that are no cores come from [`cores`](Self::cores).
+    pub(crate) fn letters(&mut self, from: usize, to: CoreId) -> &mut VecDeque<(u64, Letter)> {
+        &mut self.letters[from * self.cores + to.index()]
     }
 
     pub(crate) fn at(&mut self, time: u64, event: Event) {
@@ -117,19 +122,20 @@ impl Net {
         let cost = self.costs.of(from, to, &mut self.rng);
         let start = self.busy_until[from.index()].max(self.now) + cost.send * self.slow[from.index()];
         self.busy_until[from.index()] = start;
-        let ring = Self::ring_at(from, to);
-        let arrival = (start + cost.flight).max(self.last_arrival[ring] + 1);
-        self.last_arrival[ring] = arrival;
-        self.rings[ring].push_back((arrival, item));
+        let last_arrival = &mut self.last_arrival[from.index() * self.cores + to.index()];
+        let arrival = (start + cost.flight).max(*last_arrival + 1);
+        *last_arrival = arrival;
         self.at(arrival, Event::Arrive(from, to));
-        self.rings[ring].len()
+        let ring = self.ring(from, to);
+        ring.push_back((arrival, item));
+        ring.len()
     }
 
     pub(crate) fn post_letter(&mut self, from: usize, to: CoreId, number: u64) {
         let arrival = self.now + 1 + self.rng.below(2000);
-        let ring = from * CORES + to.index();
-        let arrival = self.letters[ring].back().map_or(arrival, |(last, _)| arrival.max(*last));
-        self.letters[ring].push_back((arrival, Letter { number, held_for: None }));
+        let letters = self.letters(from, to);
+        let arrival = letters.back().map_or(arrival, |(last, _)| arrival.max(*last));
+        letters.push_back((arrival, Letter { number, held_for: None }));
         self.at(arrival, Event::Letter(to));
         self.wake(to);
     }
@@ -142,20 +148,20 @@ impl Net {
     }
 
     /// Whether anything is on its way to that core.
-    pub(crate) fn has_mail(&self, core: CoreId) -> bool {
-        let rings = (0..CORES).any(|from| !self.rings[from * CORES + core.index()].is_empty());
-        rings || (0..=FOREIGN).any(|from| !self.letters[from * CORES + core.index()].is_empty())
+    pub(crate) fn has_mail(&mut self, core: CoreId) -> bool {
+        (0..self.cores).any(|from| !self.ring(CoreId::new(from), core).is_empty())
+            || (0..=self.cores).any(|from| !self.letters(from, core).is_empty())
     }
 
     /// That core has gone: its rings end, and nobody reads what is sent to it.
     pub(crate) fn silence(&mut self, core: CoreId, known: CoreSet) {
         self.running.remove(core);
         self.asleep.remove(core);
-        for from in 0..CORES {
-            self.rings[from * CORES + core.index()].clear();
+        for from in 0..self.cores {
+            self.ring(CoreId::new(from), core).clear();
         }
-        for from in 0..=FOREIGN {
-            self.letters[from * CORES + core.index()].clear();
+        for from in 0..=self.cores {
+            self.letters(from, core).clear();
         }
         for to in known.without(core).iter() {
             self.push(core, to, None);
@@ -248,8 +254,8 @@ impl Effects<Witness> for SimEffects<'_> {
         self.has_left = true;
     }
 
-    fn diverged(&mut self, core: CoreId, _: Version) {
-        self.note(What::Diverged(core));
+    fn diverged(&mut self, core: CoreId, _: Version, object: ObjectId, _: &'static str) {
+        self.note(What::Diverged(core, object));
     }
 
     fn step(&mut self, step: Step) {

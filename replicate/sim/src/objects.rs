@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use multikernel_replicate::{
-    Asker, Change, Command, CoreId, CoreSet, Denial, ObjectId, Objects, Policy, Replicas, Saved, StateMachine,
+    Asker, Change, Command, CoreId, CoreSet, Denial, Digests, ObjectId, Objects, Policy, Replicas, Saved,
+    StateMachine,
 };
 
 use multikernel_replicate::timers::Timers;
@@ -269,7 +270,7 @@ impl Objects for Witness {
         Some(Tagged { id: OF_THE_PROTOCOL | u64::MAX >> 1, veto: CoreSet::EMPTY, command })
     }
 
-    fn digest(&self) -> Option<u64> {
-        self.inner.digest()
+    fn digests(&self) -> Option<Digests> {
+        self.inner.digests()
     }
 }

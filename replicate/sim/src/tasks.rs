@@ -3,7 +3,7 @@
 use multikernel_replicate::{Agreement, Command, CoreId, CoreSet, ObjectId, Policy, Seq, Time};
 
 use crate::journal::What;
-use crate::net::{Event, FOREIGN, Net};
+use crate::net::Event;
 use crate::objects::{Count, Id, LEDGER, Ledger, TALLY, Tagged, Tally, Witness};
 use crate::plan::Act;
 use crate::world::World;
@@ -85,7 +85,7 @@ impl<P: Policy> World<P> {
             Act::Foreign(to) => {
                 self.last_letter += 1;
                 self.note(core, What::SeenBy(self.last_letter));
-                self.post_letter(FOREIGN, to);
+                self.post_letter(self.net.cores, to);
             }
             Act::Arm { .. } | Act::Cancel { .. } => self.act_on_timers(core, act),
             Act::Read => self.begin_read(core),
@@ -182,11 +182,11 @@ impl<P: Policy> World<P> {
 
     /// Starts a core that is not there, if nobody remembers one of that name.
     fn join(&mut self, core: CoreId, is_stubborn: bool) {
+        let all = self.net.running;
         let knows = |other: CoreId| {
             let part = self.cores[other.index()].part.as_ref();
-            part.is_some_and(|part| part.knows(core)) || !self.net.rings[Net::ring_at(core, other)].is_empty()
+            part.is_some_and(|part| part.knows(core)) || !self.net.ring(core, other).is_empty()
         };
-        let all = self.net.running;
         if all.contains(core) || all.iter().any(knows) {
             return;
         }

@@ -3,12 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use multikernel_replicate::{Agreement, CoreId, CoreSet, ObjectId, Policy, Seq, Time};
+use multikernel_replicate::{Agreement, CoreId, CoreSet, Digests, ObjectId, Policy, Seq, Time};
 
 use crate::Ran;
-use crate::check::CORES;
 use crate::journal::{Journal, What};
-use crate::net::{Event, FOREIGN, Net, SimEffects};
+use crate::net::{Event, Net, SimEffects};
 use crate::objects::{Id, Witness};
 use crate::plan::{Plan, Whom};
 use crate::rng::Rng;
@@ -46,8 +45,8 @@ pub(crate) struct World<P: Policy> {
     pub(crate) alarms: Vec<Waiting>,
 }
 
-/// More events than any run should need.
-const TOO_MANY: u64 = 400_000;
+/// More events than any run should need, for each core: one that finds its core busy happens again.
+const TOO_MANY: u64 = 100_000;
 
 impl<P: Policy> World<P> {
     pub(crate) fn new(seed: u64, traces: bool) -> Self {
@@ -55,7 +54,7 @@ impl<P: Policy> World<P> {
         let mut rng = Rng::new(seed);
         let plan = Plan::new(&mut rng);
         let journal = Rc::new(RefCell::new(Journal::new(traces)));
-        let mut net = Net::new(plan.costs, rng, journal.clone());
+        let mut net = Net::new(plan.cores, plan.costs, rng, journal.clone());
         let founders = CoreSet::below(plan.founders);
         net.running = founders;
         for (core, factor) in &plan.slow {
@@ -76,7 +75,7 @@ impl<P: Policy> World<P> {
                 reads: Vec::new(),
             }
         };
-        let cores = (0..CORES).map(found).collect();
+        let cores = (0..plan.cores).map(found).collect();
         journal.borrow_mut().note(CoreId::new(0), What::Founded(founders));
         for at in 0..plan.acts.len() {
             net.at(plan.acts[at].0, Event::Plan(at));
@@ -101,7 +100,7 @@ impl<P: Policy> World<P> {
         if self.net.traces {
             println!("{:#?}", self.plan);
         }
-        let mut left = TOO_MANY;
+        let mut left = TOO_MANY * self.net.cores as u64;
         while self.journal.borrow().failure().is_none() {
             if let Some(event) = self.net.next() {
                 self.happen(event);
@@ -191,8 +190,8 @@ impl<P: Policy> World<P> {
     }
 
     fn arrive(&mut self, from: CoreId, to: CoreId, event: Event) {
-        let ring = Net::ring_at(from, to);
-        let is_due = self.net.rings[ring].front().is_some_and(|(arrival, _)| *arrival <= self.net.now);
+        let now = self.net.now;
+        let is_due = self.net.ring(from, to).front().is_some_and(|(arrival, _)| *arrival <= now);
         if !is_due || self.net.asleep.contains(to) || self.is_busy(to, event) {
             return;
         }
@@ -201,7 +200,7 @@ impl<P: Policy> World<P> {
 
     /// Reads one message.
     fn read(&mut self, from: CoreId, to: CoreId) {
-        let Some((_, item)) = self.net.rings[Net::ring_at(from, to)].pop_front() else { return };
+        let Some((_, item)) = self.net.ring(from, to).pop_front() else { return };
         let cost = self.net.costs.of(from, to, &mut self.net.rng).receive * self.net.slow[to.index()];
         let busy = &mut self.net.busy_until[to.index()];
         *busy = (*busy).max(self.net.now) + cost;
@@ -295,7 +294,7 @@ impl<P: Policy> World<P> {
         let mut rings: Vec<CoreId> = self.known.iter().collect();
         while !rings.is_empty() && self.net.running.contains(core) {
             let at = self.net.rng.index(rings.len());
-            if self.net.rings[Net::ring_at(rings[at], core)].is_empty() {
+            if self.net.ring(rings[at], core).is_empty() {
                 rings.swap_remove(at);
             } else {
                 self.read(rings[at], core);
@@ -317,7 +316,7 @@ impl<P: Policy> World<P> {
         }
         let mut has_read = false;
         for _ in 0..=self.net.rng.below(4) {
-            let full = |from: &CoreId| !self.net.rings[Net::ring_at(*from, core)].is_empty();
+            let full = |from: &CoreId| !self.net.ring(*from, core).is_empty();
             let rings: Vec<_> = self.known.iter().filter(full).collect();
             if rings.is_empty() || !self.net.running.contains(core) {
                 break;
@@ -330,24 +329,22 @@ impl<P: Policy> World<P> {
     }
 
     fn read_letters(&mut self, core: CoreId) {
-        for from in 0..=FOREIGN {
-            let ring = from * CORES + core.index();
-            while let Some((arrival, letter)) = self.net.letters[ring].front_mut() {
+        for from in 0..=self.net.cores {
+            let (now, published) = (self.net.now, self.net.published);
+            let is_asleep = self.net.asleep.contains(core);
+            while let Some((arrival, letter)) = self.net.letters(from, core).front_mut() {
                 let part = self.cores[core.index()].part.as_ref().filter(|part| part.is_member());
-                let (true, Some(part)) = (*arrival <= self.net.now && !self.net.asleep.contains(core), part)
-                else {
-                    break;
-                };
+                let (true, Some(part)) = (*arrival <= now && !is_asleep, part) else { break };
                 let admits = match letter.held_for {
                     Some(needed) => needed <= part.version(),
-                    None => part.admits(self.net.published),
+                    None => part.admits(published),
                 };
                 if !admits {
-                    letter.held_for.get_or_insert(self.net.published);
+                    letter.held_for.get_or_insert(published);
                     break;
                 }
                 let number = letter.number;
-                self.net.letters[ring].pop_front();
+                self.net.letters(from, core).pop_front();
                 self.journal.borrow_mut().note(core, What::Handled(number));
             }
         }
@@ -393,14 +390,14 @@ impl<P: Policy> World<P> {
                 fail(format!("{core} waits for {:?}", part.waiting_for()));
             } else if part.objects().timers::<P>() != Some((0, 0)) {
                 fail(format!("{core} has not forgotten timers that are over"));
-            } else if digest(part) != digest(first) {
+            } else if digests(part) != digests(first) {
                 fail(format!("the replicas of {core} differ from those of {}", first.core()));
             }
         }
     }
 }
 
-fn digest<P: Policy>(part: &Agreement<Witness, P>) -> (Option<u64>, bool) {
+fn digests<P: Policy>(part: &Agreement<Witness, P>) -> (Option<Digests>, bool) {
     use multikernel_replicate::Objects;
-    (part.objects().digest(), part.objects().poisoned().is_some())
+    (part.objects().digests(), part.objects().poisoned().is_some())
 }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use multikernel_replicate::{
-    Agreement, Asker, Change, CoreId, CoreSet, Effects, Objects, Outcome, Policy, Seq, Sound, Step, Version,
-    Wire,
+    Agreement, Asker, Change, CoreId, CoreSet, Digests, Effects, Objects, Outcome, Policy, Seq, Sound, Step,
+    Version, Wire,
 };
 use multikernel_sim::mutants::{AnySurvivor, NoAlarm};
 use stateright::{Checker, Model, Property};
@@ -84,7 +84,7 @@ impl Objects for Small {
     fn poisoned(&self) -> Option<u8> {
         None
     }
-    fn digest(&self) -> Option<u64> {
+    fn digests(&self) -> Option<Digests> {
         None
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use crate::host::Links;
-use crate::{CoreId, Denial, Effects, Message, Outcome, Replicas, Seq, Version, Wire};
+use crate::{CoreId, Denial, Effects, Message, ObjectId, Outcome, Replicas, Seq, Version, Wire};
 
 /// A Vote or a Done that has not been sent: perhaps the next one says all that it says.
 pub(crate) type Reply = Option<(CoreId, Wire<Replicas>)>;
@@ -80,7 +80,7 @@ impl Effects<Replicas> for Desk<'_> {
         self.has_left = true;
     }
 
-    fn diverged(&mut self, core: CoreId, version: Version) {
-        self.links.diverged(core, version);
+    fn diverged(&mut self, core: CoreId, version: Version, object: ObjectId, kind: &'static str) {
+        self.links.diverged(core, version, object, kind);
     }
 }

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use crate::host::Host;
-use crate::{CoreId, Replicas, Time, Version, Wire};
+use crate::{CoreId, ObjectId, Replicas, Time, Version, Wire};
 
 /// How one core reaches the others. Used on its thread only.
 ///
@@ -42,8 +42,8 @@ pub trait Links {
     /// That core has kept the home waiting for so long.
     fn stalled(&self, core: CoreId, waited: Duration);
 
-    /// A replica of that core differs from the one here, which its author has to hear of.
-    fn diverged(&self, core: CoreId, version: Version);
+    /// That core's replica of an object of this kind differs from the one here, which its author has to hear of.
+    fn diverged(&self, core: CoreId, version: Version, object: ObjectId, kind: &'static str);
 }
 
 /// How threads that are no cores, and cores that are no members, reach one that is.

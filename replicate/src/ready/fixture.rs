@@ -108,7 +108,7 @@ impl<M: Model> Cores<M> {
             let seen = replicas.read(ID, M::of);
             assert_eq!(seen.as_ref(), Some(&self.model), "{when}");
             assert_eq!(replicas.next_due(), self.model.next_due(), "{when}");
-            assert_eq!(replicas.digest(), self.replicas[HOME].digest(), "{when}");
+            assert_eq!(replicas.digests(), self.replicas[HOME].digests(), "{when}");
         }
     }
 

@@ -15,7 +15,7 @@ use multikernel_channels::epoch;
 use multikernel_channels::mesh::{End, Mesh, News};
 use multikernel_channels::sync::{Arc, Ordering, fence};
 use multikernel_replicate::host::{Gateway, Host, Job, Links};
-use multikernel_replicate::{CoreId, CoreSet, Replicas, Time, Version, Wire, limits};
+use multikernel_replicate::{CoreId, CoreSet, ObjectId, Replicas, Time, Version, Wire, limits};
 
 use crate::context::Resources;
 use crate::limits::AGREEMENT_READS;
@@ -195,8 +195,8 @@ impl Links for Wires {
         }
     }
 
-    fn diverged(&self, core: CoreId, version: Version) {
-        tracing::error!(%core, %version, "a replica differs from the others: its state machine is not deterministic");
+    fn diverged(&self, core: CoreId, version: Version, object: ObjectId, kind: &'static str) {
+        tracing::error!(%core, %version, object = object.0, %kind, "a replica differs from the home's: its state machine is not deterministic");
     }
 }
 

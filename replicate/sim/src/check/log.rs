@@ -95,7 +95,9 @@ impl Log {
                 }
             }
             What::Decided(version) => return self.decide(core, *version),
-            What::Diverged(other) => return Err(format!("its replicas differ from those of {other}")),
+            What::Diverged(other, object) => {
+                return Err(format!("its {object:?} differs from that of {other}"));
+            }
             _ => {}
         }
         Ok(())

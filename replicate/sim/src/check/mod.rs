@@ -19,7 +19,7 @@ use timers::Timers;
 use wire::WireRules;
 
 /// Cores are below this in a run.
-pub(crate) const CORES: usize = 16;
+pub(crate) const CORES: usize = 72;
 
 /// All checkers.
 pub(crate) struct Checks {

@@ -1,7 +1,7 @@
 //! One round of the protocol as it ships, with as many cores as it takes.
 
 use multikernel_replicate::{
-    Agreement, Asker, Change, CoreId, Effects, Objects, Outcome, Seq, Sound, Version, Wire,
+    Agreement, Asker, Change, CoreId, Digests, Effects, Objects, Outcome, Seq, Sound, Version, Wire,
 };
 
 use super::wires::Wires;
@@ -36,7 +36,7 @@ impl Objects for Nothing {
     fn poisoned(&self) -> Option<()> {
         None
     }
-    fn digest(&self) -> Option<u64> {
+    fn digests(&self) -> Option<Digests> {
         None
     }
 }
