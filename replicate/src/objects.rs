@@ -145,14 +145,23 @@ pub trait Objects {
 ///
 /// let here: Digests = [(ObjectId(1), 10), (ObjectId(2), 20)].into_iter().collect();
 /// let there: Digests = [(ObjectId(1), 10), (ObjectId(2), 21)].into_iter().collect();
-/// assert_eq!(here.differs_in(&there), Some(ObjectId(2)));
-/// assert_eq!(here.differs_in(&here), None);
+/// assert_ne!(here, there);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Digests(Box<[(ObjectId, u64)]>);
 
 impl Digests {
     /// The first object that has another sum, or that one of the two has not.
+    ///
+    /// ```
+    /// use multikernel_replicate::{Digests, ObjectId};
+    ///
+    /// let here: Digests = [(ObjectId(1), 10), (ObjectId(2), 20)].into_iter().collect();
+    /// let there: Digests = [(ObjectId(1), 10)].into_iter().collect();
+    /// assert_eq!(here.differs_in(&there), Some(ObjectId(2)));
+    /// assert_eq!(here.differs_in(&here), None);
+    /// ```
+    #[must_use]
     pub fn differs_in(&self, other: &Self) -> Option<ObjectId> {
         let both = self.0.iter().zip(&other.0).find(|(ours, theirs)| ours != theirs).map(|(ours, _)| ours.0);
         let rest = self.0.get(other.0.len()).or(other.0.get(self.0.len())).map(|(object, _)| *object);
