@@ -462,12 +462,17 @@ fn mesh_two_writers() {
 
 #[test]
 fn mesh_writer_stays() {
-    model(3, || mesh::the_last_message_arrives(ModelBell::new(), 0, 3));
+    model(3, || mesh::the_last_message_arrives(ModelBell::new(), 0, 3, mesh::large));
 }
 
 #[test]
 fn mesh_writer_is_not_watched() {
-    model(3, || mesh::the_last_message_arrives(ModelBell::new(), 4, 2));
+    model(3, || mesh::the_last_message_arrives(ModelBell::new(), 4, 2, mesh::large));
+}
+
+#[test]
+fn mesh_writer_is_not_watched_and_stays_in_its_ring() {
+    model(3, || mesh::the_last_message_arrives(ModelBell::new(), 4, 2, |number| number));
 }
 
 #[test]

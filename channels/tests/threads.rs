@@ -397,8 +397,9 @@ fn mpsc_waiting_sender_goes() {
 fn mesh_loses_nothing() {
     for _ in 0..few(200) {
         mesh::everything_arrives(doorbell(), 3, 200);
-        mesh::the_last_message_arrives(doorbell(), 0, 200);
-        mesh::the_last_message_arrives(doorbell(), 4, 200);
+        mesh::the_last_message_arrives(doorbell(), 0, 200, mesh::large);
+        mesh::the_last_message_arrives(doorbell(), 4, 200, mesh::large);
+        mesh::the_last_message_arrives(doorbell(), 4, 200, |number| number);
     }
 }
 

@@ -1,22 +1,23 @@
 //! Channels between the cores of a Machine, while those cores park, wake, poll and have other things to do.
 //!
-//! `MULTIKERNEL_SEED` picks the dice, `MULTIKERNEL_MESSAGES` how many messages pass through a channel for 1,024 (through
-//! a smaller one, fewer), and one in `MULTIKERNEL_PAUSES` times an end sleeps for a while. A thousand million messages:
+//! `MULTIKERNEL_SEED` picks the dice, `MULTIKERNEL_MESSAGES` how many messages pass through an `spsc` channel for 1,024 (fewer
+//! through a smaller one and the other kinds), and one in `MULTIKERNEL_PAUSES` times an end sleeps for a while. A thousand
+//! million messages:
 //!
 //! ```sh
-//! MULTIKERNEL_MESSAGES=123000000 MULTIKERNEL_PAUSES=50000 cargo test --release -p multikernel --test channels however
+//! MULTIKERNEL_MESSAGES=94000000 MULTIKERNEL_PAUSES=50000 cargo test --release -p multikernel --test channels however
 //! ```
 
 use std::cell::Cell;
 use std::io::Write;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use multikernel::channels::bulk::{Buffer, Pool};
-use multikernel::channels::fanout;
 use multikernel::channels::spsc::{self, Receiver, Sender};
+use multikernel::channels::{fanout, mpsc};
 use multikernel::net::TcpListener;
 use multikernel::runtime::{Builder, DriverChoice, Polling};
 use multikernel::task::yield_now;
@@ -99,7 +100,87 @@ async fn receive_all(mut rx: Receiver<u64>, count: u64, mut dice: Dice) {
     assert_eq!(rx.recv().await, None);
 }
 
-/// Every core sends to the next one and receives from the one before.
+/// Sends the numbers below `count` from one core after another, through one lane after another.
+async fn send_from_everywhere(tx: mpsc::Sender<(usize, u64)>, me: usize, count: u64, mut dice: Dice) {
+    let all: Vec<_> = cores().collect();
+    let (mut tx, mut next) = (tx, 0);
+    while next < count {
+        let core = all[dice.below(all.len() as u64) as usize];
+        let until = count.min(next + 1 + dice.below(count / 10 + 1));
+        let sends = spawn_on(core, move || async move {
+            for number in next..until {
+                if dice.below(2) == 0 || tx.try_send((me, number)).is_err() {
+                    tx.send((me, number)).await.expect("the receiver stays to the end");
+                }
+                dice.pause().await;
+            }
+            (tx, dice)
+        });
+        (tx, dice) = sends.await.expect("no end panics");
+        next = until;
+    }
+}
+
+/// None twice, none missing, each sender's in order.
+async fn receive_from_all(mut rx: mpsc::Receiver<(usize, u64)>, senders: usize, count: u64, mut dice: Dice) {
+    let (mut next, mut batch) = (vec![0; senders], Vec::new());
+    let mut is_open = true;
+    while is_open {
+        match dice.below(3) {
+            0 => is_open = rx.recv().await.map(|message| batch.push(message)).is_some(),
+            1 => batch.extend(rx.try_recv().ok()),
+            _ => is_open = rx.recv_many(&mut batch, 1 + dice.below(300) as usize).await > 0,
+        }
+        for (from, number) in batch.drain(..) {
+            assert_eq!(number, next[from], "from sender {from}");
+            next[from] += 1;
+        }
+        dice.pause().await;
+    }
+    assert!(next.iter().all(|received| *received == count), "{next:?} of {count}");
+}
+
+/// Buffers of a pool.
+const LENT: u64 = 4;
+
+/// Lends out buffers with the numbers below `count` in them. In the end all are at home, and each is there once.
+async fn lend(mut tx: Sender<Buffer>, count: u64, mut dice: Dice) {
+    let pool = Pool::new(LENT as usize, 8);
+    for number in 0..count {
+        let at_once = if dice.below(2) == 0 { pool.try_take() } else { None };
+        let mut buffer = match at_once {
+            Some(buffer) => buffer,
+            None => pool.take().await,
+        };
+        buffer.copy_from_slice(&number.to_le_bytes());
+        tx.send(buffer).await.expect("the borrower stays to the end");
+        dice.pause().await;
+    }
+    drop(tx); // which ends the borrower, and brings home what it keeps
+    let mut home = Vec::new();
+    for _ in 0..LENT {
+        home.push(pool.take().await);
+    }
+    assert!(pool.try_take().is_none(), "one is here twice");
+}
+
+/// Keeps some of them for a while and gives them back in any order.
+async fn borrow(mut rx: Receiver<Buffer>, count: u64, mut dice: Dice) {
+    let (mut next, mut kept) = (0_u64, Vec::new());
+    while let Some(buffer) = rx.recv().await {
+        kept.push((next, buffer));
+        next += 1;
+        let keeps = dice.below(LENT) as usize; // not all: the lender would wait for ever
+        while kept.len() > keeps {
+            let (number, buffer) = kept.swap_remove(dice.below(kept.len() as u64) as usize);
+            assert_eq!(buffer[..], number.to_le_bytes(), "nobody else had it meanwhile");
+        }
+        dice.pause().await;
+    }
+    assert_eq!(next, count);
+}
+
+/// Every core sends to the next one and receives from the one before, lends to it and borrows from there, and all send to some.
 fn ring_of_cores(driver: DriverChoice, polling: Polling, count: usize) {
     let seed = from_environment("MULTIKERNEL_SEED", 1);
     let messages = from_environment("MULTIKERNEL_MESSAGES", 30_000);
@@ -109,6 +190,7 @@ fn ring_of_cores(driver: DriverChoice, polling: Polling, count: usize) {
     let run = Builder::new_test().cores(count).driver(driver).polling(polling).run(move || async move {
         let (mut tasks, mut passed) = (Vec::new(), 0);
         let mut dice = Dice::new(seed);
+        let mut dice = || Dice::new(dice.below(u64::MAX));
         let all: Vec<_> = cores().collect();
         for (at, &core) in all.iter().enumerate() {
             let next = all[(at + 1) % count];
@@ -116,9 +198,26 @@ fn ring_of_cores(driver: DriverChoice, polling: Polling, count: usize) {
             let count = (messages * capacity).div_ceil(1024);
             passed += count;
             let (tx, rx) = spsc::channel(capacity as usize);
-            let (sending, receiving) = (Dice::new(dice.below(u64::MAX)), Dice::new(dice.below(u64::MAX)));
+            let (sending, receiving) = (dice(), dice());
             tasks.push(spawn_on(core, move || send_all(tx, count, sending)));
             tasks.push(spawn_on(next, move || receive_all(rx, count, receiving)));
+            let count = messages.div_ceil(64);
+            passed += count;
+            let (tx, rx) = spsc::channel(1 + at % 3);
+            let (lending, borrowing) = (dice(), dice());
+            tasks.push(spawn_on(core, move || lend(tx, count, lending)));
+            tasks.push(spawn_on(next, move || borrow(rx, count, borrowing)));
+        }
+        for (capacity, &core) in [1024, 7].into_iter().zip(&all) {
+            let each = (messages * capacity).div_ceil(1024 * 8);
+            passed += each * count as u64;
+            let (tx, rx) = mpsc::channel(capacity as usize);
+            let receiving = dice();
+            tasks.push(spawn_on(core, move || receive_from_all(rx, count, each, receiving)));
+            for (me, &core) in all.iter().enumerate() {
+                let (tx, sending) = (tx.clone(), dice());
+                tasks.push(spawn_on(core, move || send_from_everywhere(tx, me, each, sending)));
+            }
         }
         for task in tasks {
             task.await.expect("no end panics");
@@ -236,7 +335,7 @@ fn what_a_waker_sends_arrives_though_its_core_parks_next() {
             assert_eq!(waits.await.unwrap(), Some(1));
         }
     });
-    let (send, receive) = mpsc::channel();
+    let (send, receive) = std::sync::mpsc::channel();
     std::thread::spawn(move || send.send(runtime.block_on(done)));
     receive.recv_timeout(Duration::from_secs(20)).expect("no wake is lost").expect("no end panics");
 }
@@ -266,7 +365,7 @@ fn a_core_that_rings_another_does_not_park_on_its_own_tasks() {
             assert_eq!(answers.recv().await, Some(round));
         }
     });
-    let (send, receive) = mpsc::channel();
+    let (send, receive) = std::sync::mpsc::channel();
     std::thread::spawn(move || send.send(runtime.block_on(done)));
     receive.recv_timeout(Duration::from_secs(20)).expect("the reader runs").expect("no end panics");
 }

@@ -123,7 +123,11 @@ pub const ALL: [Scene; 6] = [
         connections: 10_000,
         rounds: [3, 1],
         measures: &["largest/smallest"],
-        goals: &[Goal::worst("largest/smallest", Bound::AtMost(1.05))],
+        // Who moves tasks may have moved some off the CPU that the client keeps busy before all have been answered.
+        goals: &[
+            Goal::worst("largest/smallest", Bound::AtMost(1.05)).of("multikernel-still"),
+            Goal::worst("largest/smallest", Bound::AtMost(1.05)),
+        ],
         visit: burst,
     },
     Scene {

@@ -1,5 +1,6 @@
 //! Rings from each core to each other: nothing is lost, also not by who sleeps or is taken to sleep.
 
+use std::fmt::Debug;
 use std::sync::Arc as StdArc;
 
 use multikernel_channels::doorbell::{State, StateWord};
@@ -9,9 +10,9 @@ use multikernel_channels::sync::{Arc, Ordering, fence, thread};
 use super::Bell;
 
 /// A message so large that the first ring is for one of them.
-type Large<T> = (T, [u8; 255]);
+pub type Large<T> = (T, [u8; 255]);
 
-fn large<T>(message: T) -> Large<T> {
+pub fn large<T>(message: T) -> Large<T> {
     (message, [0; 255])
 }
 
@@ -60,18 +61,23 @@ fn sleep<T: Send>(bell: &impl Bell, reader: &End<T>) {
 }
 
 /// As [`everything_arrives`], of a writer that stays: no later hint makes up for one that was missed. The reader watches the
-/// rings of so many others before it hears of the writer: if it can watch no more, it knows of it by hints alone.
-pub fn the_last_message_arrives<B: Bell + 'static>(bell: B, watched: usize, messages: usize) {
+/// rings of so many others before it hears of the writer: if it can watch no more, it knows of it by hints alone. Small
+/// messages are together in one ring, large ones are not.
+pub fn the_last_message_arrives<B, T>(bell: B, watched: usize, messages: usize, message: fn(usize) -> T)
+where
+    B: Bell + 'static,
+    T: Send + PartialEq + Debug + 'static,
+{
     let (mesh, bell) = (Mesh::new(2 + watched, messages), Arc::new(bell));
     let mut reader = End::new(&mesh, 0);
     let mut others: Vec<_> = (2..2 + watched).map(|me| End::new(&mesh, me)).collect();
-    others.iter_mut().for_each(|other| other.push(0, large(0)));
+    others.iter_mut().for_each(|other| other.push(0, message(0)));
     assert!(others.iter().all(|_| reader.read().is_some()) && reader.read().is_none());
     let writer = {
         let (mut end, bell) = (End::new(&mesh, 1), Arc::clone(&bell));
         thread::spawn(move || {
             for number in 0..messages {
-                end.push(0, large(number));
+                end.push(0, message(number));
                 bell.after_publishing();
             }
             end
@@ -81,7 +87,7 @@ pub fn the_last_message_arrives<B: Bell + 'static>(bell: B, watched: usize, mess
     while next < messages {
         match reader.read() {
             Some(news) => {
-                assert_eq!(news, (1, News::Message(large(next))));
+                assert_eq!(news, (1, News::Message(message(next))));
                 next += 1;
             }
             None => sleep(&*bell, &reader),
