@@ -162,7 +162,7 @@ impl StateWord {
     /// ```
     #[must_use]
     pub fn state(&self) -> State {
-        // Relaxed: an observation that nothing depends on.
+        // Relaxed: an observation. Whoever goes by it fences first (R64).
         State::from_word(self.0.load(Ordering::Relaxed))
     }
 }

@@ -405,7 +405,7 @@ impl Objects for Replicas {
     }
 
     fn kind(&self, object: ObjectId) -> &'static str {
-        let slot = self.slots.iter().find(|(_, id, _)| *id == object);
-        slot.and_then(|(_, _, slot)| slot.replica()).map_or("object that is closed", |replica| replica.kind())
+        let replica = self.slots.get(object).and_then(Slot::replica);
+        replica.map_or("object that is closed", |replica| replica.kind())
     }
 }

@@ -96,8 +96,8 @@ where
     drop((writer.join().unwrap(), others));
 }
 
-/// One core posts and looks whether the other is parked. If it was, the other reads the message before it runs anything:
-/// then the first may go on as if it had been read.
+/// One core posts and looks whether the other is parked, or rung by a third. If it was, the other reads the message before it
+/// runs anything: then the first may go on as if it had been read.
 pub fn who_is_taken_to_sleep_reads_before_it_runs() {
     let mesh = Mesh::new(2, 1);
     let word = Arc::new(StateWord::new());
@@ -114,12 +114,16 @@ pub fn who_is_taken_to_sleep_reads_before_it_runs() {
             (has_read, member)
         })
     };
+    let ringer = {
+        let word = Arc::clone(&word);
+        thread::spawn(move || word.must_ring())
+    };
     home.push(1, ());
     fence(Ordering::SeqCst); // pairs with the fence above
-    let seemed_parked = word.state() == State::Parked;
+    let seemed_asleep = matches!(word.state(), State::Parked | State::Rung);
     let (has_read, member) = sleeper.join().unwrap();
-    assert!(has_read || !seemed_parked, "it ran, and others went on without it");
-    drop((home, member));
+    assert!(has_read || !seemed_asleep, "it ran, and others went on without it");
+    drop((ringer.join().unwrap(), home, member));
 }
 
 /// A core that goes and comes again: who writes to it meanwhile disturbs neither life.
