@@ -112,27 +112,29 @@ pub fn with<R>(budget: u8, f: impl FnOnce() -> R) -> R {
 
 /// Runs `f` without a limit.
 pub fn unlimited<R>(f: impl FnOnce() -> R) -> R {
-    let _restore = Progress(BUDGET.with(|budget| budget.left.replace(UNLIMITED)));
+    struct Restore(u8);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            BUDGET.with(|budget| budget.left.set(self.0));
+        }
+    }
+    let _restore = Restore(BUDGET.with(|budget| budget.left.replace(UNLIMITED)));
     f()
 }
 
-/// Takes one unit of the running task's budget. `Pending`, after waking the task, when none is left.
+/// Whether a unit of the running task's budget is left, for something that may turn out not to be ready. `Pending`, after
+/// waking the task, when none is.
 ///
-/// A resource calls this first in each poll, and [`Progress::made`] when the poll turns out ready; a poll that ends
-/// pending costs nothing.
+/// A resource calls this first in each poll, and [`Progress::made`] when the poll turns out ready, which takes the unit; a poll
+/// that ends pending costs nothing.
 #[inline]
 pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<Progress> {
-    BUDGET.with(|budget| {
-        if budget.left.get() == 0 && !budget.next_slice() {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let left = budget.left.get();
-        if left != UNLIMITED {
-            budget.left.set(left - 1);
-        }
-        Poll::Ready(Progress(left))
-    })
+    if has_left() {
+        Poll::Ready(Progress(()))
+    } else {
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 /// As [`poll_proceed`], for what hands over the result of work that has been done: the end of a slice is no reason to keep that
@@ -161,22 +163,22 @@ pub fn spend(units: u8) {
     });
 }
 
-/// Gives the unit of budget back when dropped, unless progress was made.
+/// The right to do something that may take a unit of the budget.
 #[derive(Debug)]
 #[must_use]
-pub struct Progress(u8);
+pub struct Progress(());
 
 impl Progress {
-    /// Keeps the unit: something was done.
+    /// Takes the unit: something was done.
     #[inline]
     pub fn made(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        BUDGET.with(|budget| budget.left.set(self.0));
+        BUDGET.with(|budget| {
+            // None is left if what was done was itself made of such things, which have taken theirs.
+            let left = budget.left.get();
+            if (1..UNLIMITED).contains(&left) {
+                budget.left.set(left - 1);
+            }
+        });
     }
 }
 

@@ -8,6 +8,13 @@ pub(crate) const HUB_SIDES: usize = 2;
 
 const _: () = assert!(HUB_PORTS * HUB_SIDES <= 32, "a bit of a word for each");
 
+/// Looks at a channel before the end that found nothing goes to wait: about a microsecond, which is a few times as long as a
+/// message and its answer take between two cores that are awake.
+pub(crate) const LINGER_LOOKS: u32 = 32;
+
+/// The most pauses for which an end keeps away from a channel that messages flow through all the time: about as long.
+pub(crate) const PACE_PAUSES: u32 = 32;
+
 /// Receivers of one channel that a core remembers to knock at. A sender with more knocks at once, with one fence for
 /// all, rather than drive every other channel out of its core's table.
 pub(crate) const NOTED_RECEIVERS: usize = HUB_PORTS / 4;

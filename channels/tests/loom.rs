@@ -192,6 +192,18 @@ fn spsc_receiver_moves() {
 }
 
 #[test]
+fn spsc_lingers() {
+    for runner in [Runner::Plain, Runner::Core, Runner::Lingering] {
+        for rounds in 1..=2 {
+            let runners = [runner, Runner::Lingering];
+            model(1, move || ports::spsc_goes_to_and_fro(ModelBell::new, runners, rounds));
+        }
+    }
+    let runners = [Runner::Core, Runner::Lingering];
+    model(2, move || ports::spsc_passes_all_then_closes(ModelBell::new, runners, 2, 2));
+}
+
+#[test]
 fn spsc_knocks_in_the_end() {
     model(3, || ports::spsc_try_ends(ModelBell::new));
 }
@@ -315,6 +327,7 @@ fn epoch_nothing_overtakes_a_commit() {
     for by in epoch::ALL {
         model(2, move || epoch::nothing_overtakes_a_commit(ModelBell::new, Runner::Plain, by));
         model(1, move || epoch::nothing_overtakes_a_commit(ModelBell::new, Runner::Core, by));
+        model(1, move || epoch::nothing_overtakes_a_commit(ModelBell::new, Runner::Lingering, by));
     }
 }
 

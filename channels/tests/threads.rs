@@ -172,6 +172,16 @@ fn spsc_receiver_moves() {
 }
 
 #[test]
+fn spsc_lingers() {
+    for runner in [Runner::Plain, Runner::Core, Runner::Lingering] {
+        for runners in [[runner, Runner::Lingering], [Runner::Lingering, runner]] {
+            ports::spsc_goes_to_and_fro(doorbell, runners, few(20_000));
+            ports::spsc_passes_all_then_closes(doorbell, runners, 8, few(100_000));
+        }
+    }
+}
+
+#[test]
 fn spsc_knocks_in_the_end() {
     for _ in 0..few(1_000) {
         ports::spsc_try_ends(doorbell);

@@ -164,6 +164,10 @@ pub(crate) const DRIVER_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a core polls for messages before it parks, where polling pays: about what a park and a wake cost.
 pub(crate) const POLLING: Duration = Duration::from_micros(10);
 
+/// A core that polls for less than this does so only between polls of tasks, since an end of a channel that lingers may take as
+/// long.
+pub(crate) const POLLING_TO_LINGER: Duration = Duration::from_micros(4);
+
 /// While it polls for messages, a core looks at the clock every so many looks.
 pub(crate) const LOOKS_PER_CLOCK: u32 = 8;
 

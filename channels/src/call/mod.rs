@@ -198,6 +198,10 @@ impl Port for Line {
             Side::Sender => !is_open || answered & CLOSED != 0,
         }
     }
+
+    fn lingers(&self, _: Side) -> bool {
+        true // both wait for a message
+    }
 }
 
 /// The places of the one question and the one answer, those on the line included.

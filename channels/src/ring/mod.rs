@@ -88,6 +88,7 @@ fn starting_at<T>(start: usize, capacity: NonZeroUsize) -> (Producer<T>, Consume
     let slots = Arc::new(Slots {
         indices: Arc::clone(&indices),
         slots: (0..slots).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+        mask: slots - 1,
     });
     let producer = Producer::new(start, Arc::clone(&indices), Arc::clone(&slots));
     (producer, Consumer::new(start, indices, slots))
@@ -144,6 +145,8 @@ impl Indices {
 struct Slots<T> {
     indices: Arc<Indices>,
     slots: Box<[UnsafeCell<MaybeUninit<T>>]>,
+    /// One less than their number, which is a power of two.
+    mask: usize,
 }
 
 // SAFETY: two threads at most use a `Slots`, one through the producer and one through the consumer. A slot is
@@ -155,8 +158,8 @@ unsafe impl<T: Send> Sync for Slots<T> {}
 impl<T> Slots<T> {
     #[inline]
     fn at(&self, index: usize) -> &UnsafeCell<MaybeUninit<T>> {
-        // The number of slots is a power of two.
-        &self.slots[index & (self.slots.len() - 1)]
+        // SAFETY: with the mask the index is less than the number of slots.
+        unsafe { self.slots.get_unchecked(index & self.mask) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use multikernel_channels::error::{TryRecvError, TrySendError};
 use multikernel_channels::hub::Hub;
 use multikernel_channels::spsc;
-use multikernel_channels::sync::{AtomicBool, Ordering, thread};
+use multikernel_channels::sync::{AtomicBool, Ordering, per_thread, thread};
 
 use super::{Bell, Token, assert_nothing_left};
 
@@ -19,6 +19,17 @@ pub enum Runner {
     Plain,
     /// A thread with a hub.
     Core,
+    /// As before, and its ends look once more before they wait.
+    Lingering,
+}
+
+per_thread! {
+    static IS_FREE: bool = false
+}
+
+/// Every other time: then an end that lingers looks twice.
+fn now_and_then() -> bool {
+    IS_FREE.with(|is_free| is_free.replace(!is_free.get()))
 }
 
 /// What may run the two ends of a channel: the first or the sending one, then the other.
@@ -81,6 +92,9 @@ pub fn run<B: Bell, F: Future>(runner: Runner, bell: B, future: F) -> F::Output 
         }
     }
     let hub = Hub::new();
+    if runner == Runner::Lingering {
+        hub.linger_while(now_and_then);
+    }
     hub.enter(|| {
         loop {
             if let Poll::Ready(output) = poll() {
@@ -209,6 +223,26 @@ pub fn spsc_receiver_moves<B: Bell>(bell: fn() -> B, then: Runner) {
     });
     run(Runner::Plain, bell(), tx.send(7)).unwrap();
     assert_eq!(first.join().unwrap().join().unwrap(), Some(7));
+}
+
+/// Questions and answers between two ends that linger.
+pub fn spsc_goes_to_and_fro<B: Bell>(bell: fn() -> B, [asking, answering]: [Runner; 2], rounds: usize) {
+    let (mut questions, mut asked) = spsc::channel(1);
+    let (mut answers, mut answered) = spsc::channel(1);
+    let other = thread::spawn(move || {
+        run(answering, bell(), async move {
+            while let Some(number) = asked.recv().await {
+                answers.send(number).await.expect("who asks waits for the answer");
+            }
+        });
+    });
+    run(asking, bell(), async move {
+        for number in 0..rounds {
+            questions.send(number).await.expect("there is who answers");
+            assert_eq!(answered.recv().await, Some(number));
+        }
+    });
+    other.join().unwrap();
 }
 
 /// Sends and receives without waiting on two cores: what was put off is done before a core sleeps.

@@ -23,7 +23,7 @@ use multikernel_channels::sync::{Arc, Ordering};
 
 use crate::context::{self, Resources};
 use crate::driver::{self, Wait};
-use crate::limits::{DRIVER_PATIENCE, LOOKS_PER_CLOCK};
+use crate::limits::{DRIVER_PATIENCE, LOOKS_PER_CLOCK, POLLING_TO_LINGER};
 use crate::machine::agreement::Seat;
 use crate::machine::mailbox::{Mailbox, Standing};
 use crate::machine::membership::Retiring;
@@ -163,6 +163,9 @@ impl Core {
         CURRENT.set(self);
         let clear = Clear;
         budget::ask(turn::poll_goes_on);
+        if self.polling >= Some(POLLING_TO_LINGER) {
+            self.hub.linger_while(turn::has_nothing_else);
+        }
         let result = context::enter(&self.resources, || {
             // SAFETY: `self` is borrowed until after `leave`, on this one thread.
             unsafe { self.home.enter() };
@@ -275,7 +278,10 @@ impl Core {
 
     /// While messages keep coming, polling for the next costs less than parking and being woken.
     fn poll_before_parking(&self) -> bool {
-        let Some(limit) = self.polling.filter(|_| self.had_mail.replace(false)) else { return false };
+        let Some(limit) = self.polling.filter(|_| self.had_mail.replace(false) | self.hub.has_lingered())
+        else {
+            return false;
+        };
         self.submit_rings();
         if self.home.has_runnable() {
             return true; // it found completions

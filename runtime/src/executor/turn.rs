@@ -20,7 +20,26 @@ pub(super) fn poll_goes_on() -> bool {
     })
 }
 
+/// Whether this thread's core, which is polling a task, would only look for messages if that task waited now.
+pub(super) fn has_nothing_else() -> bool {
+    with(|core| core.is_some_and(Core::has_nothing_else))
+}
+
 impl Core {
+    fn has_nothing_else(&self) -> bool {
+        let driver_rests = || {
+            let reactor = self.resources.reactor.try_borrow();
+            reactor.is_ok_and(|reactor| !reactor.has_completions() && !reactor.has_submissions())
+        };
+        !self.home.has_runnable()
+            && !self.mailbox().has_mail()
+            && !self.home.holds_mail()
+            && !self.seat.has_news()
+            && !self.rang.get()
+            && !self.is_called()
+            && driver_rests()
+    }
+
     /// Polls tasks until none is left, or the turn's share of polls or of time is used up, or I/O asks for attention.
     pub(super) fn poll_tasks(&self) {
         if !self.home.has_runnable() {
@@ -74,5 +93,53 @@ impl Core {
         self.mailbox().load.delay.store(delay, Ordering::Relaxed); // a figure
         let are_long = now.saturating_duration_since(started) > TURN_TIME / POLLS_PER_LOOK * polls;
         self.long_polls.set(are_long || self.searches(now));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::net::UdpSocket as StdSocket;
+    use std::time::Duration;
+
+    use futures::poll;
+
+    use super::{has_nothing_else, with};
+    use crate::net::UdpSocket;
+    use crate::runtime::{Builder, Handle};
+    use crate::task::yield_now;
+    use crate::{CoreId, spawn_local};
+
+    #[test]
+    fn a_core_has_something_else_to_do_when_anything_waits() {
+        assert!(!has_nothing_else(), "this is no core");
+        let test = || async {
+            assert!(has_nothing_else());
+
+            let task = spawn_local(async {});
+            assert!(!has_nothing_else(), "a task is ready");
+            task.await.unwrap();
+            assert!(has_nothing_else());
+
+            let (handle, here) = (Handle::current(), CoreId::current());
+            std::thread::spawn(move || drop(handle.spawn_on(here, || async {}))).join().unwrap();
+            assert!(!has_nothing_else(), "there is mail");
+            yield_now().await;
+            yield_now().await;
+            assert!(has_nothing_else());
+
+            let submits = with(|core| core.unwrap().resources.reactor.borrow().ring_fd().is_some());
+            if submits {
+                let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                let mut readable = Box::pin(socket.readable());
+                assert!(poll!(&mut readable).is_pending());
+                assert!(!has_nothing_else(), "an operation is not submitted yet");
+                crate::time::sleep(Duration::from_millis(1)).await;
+                assert!(has_nothing_else());
+                let other = StdSocket::bind("127.0.0.1:0").unwrap();
+                other.send_to(b"hello", socket.local_addr().unwrap()).unwrap();
+                assert!(!has_nothing_else(), "an operation has ended");
+            }
+        };
+        Builder::new_test().run(test).unwrap();
     }
 }

@@ -18,7 +18,8 @@ use crate::task::quietly;
 /// Whether a core polls for messages before it parks.
 ///
 /// Polling hides the cost of a park and a wake, some ten microseconds, and uses CPU time that others might want. It
-/// is bounded, and happens only while messages arrive.
+/// is bounded, and happens only while messages arrive. Where a core polls, a receiver of its channels that finds nothing
+/// polls as well, for a microsecond or two within its task's poll, as long as the core has nothing else to do.
 ///
 /// # Examples
 /// ```

@@ -11,164 +11,23 @@
 //! - **Knocking later.** A sender on a core does not fence and look for a sleeper after each message. It notes the
 //!   channel in its core's hub, and the core does it for all of them at once, with one fence, a few polls later at the
 //!   latest and in any case before it parks.
+//! - **Lingering.** A receiver that finds nothing may look for a microsecond more within its poll.
 //!
 //! The same goes for senders that wait for room. A thread without a hub, such as one of another runtime, registers
 //! wakers and knocks at once; so does a core whose table is full. Both kinds mix freely.
 
+mod linger;
+mod port;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::ptr::NonNull;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
-use crate::gate::{Gate, Registered};
+use self::linger::Pace;
+pub(crate) use self::port::{Look, Port, Side, come_back, hurry, is_core, notify, poll_port, slot};
 use crate::limits::{HUB_PORTS, HUB_SIDES};
 use crate::sync::{Ordering, SharedArc, fence, per_thread};
 use crate::{memory, slots};
-
-/// One end of a channel, as far as waiting goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Receiver,
-    Sender,
-}
-
-/// The part of a channel that its ends share and that says who may go on.
-pub(crate) trait Port: Send + Sync + 'static {
-    /// Where `side` waits.
-    fn gate(&self, side: Side) -> &Gate;
-
-    /// Whether `side`, if it waits, has something to do. Asked on the thread where `side` was polled last.
-    fn is_ready(&self, side: Side) -> bool;
-
-    /// After something was published for `side` and a SeqCst fence: adds to `woken` who is to be woken. `slot` is that
-    /// of the hub that published, `None` if it was a thread without one.
-    fn knock(&self, side: Side, slot: Option<usize>, woken: &mut Vec<Waker>) {
-        let _ = slot;
-        woken.extend(self.gate(side).knock());
-    }
-}
-
-/// A waiting end's answer to "may I sleep?".
-#[must_use]
-#[derive(Debug, PartialEq, Eq)]
-enum Wait {
-    /// It will be woken.
-    Sleep,
-    /// Something happened meanwhile.
-    LookAgain,
-}
-
-/// What an end finds when it looks whether there is something to do.
-#[must_use]
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Look<R> {
-    /// There was, and it is done.
-    Done(R),
-    Nothing,
-    /// A message, or the end, that this core may not hear of yet (R50).
-    Held,
-}
-
-impl<R> From<Option<R>> for Look<R> {
-    #[inline]
-    fn from(found: Option<R>) -> Self {
-        found.map_or(Self::Nothing, Self::Done)
-    }
-}
-
-impl<R> Look<R> {
-    #[inline]
-    pub(crate) fn map<S>(self, f: impl FnOnce(R) -> S) -> Look<S> {
-        match self {
-            Self::Done(result) => Look::Done(f(result)),
-            Self::Nothing => Look::Nothing,
-            Self::Held => Look::Held,
-        }
-    }
-}
-
-/// Polls the end `side` of `port`: tries, and arranges to be woken if there is nothing to do.
-#[inline]
-pub(crate) fn poll_port<P: Port, R, L: Into<Look<R>>>(
-    port: &SharedArc<P>,
-    side: Side,
-    cx: &mut Context<'_>,
-    mut attempt: impl FnMut() -> L,
-) -> Poll<R> {
-    match attempt().into() {
-        Look::Done(result) => return Poll::Ready(result),
-        Look::Held => return come_back(cx),
-        Look::Nothing => {}
-    }
-    if wait(port, side, cx.waker()) == Wait::LookAgain {
-        if let Look::Done(result) = attempt().into() {
-            drop(port.gate(side).forget()); // else the next message would wake us for nothing
-            return Poll::Ready(result);
-        }
-        // Held, or somebody is about to wake a waker that we left earlier. To wait for them here could take long.
-        cx.waker().wake_by_ref();
-    }
-    Poll::Pending
-}
-
-/// What there is may be handed out when this core knows more, and nobody will wake anybody for it (R52).
-#[cold]
-pub(crate) fn come_back<R>(cx: &mut Context<'_>) -> Poll<R> {
-    cx.waker().wake_by_ref();
-    Poll::Pending
-}
-
-#[inline]
-fn wait<P: Port>(port: &SharedArc<P>, side: Side, waker: &Waker) -> Wait {
-    if Hub::with(|hub| hub.is_some_and(|hub| hub.watch(port, side, waker))) {
-        return Wait::Sleep;
-    }
-    match port.gate(side).register(waker) {
-        Registered::Yes if !port.is_ready(side) => Wait::Sleep,
-        _ => Wait::LookAgain,
-    }
-}
-
-/// After something was published for the end `side` of `port`: sees to it that it is woken if it waits.
-#[inline]
-pub(crate) fn notify<P: Port>(port: &SharedArc<P>, side: Side) {
-    if !Hub::with(|hub| hub.is_some_and(|hub| hub.note(port, side))) {
-        knock_at_once(&**port, side);
-    }
-}
-
-/// Apart, so that what a core does for each message stays small.
-#[inline(never)]
-fn knock_at_once(port: &dyn Port, side: Side) {
-    // SeqCst: pairs with the fence of whoever put a waker into the gate (R17).
-    fence(Ordering::SeqCst);
-    let mut woken = Vec::new();
-    port.knock(side, Hub::with(|hub| hub.and_then(|hub| hub.slot.get())), &mut woken);
-    woken.into_iter().for_each(Waker::wake);
-}
-
-/// The [slot](crate::slots) of the calling thread's hub, which no other thread has until the thread leaves the hub.
-#[inline]
-pub(crate) fn slot() -> Option<usize> {
-    Hub::with(|hub| hub.and_then(Hub::slot))
-}
-
-/// Whether the calling thread is a core.
-pub(crate) fn is_core() -> bool {
-    Hub::with(|hub| hub.is_some())
-}
-
-/// Does now what this thread's core has put off: a task looked for an answer to what it has just sent.
-#[inline]
-pub(crate) fn hurry() {
-    Hub::with(|hub| {
-        if let Some(hub) = hub
-            && hub.noted.get() != 0
-        {
-            hub.knock_and_wake();
-        }
-    });
-}
 
 per_thread! {
     static CURRENT: *const Hub = std::ptr::null()
@@ -181,9 +40,9 @@ static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1)
 pub struct Hub {
     id: u64,
     /// Which ports have a place, apart from the places because they are searched all the time.
-    addresses: [Cell<Option<NonNull<()>>>; HUB_PORTS],
-    /// The places searched for last, where most searches end: a task that talks uses one channel each way.
-    recent: [Cell<usize>; 2],
+    addresses: [Cell<*const ()>; HUB_PORTS],
+    /// The two searched for last, where most searches end: a task that talks uses one channel each way.
+    recent: [Recent; 2],
     places: [Place; HUB_PORTS],
     /// A bit for each side of each place: it waits, and its waker is here.
     watched: Cell<u32>,
@@ -191,16 +50,41 @@ pub struct Hub {
     noted: Cell<u32>,
     /// A bit for each side of each place: its waker went from here to the gate when the core prepared to park.
     asleep: Cell<u32>,
+    /// A bit for each side of each place: the last time, something came so soon that to linger pays.
+    paying: Cell<u32>,
+    /// Somebody has lingered and found something since the core asked last.
+    lingered: Cell<bool>,
+    /// Whether the core has nothing else to do.
+    is_free: Cell<fn() -> bool>,
     /// Where the search for a place to reuse goes on.
     hand: Cell<usize>,
     /// This hub's number among those of the process, from the first time it is asked for until the thread leaves.
     slot: Cell<Option<usize>>,
 }
 
+/// A port that has a place, and the bit of its receiver.
+struct Recent {
+    address: Cell<*const ()>,
+    receiver: Cell<u32>,
+}
+
+impl Recent {
+    fn clear(&self) {
+        self.address.set(std::ptr::null());
+    }
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self { address: Cell::new(std::ptr::null()), receiver: Cell::new(0) }
+    }
+}
+
 #[derive(Default)]
 struct Place {
     port: RefCell<Option<SharedArc<dyn Port>>>,
     wakers: [Cell<Option<Waker>>; HUB_SIDES],
+    pace: Pace,
 }
 
 /// The bits in `bits`, as places and sides.
@@ -214,6 +98,15 @@ fn each(mut bits: u32) -> impl Iterator<Item = (usize, Side, u32)> {
     })
 }
 
+/// The place that has this bit.
+fn place(bit: u32) -> usize {
+    bit.trailing_zeros() as usize / HUB_SIDES
+}
+
+fn both(place: usize) -> u32 {
+    bit(place, Side::Receiver) | bit(place, Side::Sender)
+}
+
 fn bit(place: usize, side: Side) -> u32 {
     1 << (place * HUB_SIDES + side as usize)
 }
@@ -224,12 +117,15 @@ impl Hub {
     pub fn new() -> Self {
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
-            addresses: Default::default(),
+            addresses: std::array::from_fn(|_| Cell::new(std::ptr::null())),
             recent: Default::default(),
             places: Default::default(),
             watched: Cell::new(0),
             noted: Cell::new(0),
             asleep: Cell::new(0),
+            paying: Cell::new(0),
+            lingered: Cell::new(false),
+            is_free: Cell::new(|| false),
             hand: Cell::new(0),
             slot: Cell::new(None),
         }
@@ -262,6 +158,17 @@ impl Hub {
         f(unsafe { hub.as_ref() })
     }
 
+    /// An end that finds nothing may look for a little longer, within its poll, as long as `is_free` says that its core has
+    /// nothing else to do. Without this none does.
+    pub fn linger_while(&self, is_free: fn() -> bool) {
+        self.is_free.set(is_free);
+    }
+
+    /// Whether an end has lingered, and found something, since the last question: more may be on its way.
+    pub fn has_lingered(&self) -> bool {
+        self.lingered.replace(false)
+    }
+
     /// `None` if there are more hubs than slots.
     #[inline]
     fn slot(&self) -> Option<usize> {
@@ -274,9 +181,9 @@ impl Hub {
     /// Watches for `side` of `port`. False if there is no place left.
     #[inline]
     fn watch<P: Port>(&self, port: &SharedArc<P>, side: Side, waker: &Waker) -> bool {
-        let Some(place) = self.place(port) else { return false };
-        let old = self.places[place].wakers[side as usize].replace(Some(waker.clone()));
-        self.watched.set(self.watched.get() | bit(place, side));
+        let Some(bit) = self.bit(port, side) else { return false };
+        let old = self.places[place(bit)].wakers[side as usize].replace(Some(waker.clone()));
+        self.watched.set(self.watched.get() | bit);
         let gate = port.gate(side);
         if gate.watcher() != self.id {
             drop(gate.watch(self.id));
@@ -289,48 +196,55 @@ impl Hub {
     /// place left.
     #[inline]
     fn note<P: Port>(&self, port: &SharedArc<P>, side: Side) -> bool {
-        let Some(place) = self.place(port) else { return false };
-        let bit = bit(place, side);
+        let Some(bit) = self.bit(port, side) else { return false };
         self.noted.set(self.noted.get() | bit);
         if self.watched.get() & bit != 0 {
-            self.wake_here(place, side, bit);
+            self.wake_here(side, bit);
         }
         true
     }
 
     /// Wakes who waits on this very core. Not instead of the knock: the end may have moved to another thread meanwhile.
     #[inline(never)]
-    fn wake_here(&self, place: usize, side: Side, bit: u32) {
+    fn wake_here(&self, side: Side, bit: u32) {
         self.watched.set(self.watched.get() & !bit);
-        let waker = self.places[place].wakers[side as usize].take();
+        let waker = self.places[place(bit)].wakers[side as usize].take();
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// The place of `port`, which gets one if it has none and one can be had.
+    /// The bit of `side` of `port`, which gets a place if it has none and one can be had.
     #[inline]
-    fn place<P: Port>(&self, port: &SharedArc<P>) -> Option<usize> {
-        let address = NonNull::from(&**port).cast::<()>();
-        let mut recent = self.recent.iter().map(Cell::get);
-        let found = recent.find(|place| self.addresses[*place].get() == Some(address));
-        found.or_else(|| self.other_place(address, port))
+    fn bit<P: Port>(&self, port: &SharedArc<P>, side: Side) -> Option<u32> {
+        let address = SharedArc::as_ptr(port).cast();
+        let found = self.recent.iter().find(|recent| recent.address.get() == address);
+        let receiver = match found {
+            Some(recent) => recent.receiver.get(),
+            None => self.other(address, port)?,
+        };
+        Some(receiver << side as u32)
     }
 
     #[inline(never)]
-    fn other_place<P: Port>(&self, address: NonNull<()>, port: &SharedArc<P>) -> Option<usize> {
-        let found = self.addresses.iter().position(|at| at.get() == Some(address));
+    fn other<P: Port>(&self, address: *const (), port: &SharedArc<P>) -> Option<u32> {
+        let found = self.addresses.iter().position(|at| at.get() == address);
         let place = found.or_else(|| self.new_place(address, SharedArc::clone(port) as _))?;
-        self.recent[1].set(self.recent[0].replace(place));
-        Some(place)
+        let [first, second] = &self.recent;
+        second.receiver.set(first.receiver.replace(bit(place, Side::Receiver)));
+        second.address.set(first.address.replace(address));
+        Some(first.receiver.get())
     }
 
     #[cold]
-    fn new_place(&self, address: NonNull<()>, port: SharedArc<dyn Port>) -> Option<usize> {
+    fn new_place(&self, address: *const (), port: SharedArc<dyn Port>) -> Option<usize> {
         let free = self.free_place().or_else(|| {
             self.knock_and_wake();
             self.free_place()
         })?;
         self.hand.set(free + 1);
-        self.addresses[free].set(Some(address));
+        self.paying.set(self.paying.get() & !both(free));
+        self.places[free].pace.reset();
+        let before = self.addresses[free].replace(address);
+        self.recent.iter().filter(|recent| recent.address.get() == before).for_each(Recent::clear);
         // What was here goes last: it may hold a waker, and so run code of users.
         let _old = self.places[free].port.replace(Some(port));
         Some(free)
@@ -339,7 +253,6 @@ impl Hub {
     /// A place in which nobody waits and nothing is owed, the one used longest ago if many are alike.
     fn free_place(&self) -> Option<usize> {
         let busy = self.watched.get() | self.noted.get();
-        let both = |place: usize| bit(place, Side::Receiver) | bit(place, Side::Sender);
         let mut from_hand = (self.hand.get()..).take(HUB_PORTS).map(|number| number % HUB_PORTS);
         from_hand.find(|place| busy & both(*place) == 0)
     }
@@ -370,8 +283,11 @@ impl Hub {
             let Some(port) = port.as_ref() else { continue };
             // An end that is polled elsewhere by now is not ours to watch. Its old waker is woken rather than dropped:
             // to be woken for nothing is always allowed.
-            if port.is_ready(side) || port.gate(side).watcher() != self.id {
+            let is_ready = port.is_ready(side);
+            if is_ready || port.gate(side).watcher() != self.id {
                 self.watched.set(self.watched.get() & !bit);
+                let pays = is_ready && port.lingers(side);
+                self.paying.set(self.paying.get() | if pays { bit } else { 0 });
                 woken.extend(self.places[place].wakers[side as usize].take());
             }
         }
@@ -437,8 +353,9 @@ impl Hub {
         self.prepare_park(&mut woken);
         fence(Ordering::SeqCst); // R17
         let _ = self.may_sleep(&mut woken);
+        self.recent.iter().for_each(Recent::clear);
         for (address, place) in self.addresses.iter().zip(&self.places) {
-            address.set(None);
+            address.set(std::ptr::null());
             drop(place.port.take());
         }
         woken.into_iter().for_each(Waker::wake);
