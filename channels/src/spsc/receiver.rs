@@ -106,7 +106,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(poll_fn(|cx| rx.poll_recv(cx)).await, Some(1));
     /// # })
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         self.poll_end(cx, |consumer| consumer.look(epoch::holds))
     }
@@ -154,7 +154,7 @@ impl<T> Receiver<T> {
     }
 
     /// One poll of the receiving end: what `attempt` returns is a success, which the sender is told of.
-    #[inline]
+    #[inline(always)]
     fn poll_end<R>(
         &mut self,
         cx: &mut Context<'_>,
@@ -273,7 +273,7 @@ pub struct Receiving<'a, T>(&'a mut Receiver<T>);
 impl<T> Future for Receiving<'_, T> {
     type Output = Option<T>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         self.0.poll_recv(cx)
     }

@@ -171,7 +171,7 @@ impl<T> Sender<T> {
     }
 
     /// One poll of the sending end: what `attempt` returns is a success, which the receiver is told of.
-    #[inline]
+    #[inline(always)]
     fn poll_end<R>(
         &mut self,
         cx: &mut Context<'_>,
@@ -271,7 +271,7 @@ pub struct Sending<'a, T> {
 impl<T> Future for Sending<'_, T> {
     type Output = Result<(), SendError<T>>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { sender, unsent } = self.get_mut();
         sender.poll_end(cx, |producer| match producer.try_push(unsent.take()?) {
