@@ -49,7 +49,11 @@ impl Hub {
         }
         // That there is room again is no news that somebody answers.
         let room = if port.lingers(side.other()) { 0 } else { both(place(bit)) & !bit };
+        let is_free = || !self.has_ready() && self.is_free.get()();
         if noted & !room == 0 {
+            if !is_free() {
+                return false;
+            }
             self.places[place(bit)].pace.keep(&**port, side);
         }
         for _ in 0..LINGER_LOOKS {
@@ -57,7 +61,7 @@ impl Hub {
                 self.lingered.set(true);
                 return true;
             }
-            if self.has_ready() || !self.is_free.get()() {
+            if !is_free() {
                 return false;
             }
             spin_loop();

@@ -154,6 +154,7 @@ impl<T> Receiver<T> {
     }
 
     /// One poll of the receiving end: what `attempt` returns is a success, which the sender is told of.
+    // Always: a call would cost a sixth of what a message does.
     #[inline(always)]
     fn poll_end<R>(
         &mut self,

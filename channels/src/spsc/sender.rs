@@ -171,6 +171,7 @@ impl<T> Sender<T> {
     }
 
     /// One poll of the sending end: what `attempt` returns is a success, which the receiver is told of.
+    // Always: a call would cost a sixth of what a message does.
     #[inline(always)]
     fn poll_end<R>(
         &mut self,
