@@ -24,14 +24,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new() -> Self {
-        Self::starting_at(0)
-    }
-
-    fn starting_at(start: usize) -> Self {
-        Self {
-            tail: CachePadded::new(AtomicUsize::new(start)),
-            head: CachePadded::new(AtomicUsize::new(start)),
-        }
+        Self { tail: CachePadded::new(AtomicUsize::new(0)), head: CachePadded::new(AtomicUsize::new(0)) }
     }
 
     /// Whether messages wait. Both ends may be at work, so it is a hint, unless a rule (R17, R22) makes it more.
@@ -135,13 +128,14 @@ impl<T> Seam<T> {
     }
 }
 
-/// A lane of a channel. `tally` in the methods is always this lane's.
+/// A lane of a channel, apart from its tally, which outlives it.
 pub(super) struct Lane<T> {
     writer: CachePadded<UnsafeCell<Writer<T>>>,
     reader: CachePadded<UnsafeCell<Reader<T>>>,
 }
 
 struct Writer<T> {
+    tally: NonNull<Tally>,
     /// The truth about the tally's `tail`, which nobody else writes.
     tail: usize,
     /// The tally's `head` as last seen, or the first message in `slots` if that is later: all before does not take
@@ -153,6 +147,7 @@ struct Writer<T> {
 }
 
 struct Reader<T> {
+    tally: NonNull<Tally>,
     /// The truth about the tally's `head`, which nobody else writes.
     head: usize,
     /// Up to here messages are there, and in `slots`.
@@ -187,20 +182,24 @@ impl<T> Lane<T> {
     /// What a new lane takes, beside its first slots.
     const BYTES: usize = size_of::<Self>() + size_of::<Tally>() + size_of::<Seam<T>>();
 
-    /// A lane for at most about `capacity` messages at once. `None` if there is no memory for another lane and it is
-    /// not `needed`.
-    pub(super) fn new(capacity: usize, needed: bool) -> Option<Self> {
-        Self::starting_at(0, capacity, needed)
-    }
-
-    fn starting_at(start: usize, capacity: usize, needed: bool) -> Option<Self> {
+    /// A lane for at most about `capacity` messages at once, with the tally that `tally` makes. `None` if there is no
+    /// memory for another lane and it is not `needed`.
+    ///
+    /// # Safety
+    /// The tally is there for as long as the lane is used.
+    pub(super) unsafe fn new<'a>(
+        capacity: usize,
+        needed: bool,
+        tally: impl FnOnce() -> &'a Tally,
+    ) -> Option<Self> {
         let first = memory::first_slots(memory::cores(), size_of::<T>()).min(capacity).next_power_of_two();
         let take =
             |count, needed| memory::take(Self::BYTES + Slots::<T>::bytes(count), needed).then_some(count);
         let slots = Slots::new(take(first, false).or_else(|| take(1, needed))?);
-        let seam = Seam::leak(start, What::Begin);
-        let writer = Writer { tail: start, floor: start, slots, seam };
-        let reader = Reader { head: start, limit: start, slots, seam, misses: 0 };
+        let seam = Seam::leak(0, What::Begin);
+        let tally = NonNull::from(tally());
+        let writer = Writer { tally, tail: 0, floor: 0, slots, seam };
+        let reader = Reader { tally, head: 0, limit: 0, slots, seam, misses: 0 };
         Some(Self {
             writer: CachePadded::new(UnsafeCell::new(writer)),
             reader: CachePadded::new(UnsafeCell::new(reader)),
@@ -213,17 +212,11 @@ impl<T> Lane<T> {
     /// # Safety
     /// No other thread writes to this lane: what any wrote before happened before this.
     #[inline]
-    pub(super) unsafe fn push(
-        &self,
-        tally: &Tally,
-        message: T,
-        after: Option<After>,
-        needed: bool,
-    ) -> Result<(), T> {
+    pub(super) unsafe fn push(&self, message: T, after: Option<After>, needed: bool) -> Result<(), T> {
         self.writer.with_mut(|writer| {
             // SAFETY: of the caller; and nothing in here runs code of users, which could come back.
             let writer = unsafe { &mut *writer };
-            if !writer.has_room(tally) && !writer.grow(needed) {
+            if !writer.has_room() && !writer.grow(needed) {
                 return Err(message);
             }
             if let Some(after) = after {
@@ -236,7 +229,7 @@ impl<T> Lane<T> {
             unsafe { writer.slots.at(writer.tail).with_mut(|slot| (*slot).write(message)) };
             writer.tail = writer.tail.wrapping_add(1);
             // Release (R20): pairs with the Acquire in `Reader::advance`; slots, seams and message are there.
-            tally.tail.store(writer.tail, Ordering::Release);
+            writer.tally().tail.store(writer.tail, Ordering::Release);
             Ok(())
         })
     }
@@ -249,7 +242,6 @@ impl<T> Lane<T> {
     #[inline]
     pub(super) unsafe fn pop(
         &self,
-        tally: &Tally,
         has_passed: impl FnMut(After) -> bool,
         holds: impl FnOnce() -> bool,
     ) -> Result<T, Stop> {
@@ -257,7 +249,7 @@ impl<T> Lane<T> {
             // SAFETY: of the caller; the closures are ours and do not come back.
             let reader = unsafe { &mut *reader };
             if reader.head == reader.limit {
-                reader.advance(tally, has_passed)?;
+                reader.advance(has_passed)?;
             }
             if holds() {
                 return Err(Stop::Held);
@@ -267,7 +259,7 @@ impl<T> Lane<T> {
             let message = unsafe { reader.slots.at(reader.head).with(|slot| (*slot).assume_init_read()) };
             reader.head = reader.head.wrapping_add(1);
             // Release (R20): pairs with the Acquire in `Writer::has_room`; the slot has been read out.
-            tally.head.store(reader.head, Ordering::Release);
+            reader.tally().head.store(reader.head, Ordering::Release);
             Ok(message)
         })
     }
@@ -275,13 +267,19 @@ impl<T> Lane<T> {
 
 impl<T> Writer<T> {
     #[inline]
-    fn has_room(&mut self, tally: &Tally) -> bool {
+    fn tally(&self) -> &Tally {
+        // SAFETY: it outlives the lane, and is only ever reached by reference.
+        unsafe { self.tally.as_ref() }
+    }
+
+    #[inline]
+    fn has_room(&mut self) -> bool {
         let is_free = |floor: usize| self.tail.wrapping_sub(floor) < self.slots.len();
         if is_free(self.floor) {
             return true;
         }
         // Acquire (R20): pairs with the Release in `pop`.
-        let head = tally.head.load(Ordering::Acquire);
+        let head = self.tally().head.load(Ordering::Acquire);
         if head.wrapping_sub(self.floor).cast_signed() > 0 {
             self.floor = head;
         }
@@ -312,11 +310,17 @@ impl<T> Writer<T> {
 }
 
 impl<T> Reader<T> {
+    #[inline]
+    fn tally(&self) -> &Tally {
+        // SAFETY: it outlives the lane, and is only ever reached by reference.
+        unsafe { self.tally.as_ref() }
+    }
+
     /// Finds out how far messages go, and passes the seams before the next one. `Ok` if there is a message at `head`.
     #[inline]
-    fn advance(&mut self, tally: &Tally, mut has_passed: impl FnMut(After) -> bool) -> Result<(), Stop> {
+    fn advance(&mut self, mut has_passed: impl FnMut(After) -> bool) -> Result<(), Stop> {
         // Acquire (R20): pairs with the Release in `push`. First this, then the seams: all before the tail are there.
-        let tail = tally.tail.load(Ordering::Acquire);
+        let tail = self.tally().tail.load(Ordering::Acquire);
         loop {
             // Acquire: pairs with the Release in `add_seam`, for a seam that comes after the tail.
             // SAFETY: only the reader frees seams, and this one is still to be freed.
@@ -365,9 +369,9 @@ impl<T> Lane<T> {
     ///
     /// # Safety
     /// Nobody else uses the lane, now or later, and `drop` is all that is done with it next.
-    pub(super) unsafe fn empty(&self, tally: &Tally) {
+    pub(super) unsafe fn empty(&self) {
         // SAFETY: of the caller.
-        while let Ok(message) = unsafe { self.pop(tally, |_| true, || false) } {
+        while let Ok(message) = unsafe { self.pop(|_| true, || false) } {
             drop(message);
         }
     }

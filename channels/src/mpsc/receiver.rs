@@ -59,7 +59,9 @@ impl<T> Lanes<T> {
         self.pop_elsewhere(holds)
     }
 
-    /// Goes round all lanes that have been posted, from the one after the current to the current itself.
+    /// Goes round all lanes that have been posted, from the one after the current to the current itself. Apart, because it
+    /// is done for one message of many.
+    #[inline(never)]
     fn pop_elsewhere(&mut self, holds: fn() -> bool) -> Look<T> {
         let ends = &self.shared.ends;
         for lane in ends.hints.after(self.current) {

@@ -123,24 +123,22 @@ impl<T> Shared<T> {
     /// No other thread writes to `lane`: what any did before happened before this.
     #[inline]
     unsafe fn push_to(&self, lane: usize, last: Option<usize>, message: T, needed: bool) -> Result<(), T> {
-        let (tally, queue) = match (self.ends.tallies.get(lane), self.lanes.get(lane)) {
-            (Some(tally), Some(queue)) => (tally, queue),
-            _ => match self.make(lane, needed) {
-                Some(made) => made,
-                None => return Err(message),
-            },
+        let Some(queue) = self.lanes.get(lane).or_else(|| self.make(lane, needed)) else {
+            return Err(message);
         };
         let after = last.filter(|last| *last != lane).and_then(|last| self.after(last));
         // SAFETY: of the caller.
-        unsafe { queue.push(tally, message, after, needed)? };
+        unsafe { queue.push(message, after, needed)? };
         self.ends.hints.post(lane);
         Ok(())
     }
 
     #[cold]
-    fn make(&self, lane: usize, needed: bool) -> Option<(&Tally, &Lane<T>)> {
-        let queue = Lane::new(self.ends.credits.capacity(), needed)?;
-        Some((self.ends.tallies.put(lane, Tally::new()), self.lanes.put(lane, queue)))
+    fn make(&self, lane: usize, needed: bool) -> Option<&Lane<T>> {
+        let tally = || self.ends.tallies.put(lane, Tally::new());
+        // SAFETY: lanes are used through `self`, which has the table of tallies.
+        let queue = unsafe { Lane::new(self.ends.credits.capacity(), needed, tally)? };
+        Some(self.lanes.put(lane, queue))
     }
 
     /// What has to be taken before a message whose sender sent through `last` before (R24).
@@ -158,9 +156,8 @@ impl<T> Shared<T> {
     pub(super) unsafe fn pop(&self, lane: usize, holds: impl Fn() -> bool) -> Result<T, Miss> {
         let mut lane = lane;
         loop {
-            let (tally, queue) = self.lane(lane);
             // SAFETY: of the caller.
-            match unsafe { queue.pop(tally, |after| after.has_passed(self.lane(after.lane).0), &holds) } {
+            match unsafe { self.lane(lane).pop(|after| self.has_passed(after), &holds) } {
                 Ok(message) => {
                     self.ends.credits.took();
                     return Ok(message);
@@ -175,9 +172,13 @@ impl<T> Shared<T> {
 
     /// A lane that has been posted, or that a message waits for.
     #[inline]
-    fn lane(&self, lane: usize) -> (&Tally, &Lane<T>) {
-        let found = self.ends.tallies.get(lane).zip(self.lanes.get(lane));
-        found.expect("a lane is there before anyone hears of it")
+    fn lane(&self, lane: usize) -> &Lane<T> {
+        self.lanes.get(lane).expect("a lane is there before anyone hears of it")
+    }
+
+    #[cold]
+    fn has_passed(&self, after: After) -> bool {
+        after.has_passed(self.ends.tallies.get(after.lane).expect("it came before its lane"))
     }
 
     /// The lanes that are there.
@@ -188,9 +189,9 @@ impl<T> Shared<T> {
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
-        for (lane, queue) in self.lanes.iter() {
+        for (_, queue) in self.lanes.iter() {
             // SAFETY: no end is left, and the lanes go next.
-            unsafe { queue.empty(self.lane(lane).0) };
+            unsafe { queue.empty() };
         }
     }
 }
