@@ -3,6 +3,7 @@
 //! A blocking channel has them as well: its `send` never pends, and what runs is the loop one would write by hand.
 
 use std::fmt;
+use std::future::Future;
 
 /// What is sent: known by its number, so that whoever receives it can tell that none is lost, doubled or overtaken.
 pub(super) trait Message: Copy + Send + 'static {
@@ -46,11 +47,31 @@ impl fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
+/// What the calls of a channel return: each says in its own way that the other end is gone.
+pub(super) trait OrClosed<T> {
+    fn or_closed(self) -> Result<T, Closed>;
+}
+
+impl<T, E> OrClosed<T> for Result<T, E> {
+    #[inline]
+    fn or_closed(self) -> Result<T, Closed> {
+        self.map_err(|_| Closed)
+    }
+}
+
+impl<T> OrClosed<T> for Option<T> {
+    #[inline]
+    fn or_closed(self) -> Result<T, Closed> {
+        self.ok_or(Closed)
+    }
+}
+
 /// The end that sends, where it is used.
 pub(super) trait Sender: 'static {
     type Message;
 
-    async fn send(&mut self, message: Self::Message) -> Result<(), Closed>;
+    /// The channel's own future, where there is one: another around it would be measured too.
+    fn send(&mut self, message: Self::Message) -> impl Future<Output = impl OrClosed<()>>;
 
     /// With the channel's own call for several messages, if it has one.
     async fn send_many(
@@ -58,7 +79,7 @@ pub(super) trait Sender: 'static {
         messages: impl ExactSizeIterator<Item = Self::Message>,
     ) -> Result<(), Closed> {
         for message in messages {
-            self.send(message).await?;
+            self.send(message).await.or_closed()?;
         }
         Ok(())
     }
@@ -68,13 +89,14 @@ pub(super) trait Sender: 'static {
 pub(super) trait Receiver: 'static {
     type Message;
 
-    async fn recv(&mut self) -> Result<Self::Message, Closed>;
+    /// As [`Sender::send`].
+    fn recv(&mut self) -> impl Future<Output = impl OrClosed<Self::Message>>;
 
     /// Appends at least one message, with the channel's own call for several if it has one. There may be more than
     /// `most` where that call takes no limit.
     async fn recv_many(&mut self, into: &mut Vec<Self::Message>, most: usize) -> Result<(), Closed> {
         debug_assert!(most > 0);
-        into.push(self.recv().await?);
+        into.push(self.recv().await.or_closed()?);
         Ok(())
     }
 }

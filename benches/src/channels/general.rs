@@ -1,9 +1,11 @@
 //! Channels that run anywhere, on two threads without a runtime. Those that block do so in a call that never pends;
 //! those that wait as futures are polled again at once where cores poll, and park their thread where cores sleep.
 
+use std::future::Future;
+
 use super::cases::Contender;
 use super::crew::{Plain, Threads};
-use super::ends::{Channel, Closed, Many, Message, Receiver, Sender};
+use super::ends::{Channel, Closed, Many, Message, OrClosed, Receiver, Sender};
 use super::visits;
 
 const BLOCKING: &str = "2 threads that block";
@@ -61,24 +63,26 @@ macro_rules! channel {
         impl<T: Message> Sender for $tx<T> {
     type Message = T;
 
-            async fn send(&mut self, $message: T) -> Result<(), Closed> {
+            #[inline]
+            fn send(&mut self, $message: T) -> impl Future<Output = impl OrClosed<()>> {
                 let $s = &self.0;
-                $send.map_err(|_| Closed)
+                $send
             }
         }
 
         impl<T: Message> Receiver for $rx<T> {
     type Message = T;
 
-            async fn recv(&mut self) -> Result<T, Closed> {
+            #[inline]
+            fn recv(&mut self) -> impl Future<Output = impl OrClosed<T>> {
                 let $r = &self.0;
-                $recv.map_err(|_| Closed)
+                $recv
             }
 
             $(
                 /// Waits for one, and takes all others that are there.
                 async fn recv_many(&mut self, $into: &mut Vec<T>, _: usize) -> Result<(), Closed> {
-                    $into.push(self.recv().await?);
+                    $into.push(self.recv().await.or_closed()?);
                     let $rest = &self.0;
                     $drain;
                     Ok(())
@@ -91,42 +95,42 @@ macro_rules! channel {
 channel! {
     Crossbeam of crossbeam_channel::bounded:
         CrossbeamTx(crossbeam_channel::Sender), CrossbeamRx(crossbeam_channel::Receiver);
-    send: |tx, message| tx.send(message);
-    recv: |rx| rx.recv();
+    send: |tx, message| async move { tx.send(message) };
+    recv: |rx| async move { rx.recv() };
 }
 
 channel! {
     Flume of flume::bounded: FlumeTx(flume::Sender), FlumeRx(flume::Receiver);
-    send: |tx, message| tx.send(message);
-    recv: |rx| rx.recv();
+    send: |tx, message| async move { tx.send(message) };
+    recv: |rx| async move { rx.recv() };
     rest: |rx, into| into.extend(rx.drain());
 }
 
 channel! {
     FlumeAsync of flume::bounded: FlumeAsyncTx(flume::Sender), FlumeAsyncRx(flume::Receiver);
-    send: |tx, message| tx.send_async(message).await;
-    recv: |rx| rx.recv_async().await;
+    send: |tx, message| tx.send_async(message);
+    recv: |rx| rx.recv_async();
     rest: |rx, into| into.extend(rx.drain());
 }
 
 channel! {
     Kanal of kanal::bounded: KanalTx(kanal::Sender), KanalRx(kanal::Receiver);
-    send: |tx, message| tx.send(message);
-    recv: |rx| rx.recv();
+    send: |tx, message| async move { tx.send(message) };
+    recv: |rx| async move { rx.recv() };
     rest: |rx, into| rx.drain_into(into).map_err(|_| Closed)?;
 }
 
 channel! {
     KanalAsync of kanal::bounded_async:
         KanalAsyncTx(kanal::AsyncSender), KanalAsyncRx(kanal::AsyncReceiver);
-    send: |tx, message| tx.send(message).await;
-    recv: |rx| rx.recv().await;
+    send: |tx, message| tx.send(message);
+    recv: |rx| rx.recv();
     rest: |rx, into| rx.drain_into(into).map_err(|_| Closed)?;
 }
 
 channel! {
     AsyncChannel of async_channel::bounded:
         AsyncChannelTx(async_channel::Sender), AsyncChannelRx(async_channel::Receiver);
-    send: |tx, message| tx.send(message).await;
-    recv: |rx| rx.recv().await;
+    send: |tx, message| tx.send(message);
+    recv: |rx| rx.recv();
 }

@@ -11,7 +11,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
 use super::cases::Contender;
 use super::crew::{Drive, Threads, Waiting};
-use super::ends::{Channel, Closed, Message, Receiver, RecvEnd, SendEnd, Sender};
+use super::ends::{Channel, Message, OrClosed, Receiver, RecvEnd, SendEnd, Sender};
 use super::{idle, visits};
 
 /// Longer than any pause between two messages.
@@ -74,15 +74,17 @@ impl<T: Message> RecvEnd for SharedReceiver<T> {
 impl<T: Message> Sender for ConnectedSender<T> {
     type Message = T;
 
-    async fn send(&mut self, message: T) -> Result<(), Closed> {
-        ConnectedSender::send(self, message).await.map_err(|_| Closed)
+    #[inline]
+    fn send(&mut self, message: T) -> impl Future<Output = impl OrClosed<()>> {
+        ConnectedSender::send(self, message)
     }
 }
 
 impl<T: Message> Receiver for ConnectedReceiver<T> {
     type Message = T;
 
-    async fn recv(&mut self) -> Result<T, Closed> {
-        ConnectedReceiver::recv(self).await.ok_or(Closed)
+    #[inline]
+    fn recv(&mut self) -> impl Future<Output = impl OrClosed<T>> {
+        ConnectedReceiver::recv(self)
     }
 }

@@ -11,7 +11,7 @@ use futures_lite::future::zip;
 
 use super::cases::{Contender, Waiters};
 use super::crew::{Answer, Crew, Waiting};
-use super::ends::{Channel, Receiver, RecvEnd, SendEnd, Sender};
+use super::ends::{Channel, OrClosed, Receiver, RecvEnd, SendEnd, Sender};
 use crate::harness::sched::CpuTime;
 
 /// Cores of each contender that wait; one more will wake the first of them.
@@ -36,18 +36,18 @@ pub(super) fn park<C: Channel, W: Crew>(cores: usize) -> Result<Box<dyn Waiters>
     let mut answers = vec![crew.start(cores, move || async move {
         let mut tx = first.arrive().await;
         started.await?;
-        Ok(tx.send(0).await?)
+        Ok(tx.send(0).await.or_closed()?)
     })];
     for core in 0..cores - 1 {
         let (tx, next) = C::open(1);
         let before = std::mem::replace(&mut rx, next);
         answers.push(crew.start(core, move || async move {
             let (mut tx, mut rx) = zip(tx.arrive(), before.arrive()).await;
-            Ok(tx.send(rx.recv().await?).await?)
+            Ok(tx.send(rx.recv().await.or_closed()?).await.or_closed()?)
         }));
     }
     answers.push(crew.start(cores - 1, move || async move {
-        rx.arrive().await.recv().await?;
+        rx.arrive().await.recv().await.or_closed()?;
         Ok(())
     }));
     Ok(Box::new(Chain { _crew: crew, start, answers }))

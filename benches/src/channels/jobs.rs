@@ -11,7 +11,7 @@ use futures_lite::future::{yield_now, zip};
 use hdrhistogram::Histogram;
 
 use super::crew::Meeting;
-use super::ends::{Both, Call, Channel, Many, Message, Receiver, RecvEnd, SendEnd, Sender};
+use super::ends::{Both, Call, Channel, Many, Message, OrClosed, Receiver, RecvEnd, SendEnd, Sender};
 
 /// Messages in a batch.
 pub(super) const BATCH: usize = 64;
@@ -39,7 +39,7 @@ pub(super) async fn send<C: Channel, T: Message>(
     meeting.join().await;
     let start = Instant::now();
     for number in 0..count {
-        tx.send(T::numbered(number)).await?;
+        tx.send(T::numbered(number)).await.or_closed()?;
     }
     Ok(start)
 }
@@ -53,7 +53,7 @@ pub(super) async fn recv<C: Channel, T: Message>(
     let mut rx = rx.arrive().await;
     meeting.join().await;
     for number in 0..count {
-        let message = black_box(rx.recv().await?);
+        let message = black_box(rx.recv().await.or_closed()?);
         ensure!(message.number() == number, "message {} came in place of {number}", message.number());
     }
     Ok(Instant::now())
@@ -111,8 +111,8 @@ pub(super) async fn ask<C: Channel>(
     meeting.join().await;
     let start = Instant::now();
     for number in 0..count {
-        tx.send(number).await?;
-        let answer = rx.recv().await?;
+        tx.send(number).await.or_closed()?;
+        let answer = rx.recv().await.or_closed()?;
         ensure!(answer == number, "answer {answer} came in place of {number}");
     }
     Ok(start.elapsed())
@@ -129,8 +129,8 @@ pub(super) async fn ask_and_time<C: Channel>(
     meeting.join().await;
     let mut before = Instant::now();
     for number in 0..count {
-        tx.send(number).await?;
-        let answer = rx.recv().await?;
+        tx.send(number).await.or_closed()?;
+        let answer = rx.recv().await.or_closed()?;
         ensure!(answer == number, "answer {answer} came in place of {number}");
         let now = Instant::now();
         latency.saturating_record((now - before).as_nanos() as u64);
@@ -144,7 +144,7 @@ pub(super) async fn echo<C: Channel>((tx, rx): Both<C>, meeting: Arc<Meeting>, c
     let (mut tx, mut rx) = zip(tx.arrive(), rx.arrive()).await;
     meeting.join().await;
     for _ in 0..count {
-        tx.send(rx.recv().await?).await?;
+        tx.send(rx.recv().await.or_closed()?).await.or_closed()?;
     }
     Ok(())
 }
@@ -154,8 +154,8 @@ pub(super) async fn talk_to_itself<C: Channel>((tx, rx): Both<C>, count: u64) ->
     let (mut tx, mut rx) = zip(tx.arrive(), rx.arrive()).await;
     let start = Instant::now();
     for number in 0..count {
-        tx.send(black_box(number)).await?;
-        let message = rx.recv().await?;
+        tx.send(black_box(number)).await.or_closed()?;
+        let message = rx.recv().await.or_closed()?;
         ensure!(message == number, "message {message} came in place of {number}");
     }
     Ok(start.elapsed())
@@ -177,7 +177,7 @@ pub(super) async fn send_as<C: Many>(
     meeting.join().await;
     let start = Instant::now();
     for number in 0..count {
-        tx.send((sender as u64) << 48 | number).await?;
+        tx.send((sender as u64) << 48 | number).await.or_closed()?;
     }
     Ok(start)
 }
@@ -192,7 +192,7 @@ pub(super) async fn recv_of_all<C: Many>(
     meeting.join().await;
     let mut next = [0; SENDERS];
     for _ in 0..count * SENDERS as u64 {
-        let (sender, number) = split(rx.recv().await?);
+        let (sender, number) = split(rx.recv().await.or_closed()?);
         let expected = next.get_mut(sender).context("a message of nobody")?;
         ensure!(number == *expected, "message {number} of sender {sender} came in place of {expected}");
         *expected += 1;
@@ -210,7 +210,7 @@ pub(super) async fn send_without_end<C: Many>(
     let mut tx = tx.arrive().await;
     meeting.join().await;
     let mut number = 0;
-    while tx.send((sender as u64) << 48 | number).await.is_ok() {
+    while tx.send((sender as u64) << 48 | number).await.or_closed().is_ok() {
         number += 1;
         // Relaxed: a count that is only compared with itself.
         sent.fetch_add(1, Ordering::Relaxed);
@@ -248,7 +248,7 @@ pub(super) async fn take_shares<C: Many>(
 async fn take_turn<C: Many>(rx: &mut <C::Rx<u64> as RecvEnd>::Here) -> Result<f64> {
     let mut shares = [0_u32; SENDERS];
     for _ in 0..TURN {
-        let (sender, _) = split(rx.recv().await?);
+        let (sender, _) = split(rx.recv().await.or_closed()?);
         *shares.get_mut(sender).context("a message of nobody")? += 1;
     }
     let due = TURN as f64 / SENDERS as f64;

@@ -16,7 +16,7 @@ use multikernel::runtime::{Builder, DriverChoice, Pinning, Polling, Runtime};
 
 use super::cases::Contender;
 use super::crew::{Answer, Crew, Threads, Waiting};
-use super::ends::{Call, Channel, Closed, Many, Message, Receiver, Sender};
+use super::ends::{Call, Channel, Closed, Many, Message, OrClosed, Receiver, Sender};
 use super::tokio::CurrentThread;
 use super::{idle, visits};
 use crate::harness::cpus;
@@ -113,8 +113,9 @@ impl Channel for Spsc {
 impl<T: Message> Sender for spsc::Sender<T> {
     type Message = T;
 
-    async fn send(&mut self, message: T) -> Result<(), Closed> {
-        spsc::Sender::send(self, message).await.map_err(|_| Closed)
+    #[inline]
+    fn send(&mut self, message: T) -> impl Future<Output = impl OrClosed<()>> {
+        spsc::Sender::send(self, message)
     }
 
     async fn send_many(&mut self, mut messages: impl ExactSizeIterator<Item = T>) -> Result<(), Closed> {
@@ -125,8 +126,9 @@ impl<T: Message> Sender for spsc::Sender<T> {
 impl<T: Message> Receiver for spsc::Receiver<T> {
     type Message = T;
 
-    async fn recv(&mut self) -> Result<T, Closed> {
-        spsc::Receiver::recv(self).await.ok_or(Closed)
+    #[inline]
+    fn recv(&mut self) -> impl Future<Output = impl OrClosed<T>> {
+        spsc::Receiver::recv(self)
     }
 
     async fn recv_many(&mut self, into: &mut Vec<T>, most: usize) -> Result<(), Closed> {
@@ -158,16 +160,18 @@ impl Many for Mpsc {
 impl<T: Message> Sender for mpsc::Sender<T> {
     type Message = T;
 
-    async fn send(&mut self, message: T) -> Result<(), Closed> {
-        mpsc::Sender::send(self, message).await.map_err(|_| Closed)
+    #[inline]
+    fn send(&mut self, message: T) -> impl Future<Output = impl OrClosed<()>> {
+        mpsc::Sender::send(self, message)
     }
 }
 
 impl<T: Message> Receiver for mpsc::Receiver<T> {
     type Message = T;
 
-    async fn recv(&mut self) -> Result<T, Closed> {
-        mpsc::Receiver::recv(self).await.ok_or(Closed)
+    #[inline]
+    fn recv(&mut self) -> impl Future<Output = impl OrClosed<T>> {
+        mpsc::Receiver::recv(self)
     }
 }
 
@@ -223,18 +227,18 @@ impl Channel for Flag {
 impl<T: Message> Sender for FlagTx<T> {
     type Message = T;
 
-    async fn send(&mut self, message: T) -> Result<(), Closed> {
+    async fn send(&mut self, message: T) -> impl OrClosed<()> {
         // Release: pairs with the Acquire in `recv`, for form's sake: nothing else is sent.
         self.0.value.store(message.number() + 1, Ordering::Release);
         self.0.reader.wake();
-        Ok(())
+        Ok::<_, Closed>(())
     }
 }
 
 impl<T: Message> Receiver for FlagRx<T> {
     type Message = T;
 
-    async fn recv(&mut self) -> Result<T, Closed> {
+    async fn recv(&mut self) -> impl OrClosed<T> {
         let changed = |seen| {
             let now = self.word.value.load(Ordering::Acquire);
             if now == seen { Poll::Pending } else { Poll::Ready(now) }
@@ -249,6 +253,6 @@ impl<T: Message> Receiver for FlagRx<T> {
             changed(seen)
         })
         .await;
-        Ok(T::numbered(self.seen - 1))
+        Ok::<_, Closed>(T::numbered(self.seen - 1))
     }
 }

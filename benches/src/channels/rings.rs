@@ -10,7 +10,7 @@ use multikernel_channels::ring::{self, PopError, PushError};
 
 use super::cases::{Contender, Offer};
 use super::crew::{Plain, Threads};
-use super::ends::{Channel, Closed, Message, Receiver, Sender};
+use super::ends::{Channel, Closed, Message, OrClosed, Receiver, Sender};
 use super::slots::{self, Lined, Packed};
 use super::visits;
 
@@ -61,22 +61,22 @@ impl Channel for Line {
 impl<T: Message> Sender for LineTx<T> {
     type Message = T;
 
-    async fn send(&mut self, message: T) -> Result<(), Closed> {
+    async fn send(&mut self, message: T) -> impl OrClosed<()> {
         // Release: pairs with the Acquire in `recv`, for form's sake: nothing else is sent.
         self.0.store(message.number() + 1, Ordering::Release);
-        Ok(())
+        Ok::<_, Closed>(())
     }
 }
 
 impl<T: Message> Receiver for LineRx<T> {
     type Message = T;
 
-    async fn recv(&mut self) -> Result<T, Closed> {
+    async fn recv(&mut self) -> impl OrClosed<T> {
         loop {
             let now = self.line.load(Ordering::Acquire);
             if now != self.seen {
                 self.seen = now;
-                return Ok(T::numbered(now - 1));
+                return Ok::<_, Closed>(T::numbered(now - 1));
             }
             spin_loop();
         }
@@ -98,7 +98,7 @@ impl Channel for Rtrb {
 impl<T: Message> Sender for rtrb::Producer<T> {
     type Message = T;
 
-    async fn send(&mut self, message: T) -> Result<(), Closed> {
+    async fn send(&mut self, message: T) -> impl OrClosed<()> {
         while self.push(message).is_err() {
             if self.is_abandoned() {
                 return Err(Closed);
@@ -127,7 +127,7 @@ impl<T: Message> Sender for rtrb::Producer<T> {
 impl<T: Message> Receiver for rtrb::Consumer<T> {
     type Message = T;
 
-    async fn recv(&mut self) -> Result<T, Closed> {
+    async fn recv(&mut self) -> impl OrClosed<T> {
         loop {
             match self.pop() {
                 Ok(message) => return Ok(message),
@@ -169,7 +169,7 @@ impl Channel for Ring {
 impl<T: Message> Sender for ring::Producer<T> {
     type Message = T;
 
-    async fn send(&mut self, mut message: T) -> Result<(), Closed> {
+    async fn send(&mut self, mut message: T) -> impl OrClosed<()> {
         loop {
             match self.try_push(message) {
                 Ok(()) => return Ok(()),
@@ -195,7 +195,7 @@ impl<T: Message> Sender for ring::Producer<T> {
 impl<T: Message> Receiver for ring::Consumer<T> {
     type Message = T;
 
-    async fn recv(&mut self) -> Result<T, Closed> {
+    async fn recv(&mut self) -> impl OrClosed<T> {
         loop {
             match self.try_pop() {
                 Ok(message) => return Ok(message),
@@ -239,28 +239,28 @@ macro_rules! slots {
         impl<T: Message> Sender for slots::Tx<$spacing<T>> {
             type Message = T;
 
-            async fn send(&mut self, message: T) -> Result<(), Closed> {
+            async fn send(&mut self, message: T) -> impl OrClosed<()> {
                 while self.push(message).is_err() {
                     spin_loop();
                 }
-                Ok(())
+                Ok::<_, Closed>(())
             }
         }
 
         impl<T: Message> Receiver for slots::Rx<$spacing<T>> {
             type Message = T;
 
-            async fn recv(&mut self) -> Result<T, Closed> {
+            async fn recv(&mut self) -> impl OrClosed<T> {
                 loop {
                     if let Some(message) = self.pop() {
-                        return Ok(message);
+                        return Ok::<_, Closed>(message);
                     }
                     spin_loop();
                 }
             }
 
             async fn recv_many(&mut self, into: &mut Vec<T>, most: usize) -> Result<(), Closed> {
-                into.push(self.recv().await?);
+                into.push(self.recv().await.or_closed()?);
                 into.extend(std::iter::from_fn(|| self.pop()).take(most - 1));
                 Ok(())
             }

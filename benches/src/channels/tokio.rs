@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::cases::Contender;
 use super::crew::{Answer, Crew, Drive, Threads, Waiting};
-use super::ends::{Call, Channel, Closed, Many, Message, Receiver, Sender};
+use super::ends::{Call, Channel, Closed, Many, Message, OrClosed, Receiver, Sender};
 use super::{idle, visits};
 
 pub(super) fn contenders() -> Vec<Contender> {
@@ -110,8 +110,9 @@ impl Many for Mpsc {
 impl<T: Message> Sender for mpsc::Sender<T> {
     type Message = T;
 
-    async fn send(&mut self, message: T) -> Result<(), Closed> {
-        mpsc::Sender::send(self, message).await.map_err(|_| Closed)
+    #[inline]
+    fn send(&mut self, message: T) -> impl Future<Output = impl OrClosed<()>> {
+        mpsc::Sender::send(self, message)
     }
 
     async fn send_many(&mut self, messages: impl ExactSizeIterator<Item = T>) -> Result<(), Closed> {
@@ -124,8 +125,9 @@ impl<T: Message> Sender for mpsc::Sender<T> {
 impl<T: Message> Receiver for mpsc::Receiver<T> {
     type Message = T;
 
-    async fn recv(&mut self) -> Result<T, Closed> {
-        mpsc::Receiver::recv(self).await.ok_or(Closed)
+    #[inline]
+    fn recv(&mut self) -> impl Future<Output = impl OrClosed<T>> {
+        mpsc::Receiver::recv(self)
     }
 
     async fn recv_many(&mut self, into: &mut Vec<T>, most: usize) -> Result<(), Closed> {

@@ -201,7 +201,7 @@ pub(super) fn calls<K: Call, W: Crew>() -> Offer {
 #[cfg(test)]
 mod tests {
     use super::super::crew::{Plain, Threads};
-    use super::super::ends::{Closed, Receiver, Sender};
+    use super::super::ends::{Closed, OrClosed, Receiver, Sender};
     use super::*;
 
     /// A channel that does something to the fifth message.
@@ -225,7 +225,7 @@ mod tests {
     impl<T: Message> Sender for Tx<T> {
         type Message = T;
 
-        async fn send(&mut self, message: T) -> Result<(), Closed> {
+        async fn send(&mut self, message: T) -> impl OrClosed<()> {
             self.1 += 1;
             let times = match (self.1, self.2) {
                 (5, true) => 2,
@@ -233,16 +233,16 @@ mod tests {
                 _ => 1,
             };
             for _ in 0..times {
-                self.0.send(message).await.map_err(|_| Closed)?;
+                self.0.send(message).await.or_closed()?;
             }
-            Ok(())
+            Ok::<_, Closed>(())
         }
     }
 
     impl<T: Message> Receiver for Rx<T> {
         type Message = T;
 
-        async fn recv(&mut self) -> Result<T, Closed> {
+        async fn recv(&mut self) -> impl OrClosed<T> {
             self.0.recv().await.map_err(|_| Closed)
         }
     }
