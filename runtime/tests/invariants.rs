@@ -17,7 +17,7 @@ const UNSAFE: &[&str] = &[
     "channels/src/doorbell.rs",
     "channels/src/inbox.rs",
     "channels/src/gate.rs",
-    "channels/src/hub.rs",
+    "channels/src/hub/mod.rs",
     "channels/src/lanes/lane.rs",
     "channels/src/oneshot.rs",
     "channels/src/mpsc/lane.rs",
@@ -283,7 +283,7 @@ const SEALED: [&str; 3] = ["pub enum Request {", "pub trait Resolve {", "pub tra
 const HIDDEN: [&str; 10] = [
     "channels/src/budget.rs",
     "channels/src/epoch.rs",
-    "channels/src/hub.rs",
+    "channels/src/hub/mod.rs",
     "replicate/src/timers/claims.rs",
     "replicate/src/timers/gate.rs",
     "replicate/src/timers/mod.rs",
