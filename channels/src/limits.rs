@@ -12,6 +12,9 @@ const _: () = assert!(HUB_PORTS * HUB_SIDES <= 32, "a bit of a word for each");
 /// message and its answer take between two cores that are awake.
 pub(crate) const LINGER_LOOKS: u32 = 32;
 
+/// What it takes of the budget to have lingered, beside the message that came: on epoll nobody sees meanwhile what I/O has come.
+pub(crate) const LINGER_UNITS: u8 = 3;
+
 /// The most pauses for which an end keeps away from a channel that messages flow through all the time: about as long.
 pub(crate) const PACE_PAUSES: u32 = 32;
 

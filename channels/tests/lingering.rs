@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use multikernel_channels::hub::Hub;
-use multikernel_channels::{call, mpsc, spsc};
+use multikernel_channels::{budget, call, mpsc, spsc};
 
 #[derive(Default)]
 struct Wakes(AtomicU32);
@@ -106,6 +106,18 @@ fn what_comes_meanwhile_is_received_in_the_same_poll() {
         assert_eq!(poll(rx.recv()), Poll::Ready(Some(7)));
         assert_eq!(LOOKS.get(), 5);
         assert!(hub.has_lingered() && !hub.has_lingered(), "it says so once");
+    });
+}
+
+#[test]
+fn who_lingers_has_had_its_turn_sooner() {
+    on_a_core(|_, mut tx, mut rx| {
+        meanwhile(move |_| tx.try_send(1).is_ok());
+        budget::refill(8, 8);
+        assert_eq!(poll(rx.recv()), Poll::Ready(Some(1)));
+        assert_eq!(poll(rx.recv()), Poll::Ready(Some(1)));
+        assert!(poll(rx.recv()).is_pending(), "each has taken as much as four messages that were there");
+        budget::lift();
     });
 }
 

@@ -12,8 +12,9 @@
 
 use std::cell::Cell;
 
+use crate::budget;
 use crate::hub::{Hub, Port, Side, both, place};
-use crate::limits::{LINGER_LOOKS, PACE_PAUSES};
+use crate::limits::{LINGER_LOOKS, LINGER_UNITS, PACE_PAUSES};
 use crate::sync::{SharedArc, spin_loop};
 
 /// For how many pauses an end keeps away from its channel.
@@ -59,6 +60,7 @@ impl Hub {
         for _ in 0..LINGER_LOOKS {
             if port.is_ready(side) {
                 self.lingered.set(true);
+                budget::spend(LINGER_UNITS);
                 return true;
             }
             if !is_free() {
