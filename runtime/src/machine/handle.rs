@@ -183,7 +183,8 @@ impl Handle {
         let (call, job) = blocking::prepare(f);
         let task = executor::with(|core| {
             let home = core.filter(|core| Arc::ptr_eq(&core.machine, &self.machine)).map(|core| &core.home);
-            let target = home.map_or_else(|| placement::balanced(&self.machine, 0), |home| home.mailbox());
+            let target =
+                home.map_or_else(|| placement::balanced_from_outside(&self.machine), |home| home.mailbox());
             task::spawn_call(home, target, call, at)
         });
         self.machine.blocking.submit(job.named(task.id()));

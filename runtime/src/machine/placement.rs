@@ -1,6 +1,7 @@
 //! Where a new task goes. Never into a shared queue: a core is chosen by what cores publish, and sent a message.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::atomic::AtomicU32;
 
 use multikernel_channels::doorbell::State;
 use multikernel_channels::sync::{Arc, Ordering};
@@ -64,7 +65,15 @@ pub(crate) fn from_outside(machine: &Machine, placement: Placement) -> &Mailbox 
             by_loads(placement, &loads).map(|core| &*machine.cores[core])
         }
     };
-    chosen.unwrap_or_else(|| balanced(machine, 0))
+    chosen.unwrap_or_else(|| balanced_from_outside(machine))
+}
+
+/// As [`balanced`], but ties go round. A thread that is no core has no numbers to draw, and it may place so slowly that
+/// each task has ended before the next: then all of it would go to the first core.
+pub(crate) fn balanced_from_outside(machine: &Machine) -> &Mailbox {
+    // Not through the door: nothing hangs on it.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    balanced(machine, NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Where tasks of a key go that have to leave their core: where [`Placer`](super::placer::Placer) places new ones.
