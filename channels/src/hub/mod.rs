@@ -286,8 +286,9 @@ impl Hub {
             let is_ready = port.is_ready(side);
             if is_ready || port.gate(side).watcher() != self.id {
                 self.watched.set(self.watched.get() & !bit);
-                let pays = is_ready && port.lingers(side);
-                self.paying.set(self.paying.get() | if pays { bit } else { 0 });
+                if is_ready && port.lingers(side) {
+                    self.paying.set(self.paying.get() | bit);
+                }
                 woken.extend(self.places[place].wakers[side as usize].take());
             }
         }

@@ -158,7 +158,7 @@ unsafe impl<T: Send> Sync for Slots<T> {}
 impl<T> Slots<T> {
     #[inline]
     fn at(&self, index: usize) -> &UnsafeCell<MaybeUninit<T>> {
-        // SAFETY: with the mask the index is less than the number of slots.
+        // SAFETY: neither is changed after `starting_at`, which makes one slot more than the mask; what is masked is less.
         unsafe { self.slots.get_unchecked(index & self.mask) }
     }
 }

@@ -80,9 +80,9 @@ pub fn has_budget_remaining() -> bool {
     budget::has_left()
 }
 
-/// Takes one unit of the task's budget. When none is left: pending, and the task has been woken.
+/// Asks for one unit of the task's budget. When none is left: pending, and the task has been woken.
 ///
-/// The unit comes back when the value is dropped, unless [`made_progress`](RestoreOnPending::made_progress) was called,
+/// Nothing is spent when the value is dropped, unless [`made_progress`](RestoreOnPending::made_progress) was called,
 /// so an operation that has to wait costs nothing.
 ///
 /// # Examples
@@ -96,7 +96,7 @@ pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<RestoreOnPending> {
     budget::poll_proceed(cx).map(|unit| RestoreOnPending(Cell::new(Some(unit))))
 }
 
-/// One unit of budget, from [`poll_proceed`]. Goes back when dropped.
+/// The right to spend one unit of budget, from [`poll_proceed`]. If it is dropped, nothing is spent.
 ///
 /// # Examples
 /// ```
@@ -108,7 +108,7 @@ pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<RestoreOnPending> {
 /// let unit: RestoreOnPending = unit;
 /// drop(unit); // nothing was done after all
 /// ```
-#[must_use = "the unit goes back at once"]
+#[must_use = "nothing is spent"]
 pub struct RestoreOnPending(Cell<Option<Progress>>);
 
 impl RestoreOnPending {
